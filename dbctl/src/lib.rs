@@ -1,0 +1,1 @@
+//! Creates, upgrades, backs up, restores and checks the database schema.

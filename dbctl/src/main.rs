@@ -1,0 +1,3 @@
+//! Starts the schema tool.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The operator's tool: subscribers, addresses, registrations, reloads, any RPC.

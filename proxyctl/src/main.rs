@@ -1,0 +1,3 @@
+//! Starts the operator's tool.
+
+fn main() {}

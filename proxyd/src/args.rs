@@ -1,0 +1,1 @@
+//! The command line of the daemon: Kamailio's options and their long forms.

@@ -1,0 +1,1 @@
+//! The control plane: JSON-RPC on a unix socket.

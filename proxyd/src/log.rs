@@ -1,0 +1,1 @@
+//! Kamailio's log levels and line form, to stderr or syslog.

@@ -1,0 +1,1 @@
+//! Proxy behaviour of RFC 3261 §16, pure.

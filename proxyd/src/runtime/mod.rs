@@ -1,0 +1,1 @@
+//! The only room that sees every other: one message from bytes to verdict.

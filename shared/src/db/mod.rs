@@ -1,0 +1,1 @@
+//! Databases behind one trait: SQLite, MySQL, PostgreSQL, dbtext files.

@@ -1,0 +1,1 @@
+//! Transports, socket specifications and address prefixes.

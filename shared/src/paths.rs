@@ -1,0 +1,1 @@
+//! Default places: databases, sockets, configuration files.

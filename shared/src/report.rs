@@ -1,0 +1,1 @@
+//! How a command reports: table, JSON, YAML, CSV or plain text, with its exit code.

@@ -1,0 +1,1 @@
+//! The wire between proxyd and its tools: parameters, replies, error codes; no I/O.

@@ -1,0 +1,1 @@
+//! The test harness: speaks bytes and processes, never our parser.
