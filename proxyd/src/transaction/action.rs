@@ -121,7 +121,9 @@ impl Actions {
 
     /// The actions in the order in which to do them.
     pub fn iter(self) -> impl Iterator<Item = Action> {
-        Action::ALL.into_iter().filter(move |action| self.contains(*action))
+        Action::ALL
+            .into_iter()
+            .filter(move |action| self.contains(*action))
     }
 }
 
@@ -138,9 +140,15 @@ mod tests {
     #[test]
     fn iterates_in_the_order_of_the_variants() {
         let set = Actions::of(&[Action::Terminated, Action::PassUp, Action::SendAck]);
-        assert_eq!(set.iter().collect::<Vec<_>>(), [Action::SendAck, Action::PassUp, Action::Terminated]);
+        assert_eq!(
+            set.iter().collect::<Vec<_>>(),
+            [Action::SendAck, Action::PassUp, Action::Terminated]
+        );
         assert_eq!(format!("{set:?}"), "{SendAck, PassUp, Terminated}");
         assert!(Actions::NONE.is_empty() && !set.contains(Action::Timeout));
-        assert_eq!(Action::ALL.iter().map(|a| 1 << *a as u16).sum::<u16>(), (1 << Action::ALL.len()) - 1);
+        assert_eq!(
+            Action::ALL.iter().map(|a| 1 << *a as u16).sum::<u16>(),
+            (1 << Action::ALL.len()) - 1
+        );
     }
 }

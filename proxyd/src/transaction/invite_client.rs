@@ -202,7 +202,9 @@ impl InviteClient {
     fn send_cancel(&mut self, now: Millis, timers: &Timers) -> Actions {
         self.cancel = Cancel::Sent;
         // RFC 3261 §9.1: 64*T1 after the CANCEL the branch counts as cancelled, answered or not.
-        self.end = self.end.min(after(now, Millis::from(timers.first_interval()) * 64));
+        self.end = self
+            .end
+            .min(after(now, Millis::from(timers.first_interval()) * 64));
         Actions::of(&[Action::SendCancel])
     }
 
@@ -239,11 +241,9 @@ impl InviteClient {
     fn fail(&mut self) -> Actions {
         match self.state {
             State::Calling | State::Completed => Actions::of(&[Action::TransportError, self.terminate()]),
-            State::Initial
-            | State::Proceeding
-            | State::Accepted
-            | State::Abandoned
-            | State::Terminated => Actions::NONE,
+            State::Initial | State::Proceeding | State::Accepted | State::Abandoned | State::Terminated => {
+                Actions::NONE
+            }
         }
     }
 
@@ -288,65 +288,239 @@ mod tests {
             (&[(0, Start), (499, Tick)], UDP, Calling, &[]),
             (&[(0, Start), (500, Tick)], UDP, Calling, &[A::RetransmitRequest]),
             (&[(0, Start), (500, Tick)], TCP, Calling, &[]),
-            (&[(0, Start), (30_000, Tick)], UDP, Terminated, &[A::Timeout, A::Terminated]),
-            (&[(0, Start), (30_000, Tick)], TCP, Terminated, &[A::Timeout, A::Terminated]),
-            (&[(0, Start), (9, TransportError)], UDP, Terminated, &[A::TransportError, A::Terminated]),
+            (
+                &[(0, Start), (30_000, Tick)],
+                UDP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
+            (
+                &[(0, Start), (30_000, Tick)],
+                TCP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
+            (
+                &[(0, Start), (9, TransportError)],
+                UDP,
+                Terminated,
+                &[A::TransportError, A::Terminated],
+            ),
             (&[(0, Start), (9, R(100))], UDP, Proceeding, &[A::PassUp]),
             (&[(0, Start), (9, R(200))], UDP, Accepted, &[A::PassUp]),
-            (&[(0, Start), (9, R(486))], UDP, Completed, &[A::SendAck, A::PassUp]),
-            (&[(0, Start), (9, R(302))], TCP, Terminated, &[A::SendAck, A::PassUp, A::Terminated]),
+            (
+                &[(0, Start), (9, R(486))],
+                UDP,
+                Completed,
+                &[A::SendAck, A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(302))],
+                TCP,
+                Terminated,
+                &[A::SendAck, A::PassUp, A::Terminated],
+            ),
             (&[(0, Start), (9, R(99))], UDP, Calling, &[]),
             (&[(0, Start), (9, R(700))], UDP, Calling, &[]),
             (&[(0, Start), (9, Quit)], UDP, Calling, &[]),
-            (&[(0, Start), (9, Quit), (500, Tick)], UDP, Calling, &[A::RetransmitRequest]),
-            (&[(0, Start), (9, Quit), (600, R(180))], UDP, Proceeding, &[A::SendCancel]),
-            (&[(0, Start), (9, Quit), (600, R(180)), (700, R(183))], UDP, Proceeding, &[]),
+            (
+                &[(0, Start), (9, Quit), (500, Tick)],
+                UDP,
+                Calling,
+                &[A::RetransmitRequest],
+            ),
+            (
+                &[(0, Start), (9, Quit), (600, R(180))],
+                UDP,
+                Proceeding,
+                &[A::SendCancel],
+            ),
+            (
+                &[(0, Start), (9, Quit), (600, R(180)), (700, R(183))],
+                UDP,
+                Proceeding,
+                &[],
+            ),
             (&[(0, Start), (9, Start)], UDP, Calling, &[]),
             // Proceeding
             (&[(0, Start), (9, R(100)), (500, Tick)], UDP, Proceeding, &[]),
-            (&[(0, Start), (9, R(100)), (20, R(180))], UDP, Proceeding, &[A::PassUp]),
-            (&[(0, Start), (9, R(180)), (20, R(200))], UDP, Accepted, &[A::PassUp]),
-            (&[(0, Start), (9, R(180)), (20, R(603))], UDP, Completed, &[A::SendAck, A::PassUp]),
-            (&[(0, Start), (9, R(180)), (20, R(603))], TCP, Terminated, &[A::SendAck, A::PassUp, A::Terminated]),
-            (&[(0, Start), (9, R(180)), (20, TransportError)], UDP, Proceeding, &[]),
-            (&[(0, Start), (9, R(180)), (20, Quit)], UDP, Proceeding, &[A::SendCancel]),
-            (&[(0, Start), (9, R(180)), (20, Quit), (30, Quit)], UDP, Proceeding, &[]),
-            (&[(0, Start), (9, R(180)), (20, Quit), (30, R(200))], UDP, Accepted, &[A::PassUp]),
-            (&[(0, Start), (9, R(180)), (20, Quit), (32_020, Tick)], UDP, Abandoned, &[A::Timeout]),
+            (
+                &[(0, Start), (9, R(100)), (20, R(180))],
+                UDP,
+                Proceeding,
+                &[A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, R(200))],
+                UDP,
+                Accepted,
+                &[A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, R(603))],
+                UDP,
+                Completed,
+                &[A::SendAck, A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, R(603))],
+                TCP,
+                Terminated,
+                &[A::SendAck, A::PassUp, A::Terminated],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, TransportError)],
+                UDP,
+                Proceeding,
+                &[],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, Quit)],
+                UDP,
+                Proceeding,
+                &[A::SendCancel],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, Quit), (30, Quit)],
+                UDP,
+                Proceeding,
+                &[],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, Quit), (30, R(200))],
+                UDP,
+                Accepted,
+                &[A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (20, Quit), (32_020, Tick)],
+                UDP,
+                Abandoned,
+                &[A::Timeout],
+            ),
             (&[(0, Start), (9, R(180)), (120_008, Tick)], UDP, Proceeding, &[]),
-            (&[(0, Start), (9, R(180)), (120_009, Tick)], UDP, Abandoned, &[A::SendCancel, A::Timeout]),
-            (&[(0, Start), (9, R(180)), (90_000, R(180)), (120_009, Tick)], UDP, Proceeding, &[]),
-            (&[(0, Start), (9, R(180)), (90_000, R(100)), (120_009, Tick)], UDP, Abandoned, &[A::SendCancel, A::Timeout]),
+            (
+                &[(0, Start), (9, R(180)), (120_009, Tick)],
+                UDP,
+                Abandoned,
+                &[A::SendCancel, A::Timeout],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (90_000, R(180)), (120_009, Tick)],
+                UDP,
+                Proceeding,
+                &[],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (90_000, R(100)), (120_009, Tick)],
+                UDP,
+                Abandoned,
+                &[A::SendCancel, A::Timeout],
+            ),
             // Abandoned
-            (&[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(487))], UDP, Completed, &[A::SendAck]),
-            (&[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(487))], TCP, Terminated, &[A::SendAck, A::Terminated]),
-            (&[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(200))], UDP, Accepted, &[A::PassUp]),
-            (&[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(183))], UDP, Abandoned, &[]),
-            (&[(0, Start), (9, R(180)), (120_009, Tick), (150_009, Tick)], UDP, Terminated, &[A::Terminated]),
+            (
+                &[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(487))],
+                UDP,
+                Completed,
+                &[A::SendAck],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(487))],
+                TCP,
+                Terminated,
+                &[A::SendAck, A::Terminated],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(200))],
+                UDP,
+                Accepted,
+                &[A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(183))],
+                UDP,
+                Abandoned,
+                &[],
+            ),
+            (
+                &[(0, Start), (9, R(180)), (120_009, Tick), (150_009, Tick)],
+                UDP,
+                Terminated,
+                &[A::Terminated],
+            ),
             // Completed
-            (&[(0, Start), (9, R(486)), (20, R(486))], UDP, Completed, &[A::SendAck]),
+            (
+                &[(0, Start), (9, R(486)), (20, R(486))],
+                UDP,
+                Completed,
+                &[A::SendAck],
+            ),
             (&[(0, Start), (9, R(486)), (20, R(180))], UDP, Completed, &[]),
             (&[(0, Start), (9, R(486)), (20, R(200))], UDP, Completed, &[]),
             (&[(0, Start), (9, R(486)), (500, Tick)], UDP, Completed, &[]),
             (&[(0, Start), (9, R(486)), (20, Quit)], UDP, Completed, &[]),
-            (&[(0, Start), (9, R(486)), (5_009, Tick)], UDP, Terminated, &[A::Terminated]),
-            (&[(0, Start), (9, R(486)), (20, TransportError)], UDP, Terminated, &[A::TransportError, A::Terminated]),
+            (
+                &[(0, Start), (9, R(486)), (5_009, Tick)],
+                UDP,
+                Terminated,
+                &[A::Terminated],
+            ),
+            (
+                &[(0, Start), (9, R(486)), (20, TransportError)],
+                UDP,
+                Terminated,
+                &[A::TransportError, A::Terminated],
+            ),
             // Accepted
-            (&[(0, Start), (9, R(200)), (20, R(200))], UDP, Accepted, &[A::PassUp]),
+            (
+                &[(0, Start), (9, R(200)), (20, R(200))],
+                UDP,
+                Accepted,
+                &[A::PassUp],
+            ),
             (&[(0, Start), (9, R(200)), (20, R(180))], UDP, Accepted, &[]),
             (&[(0, Start), (9, R(200)), (20, R(486))], UDP, Accepted, &[]),
-            (&[(0, Start), (9, R(200)), (20, TransportError)], UDP, Accepted, &[]),
+            (
+                &[(0, Start), (9, R(200)), (20, TransportError)],
+                UDP,
+                Accepted,
+                &[],
+            ),
             (&[(0, Start), (9, R(200)), (20, Quit)], UDP, Accepted, &[]),
             (&[(0, Start), (9, R(200)), (32_008, Tick)], TCP, Accepted, &[]),
-            (&[(0, Start), (9, R(200)), (32_009, Tick)], TCP, Terminated, &[A::Terminated]),
+            (
+                &[(0, Start), (9, R(200)), (32_009, Tick)],
+                TCP,
+                Terminated,
+                &[A::Terminated],
+            ),
             // Terminated
-            (&[(0, Start), (30_000, Tick), (30_001, R(200))], UDP, Terminated, &[]),
-            (&[(0, Start), (30_000, Tick), (30_001, R(486))], UDP, Terminated, &[]),
-            (&[(0, Start), (30_000, Tick), (90_000, Tick)], UDP, Terminated, &[]),
+            (
+                &[(0, Start), (30_000, Tick), (30_001, R(200))],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, Start), (30_000, Tick), (30_001, R(486))],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, Start), (30_000, Tick), (90_000, Tick)],
+                UDP,
+                Terminated,
+                &[],
+            ),
         ];
         for (history, reliable, state, actions) in rows {
             let (machine, last) = run(history, *reliable);
-            assert_eq!((machine.state(), last), (*state, Actions::of(actions)), "{history:?} reliable {reliable}");
+            assert_eq!(
+                (machine.state(), last),
+                (*state, Actions::of(actions)),
+                "{history:?} reliable {reliable}"
+            );
         }
     }
 
@@ -362,13 +536,25 @@ mod tests {
                 sent.push(now);
             }
         }
-        assert_eq!(sent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500]);
+        assert_eq!(
+            sent,
+            [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500]
+        );
     }
 
     #[test]
     fn without_restart_only_an_increasing_response_restarts_timer_c() {
-        let timers = Timers { restart_fr_on_each_reply: false, ..Timers::default() };
-        for (again, ends) in [(180, 120_009), (183, 121_000), (181, 121_000), (100, 120_009), (170, 120_009)] {
+        let timers = Timers {
+            restart_fr_on_each_reply: false,
+            ..Timers::default()
+        };
+        for (again, ends) in [
+            (180, 120_009),
+            (183, 121_000),
+            (181, 121_000),
+            (100, 120_009),
+            (170, 120_009),
+        ] {
             let mut machine = InviteClient::new();
             machine.on(Start, 0, &timers, UDP);
             machine.on(R(180), 9, &timers, UDP);

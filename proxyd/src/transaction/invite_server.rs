@@ -231,8 +231,18 @@ mod tests {
             // Proceeding
             (&[(0, Request)], UDP, Proceeding, &[]),
             (&[(0, send(100))], UDP, Proceeding, &[A::SendResponse]),
-            (&[(0, send(100)), (9, Request)], UDP, Proceeding, &[A::RetransmitResponse]),
-            (&[(0, send(100)), (9, send(183))], UDP, Proceeding, &[A::SendResponse]),
+            (
+                &[(0, send(100)), (9, Request)],
+                UDP,
+                Proceeding,
+                &[A::RetransmitResponse],
+            ),
+            (
+                &[(0, send(100)), (9, send(183))],
+                UDP,
+                Proceeding,
+                &[A::SendResponse],
+            ),
             (&[(0, send(200))], UDP, Accepted, &[A::SendResponse]),
             (&[(0, send(404))], UDP, Completed, &[A::SendResponse]),
             (&[(0, send(99))], UDP, Proceeding, &[]),
@@ -242,44 +252,149 @@ mod tests {
             (&[(180_000, Tick)], UDP, Proceeding, &[A::Lifetime]),
             (&[(180_000, Tick), (400_000, Tick)], UDP, Proceeding, &[]),
             // Completed
-            (&[(0, send(404)), (9, Request)], UDP, Completed, &[A::RetransmitResponse]),
+            (
+                &[(0, send(404)), (9, Request)],
+                UDP,
+                Completed,
+                &[A::RetransmitResponse],
+            ),
             (&[(0, send(404)), (9, send(486))], UDP, Completed, &[]),
             (&[(0, send(404)), (9, send(180))], UDP, Completed, &[]),
-            (&[(0, send(408)), (9, send(200))], UDP, Accepted, &[A::SendResponse]),
-            (&[(0, send(404)), (500, Tick)], UDP, Completed, &[A::RetransmitResponse]),
+            (
+                &[(0, send(408)), (9, send(200))],
+                UDP,
+                Accepted,
+                &[A::SendResponse],
+            ),
+            (
+                &[(0, send(404)), (500, Tick)],
+                UDP,
+                Completed,
+                &[A::RetransmitResponse],
+            ),
             (&[(0, send(404)), (500, Tick)], TCP, Completed, &[]),
-            (&[(0, send(404)), (30_000, Tick)], UDP, Terminated, &[A::Timeout, A::Terminated]),
-            (&[(0, send(404)), (30_000, Tick)], TCP, Terminated, &[A::Timeout, A::Terminated]),
-            (&[(0, send(404)), (9, TransportError)], UDP, Completed, &[A::TransportError]),
+            (
+                &[(0, send(404)), (30_000, Tick)],
+                UDP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
+            (
+                &[(0, send(404)), (30_000, Tick)],
+                TCP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
+            (
+                &[(0, send(404)), (9, TransportError)],
+                UDP,
+                Completed,
+                &[A::TransportError],
+            ),
             (&[(0, send(404)), (9, Ack)], UDP, Confirmed, &[]),
             (&[(0, send(404)), (9, Ack)], TCP, Terminated, &[A::Terminated]),
             // Confirmed
             (&[(0, send(404)), (9, Ack), (10, Ack)], UDP, Confirmed, &[]),
             (&[(0, send(404)), (9, Ack), (10, Request)], UDP, Confirmed, &[]),
             (&[(0, send(404)), (9, Ack), (500, Tick)], UDP, Confirmed, &[]),
-            (&[(0, send(404)), (9, Ack), (10, TransportError)], UDP, Confirmed, &[]),
-            (&[(0, send(408)), (9, Ack), (10, send(200))], UDP, Accepted, &[A::SendResponse]),
-            (&[(0, send(404)), (9, Ack), (5_009, Tick)], UDP, Terminated, &[A::Terminated]),
+            (
+                &[(0, send(404)), (9, Ack), (10, TransportError)],
+                UDP,
+                Confirmed,
+                &[],
+            ),
+            (
+                &[(0, send(408)), (9, Ack), (10, send(200))],
+                UDP,
+                Accepted,
+                &[A::SendResponse],
+            ),
+            (
+                &[(0, send(404)), (9, Ack), (5_009, Tick)],
+                UDP,
+                Terminated,
+                &[A::Terminated],
+            ),
             // Accepted
             (&[(0, send(200)), (9, Request)], UDP, Accepted, &[]),
-            (&[(0, send(200)), (9, send(200))], UDP, Accepted, &[A::SendResponse]),
+            (
+                &[(0, send(200)), (9, send(200))],
+                UDP,
+                Accepted,
+                &[A::SendResponse],
+            ),
             (&[(0, send(200)), (9, send(486))], UDP, Accepted, &[]),
             (&[(0, send(200)), (9, send(180))], UDP, Accepted, &[]),
             (&[(0, send(200)), (9, Ack)], UDP, Accepted, &[A::PassUp]),
             (&[(0, send(200)), (500, Tick)], UDP, Accepted, &[]),
-            (&[(0, send(200)), (9, TransportError)], UDP, Accepted, &[A::TransportError]),
+            (
+                &[(0, send(200)), (9, TransportError)],
+                UDP,
+                Accepted,
+                &[A::TransportError],
+            ),
             (&[(0, send(200)), (31_999, Tick)], UDP, Accepted, &[]),
-            (&[(0, send(200)), (32_000, Tick)], UDP, Terminated, &[A::Terminated]),
-            (&[(0, Respond(200, Local)), (500, Tick)], UDP, Accepted, &[A::RetransmitResponse]),
-            (&[(0, Respond(200, Local)), (500, Tick)], TCP, Accepted, &[A::RetransmitResponse]),
-            (&[(0, Respond(200, Local)), (9, Ack), (500, Tick)], UDP, Accepted, &[]),
-            (&[(0, Respond(200, Local)), (30_000, Tick)], UDP, Accepted, &[A::Timeout]),
-            (&[(0, Respond(200, Local)), (30_000, Tick), (31_000, Tick)], UDP, Accepted, &[]),
+            (
+                &[(0, send(200)), (32_000, Tick)],
+                UDP,
+                Terminated,
+                &[A::Terminated],
+            ),
+            (
+                &[(0, Respond(200, Local)), (500, Tick)],
+                UDP,
+                Accepted,
+                &[A::RetransmitResponse],
+            ),
+            (
+                &[(0, Respond(200, Local)), (500, Tick)],
+                TCP,
+                Accepted,
+                &[A::RetransmitResponse],
+            ),
+            (
+                &[(0, Respond(200, Local)), (9, Ack), (500, Tick)],
+                UDP,
+                Accepted,
+                &[],
+            ),
+            (
+                &[(0, Respond(200, Local)), (30_000, Tick)],
+                UDP,
+                Accepted,
+                &[A::Timeout],
+            ),
+            (
+                &[(0, Respond(200, Local)), (30_000, Tick), (31_000, Tick)],
+                UDP,
+                Accepted,
+                &[],
+            ),
             // Terminated
-            (&[(0, send(200)), (32_000, Tick), (32_001, Request)], UDP, Terminated, &[]),
-            (&[(0, send(200)), (32_000, Tick), (32_001, send(200))], UDP, Terminated, &[]),
-            (&[(0, send(404)), (30_000, Tick), (30_001, Ack)], UDP, Terminated, &[]),
-            (&[(0, send(404)), (30_000, Tick), (90_000, Tick)], UDP, Terminated, &[]),
+            (
+                &[(0, send(200)), (32_000, Tick), (32_001, Request)],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, send(200)), (32_000, Tick), (32_001, send(200))],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, send(404)), (30_000, Tick), (30_001, Ack)],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, send(404)), (30_000, Tick), (90_000, Tick)],
+                UDP,
+                Terminated,
+                &[],
+            ),
         ];
         for (history, reliable, state, actions) in rows {
             let timers = Timers::default();
@@ -287,7 +402,11 @@ mod tests {
             for (now, event) in *history {
                 last = machine.on(*event, *now, &timers, *reliable);
             }
-            assert_eq!((machine.state(), last), (*state, Actions::of(actions)), "{history:?} reliable {reliable}");
+            assert_eq!(
+                (machine.state(), last),
+                (*state, Actions::of(actions)),
+                "{history:?} reliable {reliable}"
+            );
         }
     }
 
@@ -298,11 +417,17 @@ mod tests {
         machine.on(send(486), 0, &timers, UDP);
         while machine.state() == State::Completed {
             let now = machine.next_deadline();
-            if machine.on(Tick, now, &timers, UDP).contains(A::RetransmitResponse) {
+            if machine
+                .on(Tick, now, &timers, UDP)
+                .contains(A::RetransmitResponse)
+            {
                 sent.push(now);
             }
         }
-        assert_eq!(sent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500]);
+        assert_eq!(
+            sent,
+            [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500]
+        );
     }
 
     #[test]
@@ -313,7 +438,10 @@ mod tests {
         assert_eq!(machine.on(Tick, 7_000, &timers, UDP), Actions::of(&[A::Lifetime]));
         machine.on(send(408), 7_000, &timers, UDP);
         machine.set_lifetime(8_000);
-        assert_eq!(machine.on(Tick, 8_000, &timers, TCP), Actions::of(&[A::RetransmitResponse]));
+        assert_eq!(
+            machine.on(Tick, 8_000, &timers, TCP),
+            Actions::of(&[A::RetransmitResponse])
+        );
     }
 
     proptest! {

@@ -41,7 +41,12 @@ impl Default for NonInviteClient {
 impl NonInviteClient {
     /// Makes a branch that waits for [`ClientEvent::Start`].
     pub fn new() -> Self {
-        Self { state: State::Initial, interval: 0, retransmit: NEVER, end: NEVER }
+        Self {
+            state: State::Initial,
+            interval: 0,
+            retransmit: NEVER,
+            end: NEVER,
+        }
     }
 
     /// The state the machine is in.
@@ -167,40 +172,119 @@ mod tests {
             (&[(0, Start), (499, Tick)], UDP, Trying, &[]),
             (&[(0, Start), (500, Tick)], UDP, Trying, &[A::RetransmitRequest]),
             (&[(0, Start), (500, Tick)], TCP, Trying, &[]),
-            (&[(0, Start), (30_000, Tick)], UDP, Terminated, &[A::Timeout, A::Terminated]),
-            (&[(0, Start), (9, TransportError)], UDP, Terminated, &[A::TransportError, A::Terminated]),
+            (
+                &[(0, Start), (30_000, Tick)],
+                UDP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
+            (
+                &[(0, Start), (9, TransportError)],
+                UDP,
+                Terminated,
+                &[A::TransportError, A::Terminated],
+            ),
             (&[(0, Start), (9, R(100))], UDP, Proceeding, &[A::PassUp]),
             (&[(0, Start), (9, R(200))], UDP, Completed, &[A::PassUp]),
             (&[(0, Start), (9, R(404))], UDP, Completed, &[A::PassUp]),
-            (&[(0, Start), (9, R(404))], TCP, Terminated, &[A::PassUp, A::Terminated]),
+            (
+                &[(0, Start), (9, R(404))],
+                TCP,
+                Terminated,
+                &[A::PassUp, A::Terminated],
+            ),
             (&[(0, Start), (9, R(0))], UDP, Trying, &[]),
             (&[(0, Start), (9, Cancel)], UDP, Trying, &[]),
             // Proceeding
-            (&[(0, Start), (9, R(100)), (500, Tick)], UDP, Proceeding, &[A::RetransmitRequest]),
-            (&[(0, Start), (9, R(100)), (500, Tick), (4_499, Tick)], UDP, Proceeding, &[]),
-            (&[(0, Start), (9, R(100)), (500, Tick), (4_500, Tick)], UDP, Proceeding, &[A::RetransmitRequest]),
+            (
+                &[(0, Start), (9, R(100)), (500, Tick)],
+                UDP,
+                Proceeding,
+                &[A::RetransmitRequest],
+            ),
+            (
+                &[(0, Start), (9, R(100)), (500, Tick), (4_499, Tick)],
+                UDP,
+                Proceeding,
+                &[],
+            ),
+            (
+                &[(0, Start), (9, R(100)), (500, Tick), (4_500, Tick)],
+                UDP,
+                Proceeding,
+                &[A::RetransmitRequest],
+            ),
             (&[(0, Start), (9, R(100)), (500, Tick)], TCP, Proceeding, &[]),
-            (&[(0, Start), (9, R(100)), (30_000, Tick)], UDP, Terminated, &[A::Timeout, A::Terminated]),
-            (&[(0, Start), (9, R(100)), (20, TransportError)], UDP, Terminated, &[A::TransportError, A::Terminated]),
-            (&[(0, Start), (9, R(100)), (20, R(183))], UDP, Proceeding, &[A::PassUp]),
-            (&[(0, Start), (9, R(100)), (20, R(500))], UDP, Completed, &[A::PassUp]),
-            (&[(0, Start), (9, R(100)), (20, R(500))], TCP, Terminated, &[A::PassUp, A::Terminated]),
+            (
+                &[(0, Start), (9, R(100)), (30_000, Tick)],
+                UDP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
+            (
+                &[(0, Start), (9, R(100)), (20, TransportError)],
+                UDP,
+                Terminated,
+                &[A::TransportError, A::Terminated],
+            ),
+            (
+                &[(0, Start), (9, R(100)), (20, R(183))],
+                UDP,
+                Proceeding,
+                &[A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(100)), (20, R(500))],
+                UDP,
+                Completed,
+                &[A::PassUp],
+            ),
+            (
+                &[(0, Start), (9, R(100)), (20, R(500))],
+                TCP,
+                Terminated,
+                &[A::PassUp, A::Terminated],
+            ),
             // Completed
             (&[(0, Start), (9, R(200)), (20, R(200))], UDP, Completed, &[]),
             (&[(0, Start), (9, R(200)), (20, R(100))], UDP, Completed, &[]),
             (&[(0, Start), (9, R(200)), (500, Tick)], UDP, Completed, &[]),
-            (&[(0, Start), (9, R(200)), (20, TransportError)], UDP, Completed, &[]),
-            (&[(0, Start), (9, R(200)), (5_009, Tick)], UDP, Terminated, &[A::Terminated]),
+            (
+                &[(0, Start), (9, R(200)), (20, TransportError)],
+                UDP,
+                Completed,
+                &[],
+            ),
+            (
+                &[(0, Start), (9, R(200)), (5_009, Tick)],
+                UDP,
+                Terminated,
+                &[A::Terminated],
+            ),
             // Terminated
-            (&[(0, Start), (30_000, Tick), (30_001, R(200))], UDP, Terminated, &[]),
-            (&[(0, Start), (30_000, Tick), (90_000, Tick)], UDP, Terminated, &[]),
+            (
+                &[(0, Start), (30_000, Tick), (30_001, R(200))],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, Start), (30_000, Tick), (90_000, Tick)],
+                UDP,
+                Terminated,
+                &[],
+            ),
         ];
         for (history, reliable, state, actions) in rows {
             let (mut machine, mut last) = (NonInviteClient::new(), Actions::NONE);
             for (now, event) in *history {
                 last = machine.on(*event, *now, &Timers::default(), *reliable);
             }
-            assert_eq!((machine.state(), last), (*state, Actions::of(actions)), "{history:?} reliable {reliable}");
+            assert_eq!(
+                (machine.state(), last),
+                (*state, Actions::of(actions)),
+                "{history:?} reliable {reliable}"
+            );
         }
     }
 
@@ -214,7 +298,10 @@ mod tests {
                 sent.push(now);
             }
         }
-        assert_eq!(sent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500]);
+        assert_eq!(
+            sent,
+            [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500]
+        );
     }
 
     proptest! {

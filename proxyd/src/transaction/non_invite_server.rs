@@ -31,7 +31,10 @@ pub struct NonInviteServer {
 impl NonInviteServer {
     /// Makes the transaction of a request that arrived at `now`.
     pub fn new(now: Millis, timers: &Timers) -> Self {
-        Self { state: State::Trying, end: after(now, timers.max_noninv_lifetime) }
+        Self {
+            state: State::Trying,
+            end: after(now, timers.max_noninv_lifetime),
+        }
     }
 
     /// The state the machine is in.
@@ -71,10 +74,9 @@ impl NonInviteServer {
                 ServerEvent::TransportError if self.state == State::Proceeding => {
                     Actions::of(&[Action::TransportError, self.terminate()])
                 }
-                ServerEvent::Request
-                | ServerEvent::Ack
-                | ServerEvent::Tick
-                | ServerEvent::TransportError => Actions::NONE,
+                ServerEvent::Request | ServerEvent::Ack | ServerEvent::Tick | ServerEvent::TransportError => {
+                    Actions::NONE
+                }
             },
             State::Completed => match event {
                 ServerEvent::Request => Actions::of(&[Action::RetransmitResponse]),
@@ -139,30 +141,95 @@ mod tests {
             (&[(31_999, Tick)], UDP, Trying, &[]),
             (&[(32_000, Tick)], UDP, Trying, &[A::Lifetime]),
             (&[(32_000, Tick), (64_000, Tick)], UDP, Trying, &[]),
-            (&[(32_000, Tick), (32_000, send(408))], UDP, Completed, &[A::SendResponse]),
+            (
+                &[(32_000, Tick), (32_000, send(408))],
+                UDP,
+                Completed,
+                &[A::SendResponse],
+            ),
             (&[(0, send(100))], UDP, Proceeding, &[A::SendResponse]),
             (&[(0, send(200))], UDP, Completed, &[A::SendResponse]),
             (&[(0, send(503))], UDP, Completed, &[A::SendResponse]),
-            (&[(0, send(503))], TCP, Terminated, &[A::SendResponse, A::Terminated]),
+            (
+                &[(0, send(503))],
+                TCP,
+                Terminated,
+                &[A::SendResponse, A::Terminated],
+            ),
             (&[(0, send(7))], UDP, Trying, &[]),
             // Proceeding
-            (&[(0, send(100)), (9, Request)], UDP, Proceeding, &[A::RetransmitResponse]),
-            (&[(0, send(100)), (9, send(100))], UDP, Proceeding, &[A::SendResponse]),
-            (&[(0, send(100)), (9, send(404))], UDP, Completed, &[A::SendResponse]),
-            (&[(0, send(100)), (9, send(404))], TCP, Terminated, &[A::SendResponse, A::Terminated]),
-            (&[(0, send(100)), (9, TransportError)], UDP, Terminated, &[A::TransportError, A::Terminated]),
+            (
+                &[(0, send(100)), (9, Request)],
+                UDP,
+                Proceeding,
+                &[A::RetransmitResponse],
+            ),
+            (
+                &[(0, send(100)), (9, send(100))],
+                UDP,
+                Proceeding,
+                &[A::SendResponse],
+            ),
+            (
+                &[(0, send(100)), (9, send(404))],
+                UDP,
+                Completed,
+                &[A::SendResponse],
+            ),
+            (
+                &[(0, send(100)), (9, send(404))],
+                TCP,
+                Terminated,
+                &[A::SendResponse, A::Terminated],
+            ),
+            (
+                &[(0, send(100)), (9, TransportError)],
+                UDP,
+                Terminated,
+                &[A::TransportError, A::Terminated],
+            ),
             (&[(0, send(100)), (32_000, Tick)], UDP, Proceeding, &[A::Lifetime]),
             // Completed
-            (&[(0, send(200)), (9, Request)], UDP, Completed, &[A::RetransmitResponse]),
+            (
+                &[(0, send(200)), (9, Request)],
+                UDP,
+                Completed,
+                &[A::RetransmitResponse],
+            ),
             (&[(0, send(200)), (9, send(200))], UDP, Completed, &[]),
             (&[(0, send(200)), (9, Ack)], UDP, Completed, &[]),
-            (&[(0, send(200)), (9, TransportError)], UDP, Terminated, &[A::TransportError, A::Terminated]),
+            (
+                &[(0, send(200)), (9, TransportError)],
+                UDP,
+                Terminated,
+                &[A::TransportError, A::Terminated],
+            ),
             (&[(0, send(200)), (4_999, Tick)], UDP, Completed, &[]),
-            (&[(0, send(200)), (5_000, Tick)], UDP, Terminated, &[A::Terminated]),
+            (
+                &[(0, send(200)), (5_000, Tick)],
+                UDP,
+                Terminated,
+                &[A::Terminated],
+            ),
             // Terminated
-            (&[(0, send(200)), (5_000, Tick), (5_001, Request)], UDP, Terminated, &[]),
-            (&[(0, send(200)), (5_000, Tick), (5_001, send(200))], UDP, Terminated, &[]),
-            (&[(0, send(200)), (5_000, Tick), (9_001, Tick)], UDP, Terminated, &[]),
+            (
+                &[(0, send(200)), (5_000, Tick), (5_001, Request)],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, send(200)), (5_000, Tick), (5_001, send(200))],
+                UDP,
+                Terminated,
+                &[],
+            ),
+            (
+                &[(0, send(200)), (5_000, Tick), (9_001, Tick)],
+                UDP,
+                Terminated,
+                &[],
+            ),
         ];
         for (history, reliable, state, actions) in rows {
             let timers = Timers::default();
@@ -170,7 +237,11 @@ mod tests {
             for (now, event) in *history {
                 last = machine.on(*event, *now, &timers, *reliable);
             }
-            assert_eq!((machine.state(), last), (*state, Actions::of(actions)), "{history:?} reliable {reliable}");
+            assert_eq!(
+                (machine.state(), last),
+                (*state, Actions::of(actions)),
+                "{history:?} reliable {reliable}"
+            );
         }
     }
 

@@ -58,7 +58,9 @@ impl Timers {
     ///
     /// Kamailio: Timer A of an INVITE is capped as well, where RFC 3261 §17.1.1.2 doubles without end.
     pub fn next_interval(&self, interval: u32) -> u32 {
-        interval.saturating_mul(2).min(self.retr_timer2.max(self.first_interval()))
+        interval
+            .saturating_mul(2)
+            .min(self.retr_timer2.max(self.first_interval()))
     }
 
     /// Timer B: an INVITE without any response.
@@ -197,7 +199,13 @@ impl<K: Copy> Wheel<K> {
     /// Adds an entry that fires at the first tick not before `at`, but not before the next one.
     pub fn insert(&mut self, at: Millis, key: K) -> Entry {
         let due = at.div_ceil(self.tick).max(self.current.saturating_add(1));
-        let node = Node { key, due, prev: NIL, next: NIL, list: FREE };
+        let node = Node {
+            key,
+            due,
+            prev: NIL,
+            next: NIL,
+            list: FREE,
+        };
         let index = if self.free == NIL {
             if self.nodes.len() >= NIL as usize {
                 return Entry::NONE;
@@ -229,7 +237,11 @@ impl<K: Copy> Wheel<K> {
 
     /// Moves an entry to another deadline; false when it is not there any more.
     pub fn rearm(&mut self, entry: Entry, at: Millis) -> bool {
-        if self.nodes.get(entry.0 as usize).is_none_or(|node| node.list == FREE) {
+        if self
+            .nodes
+            .get(entry.0 as usize)
+            .is_none_or(|node| node.list == FREE)
+        {
             return false;
         }
         self.unlink(entry.0);
@@ -280,7 +292,11 @@ impl<K: Copy> Wheel<K> {
                 return (base | slot as u64) << shift;
             }
         }
-        if self.heads[OVERFLOW as usize] == NIL { u64::MAX } else { ((self.current >> 32) + 1) << 32 }
+        if self.heads[OVERFLOW as usize] == NIL {
+            u64::MAX
+        } else {
+            ((self.current >> 32) + 1) << 32
+        }
     }
 
     fn first_used(&self, level: usize, from: usize) -> Option<usize> {
@@ -435,7 +451,13 @@ mod tests {
     }
 
     fn delay() -> impl Strategy<Value = Millis> {
-        prop_oneof![0..100u64, 0..5_000u64, 0..1_000_000u64, 0..500_000_000u64, 0..100_000_000_000u64]
+        prop_oneof![
+            0..100u64,
+            0..5_000u64,
+            0..1_000_000u64,
+            0..500_000_000u64,
+            0..100_000_000_000u64
+        ]
     }
 
     fn step() -> impl Strategy<Value = Step> {
