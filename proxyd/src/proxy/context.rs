@@ -74,6 +74,8 @@ pub struct Context {
     pub new_uri: Option<Vec<u8>>,
     /// `$du`: the next hop, when it is not the Request-URI's.
     pub dst_uri: Option<Vec<u8>>,
+    /// The Request-URI or next hop was set since the last relay: `t_relay()` sends a branch there.
+    pub uri_is_new: bool,
     /// `$pv(path)`: Path vector of the chosen contact, put in Route headers (RFC 3327).
     pub path: Option<Vec<u8>>,
     /// q of the first branch in thousandths; -1 unset.
@@ -171,6 +173,7 @@ impl Default for Context {
             source: Source::default(),
             new_uri: None,
             dst_uri: None,
+            uri_is_new: true,
             path: None,
             q: -1,
             instance: None,
@@ -199,6 +202,18 @@ impl Context {
         self.new_uri.as_deref().unwrap_or_else(|| self.msg.request_uri())
     }
 
+    /// Sets the Request-URI; the next relay sends a branch there.
+    pub fn set_uri(&mut self, uri: Vec<u8>) {
+        self.new_uri = Some(uri);
+        self.uri_is_new = true;
+    }
+
+    /// Sets or clears the next hop; the next relay sends a branch there.
+    pub fn set_dst_uri(&mut self, uri: Option<Vec<u8>>) {
+        self.uri_is_new |= uri.is_some();
+        self.dst_uri = uri;
+    }
+
     /// Makes it ready for the next message of the same worker; buffers are kept.
     pub fn reset(&mut self, source: Source, id: u64) {
         self.lumps.clear();
@@ -206,6 +221,7 @@ impl Context {
         self.source = source;
         self.new_uri = None;
         self.dst_uri = None;
+        self.uri_is_new = true;
         self.path = None;
         self.q = -1;
         self.instance = None;

@@ -232,8 +232,8 @@ pub(super) fn t_next_contacts(call: &mut Call<'_, '_>) -> Code {
     let mut taken = taken.into_iter();
     let Some(first) = taken.next() else { return Code(-2) };
     let ctx = &mut *env.ctx;
-    ctx.new_uri = Some(first.uri);
-    ctx.dst_uri = first.dst_uri;
+    ctx.set_uri(first.uri);
+    ctx.set_dst_uri(first.dst_uri);
     ctx.path = first.path;
     ctx.q = first.q;
     ctx.bflags = first.flags;
