@@ -215,3 +215,144 @@ fn is_http(head: &[u8]) -> bool {
         .next()
         .is_some_and(|v| v.starts_with(b"HTTP/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Frames of `data` cut at `sizes`, as text; an error ends the list.
+    fn frames(data: &[u8], sizes: &[usize], limits: Limits) -> Vec<String> {
+        let mut framer = Framer::new(limits);
+        let mut out = Vec::new();
+        let mut rest = data;
+        let mut sizes = sizes.iter();
+        while !rest.is_empty() {
+            let size = sizes.next().copied().unwrap_or(rest.len()).clamp(1, rest.len());
+            let (now, later) = rest.split_at(size);
+            framer.feed(now);
+            rest = later;
+            loop {
+                match framer.next_frame() {
+                    Ok(None) => break,
+                    Ok(Some(Frame::Message(m))) => out.push(String::from_utf8_lossy(m).into_owned()),
+                    Ok(Some(other)) => out.push(format!("{other:?}")),
+                    Err(e) => {
+                        out.push(e.to_string());
+                        return out;
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    const SMALL: Limits = Limits {
+        headers: 60,
+        body: 10,
+        accept_no_cl: false,
+    };
+
+    #[test]
+    fn streams() {
+        let table: &[(&str, &[&str])] = &[
+            (
+                "A b SIP/2.0\r\nl: 2\r\n\r\nhiB c SIP/2.0\r\nContent-Length:0\r\n\r\n",
+                &[
+                    "A b SIP/2.0\r\nl: 2\r\n\r\nhi",
+                    "B c SIP/2.0\r\nContent-Length:0\r\n\r\n",
+                ],
+            ),
+            (
+                "\r\n\r\nA b SIP/2.0\r\nl:0\r\n\r\n\r\n\r\n\r\n\r\n",
+                &["Ping", "A b SIP/2.0\r\nl:0\r\n\r\n", "Ping", "Ping"],
+            ),
+            (
+                "\r\nA b SIP/2.0\nCONTENT-LENGTH : 1\n\nx",
+                &["Pong", "A b SIP/2.0\nCONTENT-LENGTH : 1\n\nx"],
+            ),
+            (
+                "A b SIP/2.0\r\nl:\r\n  3\r\n\r\nabcd",
+                &["A b SIP/2.0\r\nl:\r\n  3\r\n\r\nabc"],
+            ),
+            ("A b SIP/2.0\r\nl: 3\r\n\r\nab", &[]),
+            (
+                "A b SIP/2.0\r\n\r\n",
+                &["message without Content-Length on a stream"],
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                &["GET / HTTP/1.1\r\nHost: x\r\n\r\n"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: x\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: -1\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: 1\r\nl: 2\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: 1\r\n 2\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: 1\r\nl: 1\r\n\r\nx",
+                &["A b SIP/2.0\r\nl: 1\r\nl: 1\r\n\r\nx"],
+            ),
+            ("A b SIP/2.0\r\nl: 11\r\n\r\n", &["body of 11 bytes is too large"]),
+            (
+                "A b SIP/2.0\r\nSubject: 123456789012345678901234567890123456789012345678901234567890",
+                &["headers longer than 60 bytes"],
+            ),
+        ];
+        for (input, expected) in table {
+            assert_eq!(&frames(input.as_bytes(), &[], SMALL), expected, "{input:?}");
+            assert_eq!(
+                &frames(input.as_bytes(), &[1; 200], SMALL),
+                expected,
+                "{input:?} byte by byte"
+            );
+        }
+        let lax = Limits {
+            accept_no_cl: true,
+            ..SMALL
+        };
+        assert_eq!(frames(b"A b SIP/2.0\r\n\r\n", &[], lax), ["A b SIP/2.0\r\n\r\n"]);
+    }
+
+    #[test]
+    fn the_buffer_stays_small() {
+        let mut framer = Framer::default();
+        for _ in 0..1000 {
+            framer.feed(b"A b SIP/2.0\r\nl: 2\r\n\r\nhi");
+            assert!(matches!(framer.next_frame(), Ok(Some(Frame::Message(_)))));
+            assert_eq!(framer.next_frame(), Ok(None));
+            assert_eq!(framer.buffered(), 0);
+        }
+        assert!(framer.buffer().capacity() < 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_frames_alike(
+            parts in prop::collection::vec(prop_oneof![
+                Just("A b SIP/2.0\r\nl: 2\r\n\r\nhi"), Just("\r\n\r\n"), Just("\r\n"), Just("\n"), Just(" "), Just("B c SIP/2.0\nX: y\nl:0\n\n"),
+                Just("C d SIP/2.0\r\nContent-Length:\r\n 3\r\n\r\n\r\n\r"), Just("D e SIP/2.0\r\n\r\n"),
+            ], 0..6),
+            sizes in prop::collection::vec(1usize..12, 0..60),
+        ) {
+            let data = parts.concat();
+            prop_assert_eq!(frames(data.as_bytes(), &sizes, SMALL), frames(data.as_bytes(), &[], SMALL));
+        }
+
+        #[test]
+        fn never_panics(data: Vec<u8>, sizes in prop::collection::vec(1usize..12, 0..20)) {
+            frames(&data, &sizes, SMALL);
+        }
+    }
+}

@@ -272,7 +272,7 @@ mod tests {
         }
 
         #[test]
-        fn round_trips(text in "SIP/2.0/(UDP|TCP) ([a-z.]{1,8}|\\[::[0-9a-f]{1,3}\\])(:[0-9]{1,4})?(;[a-z]{1,5}(=[a-z0-9]{1,4})?){0,3}") {
+        fn round_trips(text in "SIP/2\\.0/(UDP|TCP) ([a-z.]{1,8}|\\[::[0-9a-f]{1,3}\\])(:[0-9]{1,4})?(;[a-z]{1,5}(=[a-z0-9]{1,4})?){0,3}") {
             let via = Via::parse(text.as_bytes()).unwrap();
             let mut out = Vec::new();
             via.write(&mut out);
