@@ -74,6 +74,8 @@ pub struct Context {
     pub new_uri: Option<Vec<u8>>,
     /// `$du`: the next hop, when it is not the Request-URI's.
     pub dst_uri: Option<Vec<u8>>,
+    /// The Request-URI or next hop was set since the last relay: `t_relay()` sends a branch there.
+    pub uri_is_new: bool,
     /// `$pv(path)`: Path vector of the chosen contact, put in Route headers (RFC 3327).
     pub path: Option<Vec<u8>>,
     /// q of the first branch in thousandths; -1 unset.
@@ -102,8 +104,48 @@ pub struct Context {
     pub rr_params: Vec<u8>,
     /// `set_body`-like change of the body: content replaced as a whole when lumps are applied.
     pub new_body: Option<NewBody>,
+    /// The last status sent for this request by a reply made here; 0 none.
+    pub answered: u16,
+    /// Why the last relay or forward failed, for `sl_reply_error()`.
+    pub failure: Failure,
+    /// `change_reply_status()`: what a reply's status line becomes.
+    pub new_status: Option<(u16, Vec<u8>)>,
     /// Counts the messages this worker handled; names the message in logs and per-message caches.
     pub id: u64,
+}
+
+/// Why a request could not be sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Failure {
+    /// It could, or nothing was tried.
+    #[default]
+    None,
+    /// The next hop's name has no address.
+    Unresolvable,
+    /// The transport refused.
+    Send,
+    /// A URI cannot be read.
+    BadUri,
+    /// No branch was left to send to.
+    NoBranches,
+    /// Too many transactions, or out of another bound.
+    Overload,
+    /// The request itself is wrong.
+    BadRequest,
+}
+
+impl Failure {
+    /// The status and reason of the reply that tells the sender (Kamailio's texts).
+    pub fn reply(self) -> (u16, &'static str) {
+        match self {
+            Self::Unresolvable => (478, "Unresolvable destination"),
+            Self::Send => (477, "Unfortunately error on sending to next hop occurred"),
+            Self::BadUri => (479, "Regretfully, we were not able to process the URI"),
+            Self::BadRequest => (400, "Bad Request"),
+            Self::Overload => (503, "Service Unavailable"),
+            Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),
+        }
+    }
 }
 
 /// A body that replaces the received one.
@@ -131,6 +173,7 @@ impl Default for Context {
             source: Source::default(),
             new_uri: None,
             dst_uri: None,
+            uri_is_new: true,
             path: None,
             q: -1,
             instance: None,
@@ -145,6 +188,9 @@ impl Default for Context {
             route_uri: None,
             rr_params: Vec::new(),
             new_body: None,
+            answered: 0,
+            failure: Failure::None,
+            new_status: None,
             id: 0,
         }
     }
@@ -156,6 +202,18 @@ impl Context {
         self.new_uri.as_deref().unwrap_or_else(|| self.msg.request_uri())
     }
 
+    /// Sets the Request-URI; the next relay sends a branch there.
+    pub fn set_uri(&mut self, uri: Vec<u8>) {
+        self.new_uri = Some(uri);
+        self.uri_is_new = true;
+    }
+
+    /// Sets or clears the next hop; the next relay sends a branch there.
+    pub fn set_dst_uri(&mut self, uri: Option<Vec<u8>>) {
+        self.uri_is_new |= uri.is_some();
+        self.dst_uri = uri;
+    }
+
     /// Makes it ready for the next message of the same worker; buffers are kept.
     pub fn reset(&mut self, source: Source, id: u64) {
         self.lumps.clear();
@@ -163,6 +221,7 @@ impl Context {
         self.source = source;
         self.new_uri = None;
         self.dst_uri = None;
+        self.uri_is_new = true;
         self.path = None;
         self.q = -1;
         self.instance = None;
@@ -177,6 +236,9 @@ impl Context {
         self.route_uri = None;
         self.rr_params.clear();
         self.new_body = None;
+        self.answered = 0;
+        self.failure = Failure::None;
+        self.new_status = None;
         self.id = id;
     }
 }

@@ -93,8 +93,8 @@ pub struct BranchView<'a> {
 pub struct TransactionView<'a> {
     /// Its hash index and label: `$T(id_index)`, `$T(id_label)`.
     pub id: (u32, u32),
-    /// The request that made it.
-    pub request: &'a Context,
+    /// The request that made it; none while it is the message that the route works on.
+    pub request: Option<&'a Context>,
     /// The last status sent upstream; 0 none.
     pub status: u16,
     /// The reply that is the best so far, in failure and reply routes: status line and message, none when made here.
