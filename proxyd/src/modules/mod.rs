@@ -2,17 +2,13 @@
 
 use crate::script::module::ModuleDef;
 
-mod rr;
 mod sl;
-mod tm;
-mod tmx;
+pub(crate) mod tm;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
-    &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,
-    &tmx::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.
