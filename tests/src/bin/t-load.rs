@@ -12,7 +12,7 @@ use tests::load::Pace;
 use tests::load::Plan;
 
 const USAGE: &str = "usage: t-load LOAD --server ADDR --caller ADDR --callee ADDR [--domain NAME] [--users N] \
-    [--window N | --rate N] [--count N] [--seconds S] [--warm-up S] [--pid PID] [--challenged] [--no-prepare]";
+    [--window N | --rate N] [--count N] [--seconds S] [--warm-up S] [--pids PID,…] [--challenged] [--no-prepare]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -45,9 +45,17 @@ fn plan(arguments: &[String]) -> Option<Plan> {
         users: option(options, "--users").unwrap_or(1000),
         challenged: options.iter().any(|word| word == "--challenged"),
         count: option(options, "--count"),
-        seconds: option(options, "--seconds").unwrap_or(if option::<u64>(options, "--count").is_some() { 1e6 } else { 3.0 }),
+        seconds: option(options, "--seconds").unwrap_or(if option::<u64>(options, "--count").is_some() {
+            1e6
+        } else {
+            3.0
+        }),
         warm_up: option(options, "--warm-up").unwrap_or(0.0),
-        pid: option(options, "--pid"),
+        pids: option::<String>(options, "--pids")
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|pid| pid.parse().ok())
+            .collect(),
         prepare: !options.iter().any(|word| word == "--no-prepare"),
     })
 }

@@ -24,8 +24,20 @@ pub(crate) fn open(local: SocketAddr, server: SocketAddr) -> io::Result<(Inbox, 
     socket.connect(&server.into())?;
     socket.set_nonblocking(true)?;
     let socket = Arc::new(UdpSocket::from(socket));
-    let inbox = Inbox { socket: Arc::clone(&socket), buffers: vec![vec![0; DATAGRAM]; BATCH], lengths: [0; BATCH] };
-    Ok((inbox, Outbox { socket, buffers: vec![Vec::with_capacity(DATAGRAM); BATCH], queued: 0, refused: 0 }))
+    let inbox = Inbox {
+        socket: Arc::clone(&socket),
+        buffers: vec![vec![0; DATAGRAM]; BATCH],
+        lengths: [0; BATCH],
+    };
+    Ok((
+        inbox,
+        Outbox {
+            socket,
+            buffers: vec![Vec::with_capacity(DATAGRAM); BATCH],
+            queued: 0,
+            refused: 0,
+        },
+    ))
 }
 
 /// The receiving half of a socket.
@@ -39,18 +51,30 @@ impl Inbox {
     /// Reads what has arrived, at most one batch, and says how many datagrams that was.
     pub(crate) fn receive(&mut self) -> io::Result<usize> {
         // SAFETY: both structures are plain data for which all zero bytes are a valid value.
-        let (mut parts, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) = unsafe { mem::zeroed() };
+        let (mut parts, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+            unsafe { mem::zeroed() };
         for ((part, header), buffer) in parts.iter_mut().zip(&mut headers).zip(&mut self.buffers) {
-            *part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            *part = libc::iovec {
+                iov_base: buffer.as_mut_ptr().cast(),
+                iov_len: buffer.len(),
+            };
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
         }
         // SAFETY: every header points at a live iovec, which points at a live buffer of the length it states.
         let n = unsafe {
             let flags = libc::MSG_DONTWAIT;
-            libc::recvmmsg(self.socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as u32, flags, ptr::null_mut())
+            libc::recvmmsg(
+                self.socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as u32,
+                flags,
+                ptr::null_mut(),
+            )
         };
-        let Ok(n) = usize::try_from(n) else { return nothing(io::Error::last_os_error()) };
+        let Ok(n) = usize::try_from(n) else {
+            return nothing(io::Error::last_os_error());
+        };
         for (length, header) in self.lengths.iter_mut().zip(&headers).take(n) {
             *length = header.msg_len as usize;
         }
@@ -91,9 +115,13 @@ impl Outbox {
     /// Sends everything queued; what the kernel refuses is counted and dropped.
     pub(crate) fn flush(&mut self) {
         // SAFETY: both structures are plain data for which all zero bytes are a valid value.
-        let (mut parts, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) = unsafe { mem::zeroed() };
+        let (mut parts, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+            unsafe { mem::zeroed() };
         for ((part, header), buffer) in parts.iter_mut().zip(&mut headers).zip(&mut self.buffers) {
-            *part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            *part = libc::iovec {
+                iov_base: buffer.as_mut_ptr().cast(),
+                iov_len: buffer.len(),
+            };
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
         }
@@ -124,8 +152,14 @@ impl Outbox {
 
 /// Waits until one of the descriptors is readable, at most `timeout_us` microseconds.
 pub(crate) fn wait(descriptors: &[RawFd], timeout_us: u64) {
-    let mut set: Vec<libc::pollfd> =
-        descriptors.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    let mut set: Vec<libc::pollfd> = descriptors
+        .iter()
+        .map(|&fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
     let timeout = libc::timespec {
         tv_sec: (timeout_us / 1_000_000) as libc::time_t,
         tv_nsec: (timeout_us % 1_000_000 * 1_000) as libc::c_long,

@@ -18,13 +18,21 @@ pub(crate) struct Callee {
 impl Callee {
     /// Answers calls with the given session description, at the given address.
     pub(crate) fn new(contact: String, session: Vec<u8>) -> Self {
-        Self { contact, session, acknowledged: 0 }
+        Self {
+            contact,
+            session,
+            acknowledged: 0,
+        }
     }
 
     /// Answers one request; an error says how the proxy got it wrong.
     pub(crate) fn receive(&mut self, request: &[u8], out: &mut Outbox) -> Result<(), &'static str> {
         let fields = Fields::read(request).ok_or("callee: not a SIP message")?;
-        let method = fields.first_line.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let method = fields
+            .first_line
+            .split(|&byte| byte == b' ')
+            .next()
+            .unwrap_or_default();
         let initial = method == b"INVITE";
         if fields.vias != 2 {
             return Err("callee: request without exactly two Via values");
@@ -41,7 +49,13 @@ impl Callee {
                     return Err("callee: INVITE without Record-Route");
                 }
                 self.reply(request, b"SIP/2.0 180 Ringing", b";tag=c1", b"", out.datagram());
-                self.reply(request, b"SIP/2.0 200 OK", b";tag=c1", &self.session, out.datagram());
+                self.reply(
+                    request,
+                    b"SIP/2.0 200 OK",
+                    b";tag=c1",
+                    &self.session,
+                    out.datagram(),
+                );
                 Ok(())
             }
             b"BYE" => {

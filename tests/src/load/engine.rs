@@ -66,7 +66,10 @@ impl Engine {
         Ok(Self {
             started: Instant::now(),
             flow: Flow::new(plan, run),
-            callee: Callee::new(format!("sip:callee@{}", plan.callee), session(&plan.callee.ip().to_string())),
+            callee: Callee::new(
+                format!("sip:callee@{}", plan.callee),
+                session(&plan.callee.ip().to_string()),
+            ),
             callers: batch::open(plan.caller, plan.server)?,
             callees: batch::open(plan.callee, plan.server)?,
             slots: vec![Slot::default(); slots],
@@ -104,7 +107,9 @@ impl Engine {
         if self.lost + self.wrong > 0 {
             let example = self.examples.first().cloned().unwrap_or_default();
             let (lost, wrong) = (self.lost, self.wrong);
-            return Err(io::Error::other(format!("preparation: {lost} lost, {wrong} wrong {example}")));
+            return Err(io::Error::other(format!(
+                "preparation: {lost} lost, {wrong} wrong {example}"
+            )));
         }
         self.callee.acknowledged = 0;
         Ok(())
@@ -113,7 +118,7 @@ impl Engine {
     fn measure(&mut self, plan: &Plan) -> io::Result<Outcome> {
         let warm_up = (plan.warm_up * 1e9) as u64;
         let length = (plan.seconds * 1e9) as u64;
-        let processes = plan.pid.map(server::family).unwrap_or_default();
+        let processes: Vec<u32> = plan.pids.iter().flat_map(|&pid| server::family(pid)).collect();
         let own = [process::id()];
         let resident_before = server::resident(&processes);
         let origin = self.now();
@@ -167,16 +172,29 @@ impl Engine {
             }
             self.exchange(pause)?;
         }
-        let cost = (server::cost(&processes).since(cost.0), server::cost(&own).since(cost.1));
+        let cost = (
+            server::cost(&processes).since(cost.0),
+            server::cost(&own).since(cost.1),
+        );
         let seconds = (self.now() - since) as f64 / 1e9;
         let done = self.measured_done;
         self.measuring = false;
         while self.open() > 0 {
             self.exchange(1000)?;
         }
-        let per = |nanoseconds: f64| if done == 0 { 0.0 } else { nanoseconds / 1e3 / done as f64 };
+        let per = |nanoseconds: f64| {
+            if done == 0 {
+                0.0
+            } else {
+                nanoseconds / 1e3 / done as f64
+            }
+        };
         let calls = plan.load == Load::Call && self.callee.acknowledged < self.done;
-        let unacknowledged = if calls && warm_up == 0 { self.done - self.callee.acknowledged } else { 0 };
+        let unacknowledged = if calls && warm_up == 0 {
+            self.done - self.callee.acknowledged
+        } else {
+            0
+        };
         Ok(Outcome {
             done,
             lost: self.lost + unacknowledged + self.callers.1.refused() + self.callees.1.refused(),
@@ -218,7 +236,10 @@ impl Engine {
         let mut arrived = self.receive()?;
         if arrived == 0 {
             if pause_us > 0 {
-                batch::wait(&[self.callers.0.descriptor(), self.callees.0.descriptor()], pause_us);
+                batch::wait(
+                    &[self.callers.0.descriptor(), self.callees.0.descriptor()],
+                    pause_us,
+                );
             }
             arrived = self.receive()?;
         }
@@ -229,7 +250,11 @@ impl Engine {
     }
 
     fn receive(&mut self) -> io::Result<usize> {
-        let at_callee = if self.flow.load() == Load::Call { self.callees.0.receive()? } else { 0 };
+        let at_callee = if self.flow.load() == Load::Call {
+            self.callees.0.receive()?
+        } else {
+            0
+        };
         for index in 0..at_callee {
             let request = self.callees.0.datagram(index);
             if let Err(reason) = self.callee.receive(request, &mut self.callees.1) {

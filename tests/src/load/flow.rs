@@ -88,7 +88,7 @@ pub(crate) struct Flow {
 }
 
 /// The password of every user, as the database is seeded.
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 impl Flow {
     /// Prepares for a plan; `run` keeps the names of two runs apart.
@@ -96,7 +96,10 @@ impl Flow {
         let ha1 = |user| {
             let mut name = Vec::new();
             decimal(&mut name, user, 7);
-            put(&mut name, &[b":", plan.domain.as_bytes(), b":", PASSWORD.as_bytes()]);
+            put(
+                &mut name,
+                &[b":", plan.domain.as_bytes(), b":", PASSWORD.as_bytes()],
+            );
             digest(&[b"u", &name])
         };
         let authenticated =
@@ -112,7 +115,11 @@ impl Flow {
             session: session(&plan.caller.ip().to_string()),
             run,
             cseqs: vec![0; users],
-            ha1s: if authenticated { (0..plan.users).map(ha1).collect() } else { Vec::new() },
+            ha1s: if authenticated {
+                (0..plan.users).map(ha1).collect()
+            } else {
+                Vec::new()
+            },
             nonces: vec![Vec::new(); users],
             next_user: 0,
             users: plan.users,
@@ -174,12 +181,16 @@ impl Flow {
         slots: &mut [Slot],
         out: &mut Outbox,
     ) -> (Progress, Option<usize>) {
-        let Some(fields) = Fields::read(message) else { return (Progress::Wrong("not a SIP message"), None) };
+        let Some(fields) = Fields::read(message) else {
+            return (Progress::Wrong("not a SIP message"), None);
+        };
         let Some(branch) = Branch::read(fields.branch()) else {
             return (Progress::Wrong("the topmost Via is not the one sent"), None);
         };
         let index = branch.slot as usize;
-        let Some(slot) = slots.get_mut(index) else { return (Progress::Wrong("a branch never sent"), None) };
+        let Some(slot) = slots.get_mut(index) else {
+            return (Progress::Wrong("a branch never sent"), None);
+        };
         if !slot.busy || slot.serial != branch.serial || slot.stage > branch.stage {
             return (Progress::Late, None);
         }
@@ -284,10 +295,24 @@ impl Flow {
         };
         let text = &mut slot.credentials;
         text.clear();
-        let header: &[u8] = if slot.method == Verb::Register { b"Authorization" } else { b"Proxy-Authorization" };
+        let header: &[u8] = if slot.method == Verb::Register {
+            b"Authorization"
+        } else {
+            b"Proxy-Authorization"
+        };
         put(text, &[header, b": Digest username=\"u"]);
         decimal(text, user, 7);
-        put(text, &[b"\", realm=\"", self.domain.as_bytes(), b"\", nonce=\"", nonce, b"\", uri=\"", &uri]);
+        put(
+            text,
+            &[
+                b"\", realm=\"",
+                self.domain.as_bytes(),
+                b"\", nonce=\"",
+                nonce,
+                b"\", uri=\"",
+                &uri,
+            ],
+        );
         put(text, &[b"\", response=\"", &response, b"\", algorithm=MD5"]);
         if !qop.is_empty() {
             put(text, &[b", qop=auth, nc=", count, b", cnonce=\"", own, b"\""]);
@@ -353,7 +378,11 @@ impl Flow {
             method: slot.method.name(),
             uri: &uri,
             sent_by: &self.sent_by,
-            branch: Branch { slot: index, serial: slot.serial, stage: slot.stage },
+            branch: Branch {
+                slot: index,
+                serial: slot.serial,
+                stage: slot.stage,
+            },
             domain: &self.domain,
             from_user: slot.user,
             to,
@@ -371,7 +400,10 @@ impl Flow {
                 out.extend_from_slice(b"Contact: <sip:u");
                 decimal(out, slot.user, 7);
                 // A phone that is to be called registers the callee's address.
-                put(out, &[b"@", self.callee.as_bytes(), b";line=7f3a>\r\nExpires: 3600\r\n"]);
+                put(
+                    out,
+                    &[b"@", self.callee.as_bytes(), b";line=7f3a>\r\nExpires: 3600\r\n"],
+                );
                 finish(out, b"");
             }
             Verb::Invite => {

@@ -11,7 +11,10 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: vec![0; 64 << STEPS], total: 0 }
+        Self {
+            buckets: vec![0; 64 << STEPS],
+            total: 0,
+        }
     }
 }
 

@@ -33,7 +33,9 @@ impl<'a> Fields<'a> {
         }
         loop {
             let field = line(&mut rest);
-            let Some(first) = field.first() else { return (!fields.call_id.is_empty()).then_some(fields) };
+            let Some(first) = field.first() else {
+                return (!fields.call_id.is_empty()).then_some(fields);
+            };
             let colon = field.iter().position(|&byte| byte == b':')?;
             let (name, value) = (&field[..colon], field[colon + 1..].trim_ascii());
             match (first | 0x20, name.len()) {
@@ -117,14 +119,26 @@ impl Branch {
         }
         let slot = unhex(&digits[..5])?;
         let serial = unhex(&digits[5..13])?;
-        Some(Self { slot, serial, stage: unhex(&digits[13..])? as u8 })
+        Some(Self {
+            slot,
+            serial,
+            stage: unhex(&digits[13..])? as u8,
+        })
     }
 }
 
 impl Request<'_> {
     /// Writes the request line and every header a request must have.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        put(out, &[self.method.as_bytes(), b" ", self.uri, b" SIP/2.0\r\nVia: SIP/2.0/UDP "]);
+        put(
+            out,
+            &[
+                self.method.as_bytes(),
+                b" ",
+                self.uri,
+                b" SIP/2.0\r\nVia: SIP/2.0/UDP ",
+            ],
+        );
         put(out, &[self.sent_by.as_bytes(), b";rport;branch="]);
         self.branch.write(out);
         out.extend_from_slice(b"\r\n");
@@ -149,7 +163,14 @@ impl Request<'_> {
         }
         put(out, &[b"\r\nCall-ID: ", self.call_id, b"\r\nCSeq: "]);
         decimal(out, self.cseq, 0);
-        put(out, &[b" ", self.method.as_bytes(), b"\r\nUser-Agent: load generator 1.0\r\n"]);
+        put(
+            out,
+            &[
+                b" ",
+                self.method.as_bytes(),
+                b"\r\nUser-Agent: load generator 1.0\r\n",
+            ],
+        );
     }
 }
 
@@ -192,9 +213,14 @@ pub(crate) fn hex(out: &mut Vec<u8>, value: u32, width: u32) {
 
 /// Returns what follows `mark` up to the end of the parameter.
 pub(crate) fn after<'a>(value: &'a [u8], mark: &[u8]) -> &'a [u8] {
-    let Some(start) = value.windows(mark.len()).position(|window| window == mark) else { return b"" };
+    let Some(start) = value.windows(mark.len()).position(|window| window == mark) else {
+        return b"";
+    };
     let rest = &value[start + mark.len()..];
-    let end = rest.iter().position(|byte| b";,\" \r\n>".contains(byte)).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| b";,\" \r\n>".contains(byte))
+        .unwrap_or(rest.len());
     &rest[..end]
 }
 
@@ -207,7 +233,9 @@ pub(crate) fn number(digits: &[u8]) -> u32 {
 }
 
 fn unhex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |sum, &byte| Some(sum << 4 | (byte as char).to_digit(16)?))
+    digits
+        .iter()
+        .try_fold(0, |sum, &byte| Some(sum << 4 | (byte as char).to_digit(16)?))
 }
 
 fn line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
@@ -226,7 +254,11 @@ mod tests {
 
     #[test]
     fn branch_survives_the_round_trip() {
-        let branch = Branch { slot: 1023, serial: 0xdead_beef, stage: 4 };
+        let branch = Branch {
+            slot: 1023,
+            serial: 0xdead_beef,
+            stage: 4,
+        };
         let mut text = Vec::new();
         branch.write(&mut text);
         assert_eq!(Branch::read(&text), Some(branch));
@@ -235,7 +267,12 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for (value, width, expected) in [(0, 0, "0"), (0, 3, "000"), (42, 7, "0000042"), (u32::MAX, 0, "4294967295")] {
+        for (value, width, expected) in [
+            (0, 0, "0"),
+            (0, 3, "000"),
+            (42, 7, "0000042"),
+            (u32::MAX, 0, "4294967295"),
+        ] {
             let mut text = Vec::new();
             decimal(&mut text, value, width);
             assert_eq!(text, expected.as_bytes());
@@ -246,7 +283,10 @@ mod tests {
     fn fields_of_a_reply() {
         let reply = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=x;rport=5\r\nv:x\r\nCall-ID: c\r\nCSeq: 7 BYE\r\n\r\n";
         let fields = Fields::read(reply).unwrap();
-        assert_eq!((fields.status, fields.branch(), fields.call_id), (200, &b"x"[..], &b"c"[..]));
+        assert_eq!(
+            (fields.status, fields.branch(), fields.call_id),
+            (200, &b"x"[..], &b"c"[..])
+        );
         assert!(Fields::read(b"SIP/2.0 20").is_none());
         assert_eq!(after(b"Digest realm=\"r\", nonce=\"n\"", b"nonce=\""), b"n");
     }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 pub use engine::run;
+pub(crate) use flow::PASSWORD;
 pub use histogram::Histogram;
 
 /// What one transaction of the load consists of.
@@ -49,7 +50,10 @@ impl Load {
 
     /// Looks a load up by name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|&(_, load)| load)
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|&(_, load)| load)
     }
 }
 
@@ -87,8 +91,8 @@ pub struct Plan {
     pub seconds: f64,
     /// Runs unmeasured for this long before.
     pub warm_up: f64,
-    /// The server's process, whose cost is measured.
-    pub pid: Option<u32>,
+    /// The server's processes, whose cost is measured with that of their children.
+    pub pids: Vec<u32>,
     /// Whether users register before the load begins.
     pub prepare: bool,
 }

@@ -26,7 +26,9 @@ impl Cost {
 pub fn family(pid: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
         if let Some(parent) = stat_field(child, 1) {
             children.entry(parent as u32).or_default().push(child);
         }
@@ -45,9 +47,17 @@ pub fn cost(processes: &[u32]) -> Cost {
     let mut cost = Cost::default();
     for &pid in processes {
         cost.ticks += stat_field(pid, 11).unwrap_or(0) + stat_field(pid, 12).unwrap_or(0);
-        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        for task in fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let line = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            cost.on_cpu_ns += line.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0_u64);
+            cost.on_cpu_ns += line
+                .split(' ')
+                .next()
+                .and_then(|field| field.parse().ok())
+                .unwrap_or(0_u64);
         }
     }
     cost
@@ -58,7 +68,10 @@ pub fn resident(processes: &[u32]) -> u64 {
     let mut kilobytes = 0;
     for pid in processes {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:"))
+            .unwrap_or_default();
         kilobytes += line.trim().trim_end_matches(" kB").parse().unwrap_or(0_u64);
     }
     kilobytes * 1024
