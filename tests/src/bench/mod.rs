@@ -11,6 +11,8 @@ use std::io::Write;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -79,7 +81,7 @@ pub enum BenchError {
     #[error("generator's output: {0}")]
     Json(#[from] serde_json::Error),
     /// The server never gave the expected answer.
-    #[error("{0} did not answer for its last contact in time; its log:\n{1}")]
+    #[error("{0} did not answer in time; its log:\n{1}")]
     Silent(&'static str, String),
 }
 
@@ -167,6 +169,7 @@ fn measure(row: &Row, options: &Options, folder: &Path, places: &Places) -> Resu
                 for record in &mut records {
                     let place = folder.join(format!("{}-{round}", record.side));
                     let running = side::start(record.which, row, None, &place, places, None)?;
+                    running.await_answer()?;
                     let work = Work {
                         pace: Pace::Window(row.window),
                         seconds: 0.0,
@@ -200,7 +203,7 @@ fn steady(
     places: &Places,
     records: &mut [Record],
 ) -> Result<(), BenchError> {
-    let helper = match row.database {
+    let helper: Option<u32> = match row.database {
         row::Database::MariaDb => std::env::var("TEST_MYSQL_PID")
             .ok()
             .and_then(|pid| pid.parse().ok()),
@@ -230,6 +233,17 @@ fn steady(
             places,
             helper,
         )?);
+    }
+    for server in &running {
+        server.await_answer()?;
+    }
+    if let Some(pid) = helper {
+        // The database server shares the processor of the server it works for.
+        let pid = u32::to_string(&pid);
+        Command::new("taskset")
+            .args(["-acp", &places.processors.0, &pid])
+            .stdout(Stdio::null())
+            .status()?;
     }
     let saturate = Work {
         pace: Pace::Window(row.window),

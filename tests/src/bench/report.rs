@@ -43,7 +43,7 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
         )?,
         _ => writeln!(
             out,
-            "{:<22}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}{:>10}{:>10}{:>10}{:>8}{:>8}{:>9}",
+            "{:<22}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}{:>10}{:>10}{:>10}{:>8}{:>8}{:>11}",
             "",
             "us/trans",
             "trans/s",
@@ -114,8 +114,9 @@ pub(crate) fn summary(records: &[Record], out: &mut impl Write) -> io::Result<bo
                 clean = false;
                 let (lost, wrong) = (outcome.lost, outcome.wrong);
                 writeln!(out, "{} {}: {lost} lost, {wrong} wrong", record.row, record.side)?;
-                for example in &outcome.wrong_examples {
-                    writeln!(out, "    {}", example.replace("\r\n", "\n    "))?;
+                // The whole messages are in the JSON.
+                for example in outcome.wrong_examples.iter().take(1) {
+                    writeln!(out, "    {}", example.lines().next().unwrap_or_default())?;
                 }
             }
         }
@@ -146,7 +147,7 @@ fn line(row: &Row, record: &Record, out: &mut impl Write) -> io::Result<()> {
     let bytes = spread(&record.bytes).map_or(String::new(), |[_, middle, _]| format!("{middle:.0}"));
     writeln!(
         out,
-        "{side:<22}{:>10.2}{:>10.0}{:>10.0}{:>10.0}{:>10.2}{:>12.2}{:>10.0}{:>10.0}{:>10.0}{:>8}{:>8}{bytes:>9}",
+        "{side:<22}{:>10.2}{:>10.0}{:>10.0}{:>10.0}{:>10.2}{:>12.2}{:>10.0}{:>10.0}{:>10.0}{:>8}{:>8}{bytes:>11}",
         full(|o| o.cpu_us),
         full(|o| o.rate),
         full(|o| o.p50_us),

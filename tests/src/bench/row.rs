@@ -46,8 +46,10 @@ pub enum Database {
     None,
     /// SQLite with as many subscribers as the row has users.
     Sqlite,
-    /// SQLite with this many subnets in the address table.
-    SqliteAddresses(u32),
+    /// SQLite with this many subnets in the address table, the generator's own before all others.
+    AddressesOwnFirst(u32),
+    /// The same, the generator's own after all others.
+    AddressesOwnLast(u32),
     /// MariaDB with as many subscribers as the row has users.
     MariaDb,
 }
@@ -167,9 +169,17 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "address",
-        title: "OPTIONS, source checked in 100,000 subnets",
+        title: "OPTIONS, source is the first of 100,000 subnets",
         defines: &["WITH_ADDRESS"],
-        database: Database::SqliteAddresses(100_000),
+        database: Database::AddressesOwnFirst(100_000),
+        goal_tuned: Some(0.50),
+        ..STEADY
+    },
+    Row {
+        name: "address-last",
+        title: "OPTIONS, source is the last of 100,000 subnets",
+        defines: &["WITH_ADDRESS"],
+        database: Database::AddressesOwnLast(100_000),
         goal_tuned: Some(0.50),
         ..STEADY
     },

@@ -29,13 +29,16 @@ pub(crate) fn database(
 ) -> Result<Option<String>, BenchError> {
     match kind {
         Database::None => Ok(None),
-        Database::Sqlite => sqlite(folder, users, 0, contacts).map(Some),
-        Database::SqliteAddresses(subnets) => sqlite(folder, 0, subnets, 0).map(Some),
+        Database::Sqlite => sqlite(folder, users, &[], contacts).map(Some),
+        Database::AddressesOwnFirst(subnets) => sqlite(folder, 0, &subnets_of(subnets, 0), 0).map(Some),
+        Database::AddressesOwnLast(subnets) => {
+            sqlite(folder, 0, &subnets_of(subnets, subnets - 1), 0).map(Some)
+        }
         Database::MariaDb => mariadb(users).map(Some),
     }
 }
 
-fn sqlite(folder: &Path, users: u32, subnets: u32, contacts: u32) -> Result<String, BenchError> {
+fn sqlite(folder: &Path, users: u32, subnets: &[(String, u8)], contacts: u32) -> Result<String, BenchError> {
     let path = folder.join("bench.db");
     let mut connection = Connection::open(&path)?;
     for table in TABLES {
@@ -51,15 +54,8 @@ fn sqlite(folder: &Path, users: u32, subnets: u32, contacts: u32) -> Result<Stri
         }
         let mut insert =
             rows.prepare("INSERT INTO address (grp, ip_addr, mask, port, tag) VALUES (1,?,?,0,'bench')")?;
-        for subnet in 0..subnets.saturating_sub(1) {
-            insert.execute((
-                format!("{}.{}.{}.0", 11 + (subnet >> 16), subnet >> 8 & 255, subnet & 255),
-                24,
-            ))?;
-        }
-        if subnets > 0 {
-            // The generator's own addresses come last, as a table grows.
-            insert.execute(("127.22.0.0", 16))?;
+        for (network, mask) in subnets {
+            insert.execute((network, mask))?;
         }
         let mut insert = rows.prepare(
             "INSERT INTO location (ruid, username, contact, expires, q, callid, cseq, last_modified, user_agent, \
@@ -82,6 +78,18 @@ fn sqlite(folder: &Path, users: u32, subnets: u32, contacts: u32) -> Result<Stri
     }
     rows.commit()?;
     Ok(format!("sqlite:///{}", path.display()))
+}
+
+/// Lists as many subnets, with the generator's own at the given place.
+fn subnets_of(count: u32, own: u32) -> Vec<(String, u8)> {
+    let subnet = |number: u32| match number {
+        _ if number == own => ("127.22.0.0".to_owned(), 16),
+        _ => (
+            format!("{}.{}.{}.0", 11 + (number >> 16), number >> 8 & 255, number & 255),
+            24,
+        ),
+    };
+    (0..count).map(subnet).collect()
 }
 
 /// Fills the private MariaDB server that the environment names; its user may do anything.

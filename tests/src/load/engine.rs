@@ -201,6 +201,7 @@ impl Engine {
             wrong: self.wrong,
             wrong_examples: std::mem::take(&mut self.examples),
             overrun: self.overrun,
+            overtaken: self.flow.overtaken,
             seconds,
             rate: done as f64 / seconds,
             cpu_us: per(cost.0.on_cpu_ns as f64),

@@ -110,6 +110,8 @@ pub struct Outcome {
     pub wrong_examples: Vec<String>,
     /// Transactions that could not begin at their time, for every slot was taken.
     pub overrun: u64,
+    /// Calls whose 200 came before their 180.
+    pub overtaken: u64,
     /// Seconds measured.
     pub seconds: f64,
     /// Transactions a second.
