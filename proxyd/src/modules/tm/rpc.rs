@@ -13,5 +13,5 @@ pub(super) static RPCS: &[Rpc] = &[Rpc {
 }];
 
 fn stats(_call: &RpcCall<'_>, _script: &Arc<Script>) -> RpcResult {
-    Ok(serde_json::Value::Null)
+    Ok(serde_json::Value::Null.into())
 }
