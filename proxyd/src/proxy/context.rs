@@ -1,7 +1,7 @@
 //! What a script works on: one message, the edits recorded for it, where it came from and where it shall go.
 
 use super::branch::Branch;
-use shared::net::transport::Transport;
+use shared::net::Transport;
 use shared::sip::Lumps;
 use shared::sip::Message;
 use std::net::SocketAddr;

@@ -22,7 +22,7 @@ use crate::transaction::key::Lookup;
 use crate::transaction::key::Parts;
 use crate::transaction::table::Inserted;
 use crate::transaction::timer::NEVER;
-use shared::net::transport::Transport;
+use shared::net::Transport;
 use smallvec::SmallVec;
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use crate::proxy::sockets::Sockets;
 use crate::transport::tcp::Streams;
 use crate::transport::udp::SendBatch;
 use crate::transport::udp::UdpSocket;
-use shared::net::transport::Transport;
+use shared::net::Transport;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use super::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
 use crate::script::module::Code;
-use shared::net::transport::Transport;
+use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::Via;
 use shared::sip::build::Reply;

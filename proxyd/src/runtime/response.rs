@@ -70,7 +70,7 @@ impl Live {
         if cancel && guard.invite {
             if let Some(cancelling) = &mut branch.cancelling {
                 let timers = guard.timers;
-                let reliable = branch.target.transport != shared::net::transport::Transport::Udp;
+                let reliable = branch.target.transport != shared::net::Transport::Udp;
                 cancelling.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
             }
             return self.settle(guard);

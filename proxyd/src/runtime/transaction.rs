@@ -133,7 +133,7 @@ pub(crate) struct ClientBranch {
 
 impl ClientBranch {
     pub(crate) fn reliable(&self) -> bool {
-        self.target.transport != shared::net::transport::Transport::Udp
+        self.target.transport != shared::net::Transport::Udp
     }
 }
 
@@ -174,7 +174,7 @@ pub(crate) struct Transaction {
 impl Transaction {
     /// Whether upstream is reached by a stream.
     pub(crate) fn reliable(&self) -> bool {
-        self.reply_to.transport != shared::net::transport::Transport::Udp
+        self.reply_to.transport != shared::net::Transport::Udp
     }
 
     /// Whether any branch of the current leg is unanswered.

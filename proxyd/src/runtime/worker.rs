@@ -9,7 +9,7 @@ use crate::transport::Queue;
 use crate::transport::udp::Batch;
 use crate::transport::udp::UdpSocket;
 use crate::transport::udp::Wait;
-use shared::net::transport::Transport;
+use shared::net::Transport;
 use std::sync::Arc;
 use std::time::Duration;
 
