@@ -1,1 +1,5 @@
-//! Proxy behaviour of RFC 3261 §16, pure.
+//! Proxy behaviour of RFC 3261 §16, pure: target sets, routes, forwarding, choosing a response.
+
+pub mod branch;
+pub mod context;
+pub mod sockets;

@@ -1,1 +1,5 @@
-//! The only room that sees every other: one message from bytes to verdict.
+//! The only room that sees every other: the runtime owns the parts, `receive` handles one message.
+
+pub mod clock;
+pub mod ids;
+pub mod stats;
