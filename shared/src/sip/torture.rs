@@ -331,7 +331,8 @@ fn contact_parameters() {
 #[test]
 fn ipv6() {
     // RFC 5118 §4.1 to §4.5, §4.8.
-    let table: &[(&str, Option<(&str, Option<u16>)>)] = &[
+    type HostPort = Option<(&'static str, Option<u16>)>;
+    let table: &[(&str, HostPort)] = &[
         ("sip:[2001:db8::10]", Some(("[2001:db8::10]", None))),
         ("sip:2001:db8::10", None),
         ("sip:[2001:db8::10:5070]", Some(("[2001:db8::10:5070]", None))),
