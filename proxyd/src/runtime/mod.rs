@@ -4,7 +4,6 @@ mod counters;
 mod host;
 pub mod clock;
 pub mod ids;
-pub mod load;
 mod local;
 mod outbox;
 mod receive;
@@ -33,7 +32,7 @@ use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
 use parking_lot::Mutex;
-use shared::net::transport::Transport;
+use shared::net::Transport;
 use shared::sip::Message;
 use shared::sip::Uri;
 use stats::Statistics;
@@ -118,10 +117,10 @@ impl Runtime {
         };
         let forced = socket.and_then(|id| self.sockets.get(id)).map(|listener| listener.transport);
         let host = uri.param(b"maddr").flatten().filter(|_| false).unwrap_or(uri.host); // Kamailio: maddr is ignored
-        let question = Question { host, port: uri.port, transport: transport.or(forced), sips: uri.is_secure() };
+        let question = Question { host, port: uri.port, transport: transport.or(forced), sips: uri.scheme == shared::sip::Scheme::Sips };
         let target = match question.numeric() {
             Some(target) => target,
-            None => self.resolver.resolve(&question, &mut rand::rng()).ok()?.into_iter().next()?,
+            None => self.resolver.resolve(&question, &mut rand::random::<u32>).ok()?.into_iter().next()?,
         };
         Some(Target { peer: target.addr, transport: target.transport, socket, conn: None })
     }

@@ -66,25 +66,22 @@ impl Live {
             return;
         };
         let mut guard = found.transaction.lock_arc();
+        let (timers, invite) = (guard.timers, guard.invite);
         let Some(branch) = guard.branches.get_mut(number) else { return };
         let status = ctx.msg.status();
+        let reliable = branch.reliable();
         let cancel = ctx.msg.method() == Method::Cancel;
-        if cancel && guard.invite {
+        if cancel && invite {
             if let Some(cancelling) = &mut branch.cancelling {
-                let timers = guard.timers;
-                let reliable = branch.target.transport != shared::net::Transport::Udp;
                 cancelling.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
             }
             return self.settle(guard);
         }
-        if cancel != is_cancel(&branch.sent) || (ctx.msg.method() == Method::Invite) != guard.invite {
+        if cancel != is_cancel(&branch.sent) || (ctx.msg.method() == Method::Invite) != invite {
             return;
         }
         self.runtime.counters.rpl_received();
         branch.replied = true;
-        let timers = guard.timers;
-        let Some(branch) = guard.branches.get_mut(number) else { return };
-        let reliable = branch.reliable();
         let actions = branch.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
         if actions.contains(Action::SendAck) {
             self.send_ack(&guard, number, &ctx.msg);
