@@ -351,7 +351,8 @@ pub fn via_fix<'a>(via: &Via<'_>, peer: SocketAddr, force_rport: bool, text: &'a
             .ok()
             .and_then(|host| host.parse::<IpAddr>().ok())
             == Some(peer.ip());
-    let received = !same || asked || via.received().is_some();
+    // Kamailio: rport alone does not bring received, where RFC 3581 §4 would have both.
+    let received = !same || via.received().is_some();
     ViaFix {
         received: received.then(|| text.as_bytes()),
         rport: asked.then(|| peer.port()),
