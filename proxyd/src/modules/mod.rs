@@ -4,7 +4,7 @@ use crate::script::module::ModuleDef;
 
 mod rr;
 mod sl;
-mod tm;
+pub(crate) mod tm;
 mod tmx;
 
 /// Every module, by name.

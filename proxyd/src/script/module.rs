@@ -431,7 +431,7 @@ pub enum InitError {
     },
     /// The database refuses.
     #[error(transparent)]
-    Database(#[from] shared::db::DbError),
+    Database(#[from] shared::db::Error),
     /// A file or socket.
     #[error("{path}: {error}")]
     Io {
