@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 
-    /// Answer every question with yes
+    /// Confirm beforehand what would be asked before something is lost
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
 

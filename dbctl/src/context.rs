@@ -74,12 +74,33 @@ impl<'e> Context<'e> {
         }
     }
 
-    /// Opens the server of `url` with the administrator's account.
-    pub(crate) fn administer(&self, url: &Url, doing: &'static str) -> Result<Box<dyn Backend>, Error> {
-        match self.settings.administrator(url)? {
-            Some(root) => open(&root, Access::Existing),
-            None => Err(Error::NoAdministrator { doing }),
+    /// The server of `url` as its administrator: from the settings, on a terminal with a question for the password.
+    pub(crate) fn administrator(&self, url: &Url) -> Result<Option<Url>, Error> {
+        let named = self.settings.administrator(url)?;
+        if named.as_ref().is_some_and(|root| root.password.is_some())
+            || !url.engine.is_server()
+            || !is_interactive()
+        {
+            return Ok(named);
         }
+        let user = if url.engine == Engine::Postgres {
+            "postgres"
+        } else {
+            "root"
+        };
+        let plain = Url {
+            user: Some(user.to_owned()),
+            password: None,
+            name: String::new(),
+            ..url.clone()
+        };
+        let mut root = named.unwrap_or(plain);
+        let user = root.user.as_deref().unwrap_or(user);
+        let question = format!("Password of the database administrator {user} on {}: ", root.host);
+        root.password = rpassword::prompt_password(question)
+            .ok()
+            .filter(|password| !password.is_empty());
+        Ok(Some(root))
     }
 
     /// Asks for a yes before something is lost.
@@ -107,10 +128,7 @@ impl<'e> Context<'e> {
         match choice {
             Choice::Yes => true,
             Choice::No => false,
-            Choice::Ask => {
-                self.yes
-                    || (is_interactive() && !self.quiet && ask(&format!("Create the {what} tables too?")))
-            }
+            Choice::Ask => is_interactive() && !self.quiet && ask(&format!("Create the {what} tables too?")),
         }
     }
 }
@@ -121,25 +139,7 @@ pub(crate) fn open(url: &Url, access: Access) -> Result<Box<dyn Backend>, Error>
     if patient.engine.is_server() && patient.option("timeout").is_none() {
         patient.options.push(("timeout".to_owned(), "0".to_owned()));
     }
-    db::open_with(&patient, access).map_err(|error| match error {
-        // The option is ours: errors name the database as the operator did.
-        db::Error::NoDatabase { name, .. } => db::Error::NoDatabase {
-            url: url.to_string(),
-            name,
-        }
-        .into(),
-        db::Error::Denied { reason, .. } => db::Error::Denied {
-            url: url.to_string(),
-            reason,
-        }
-        .into(),
-        db::Error::Unreachable { reason, .. } => db::Error::Unreachable {
-            url: url.to_string(),
-            reason,
-        }
-        .into(),
-        other => other.into(),
-    })
+    Ok(db::open_with(&patient, access)?)
 }
 
 /// Tells whether both ends of a question are a terminal.

@@ -65,6 +65,11 @@ pub enum Error {
         /// The task.
         doing: &'static str,
     },
+    /// Neither the database nor the rights to make it.
+    #[error(
+        "{0}; to create it with its account set DBROOTUSER and DBROOTPW in the environment or the resource file"
+    )]
+    CannotCreate(Box<Error>),
     /// A command for servers on a file.
     #[error("{command} is for MySQL and PostgreSQL: {url} has no accounts")]
     NoAccounts {
@@ -108,6 +113,7 @@ impl Error {
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Self::CannotCreate(error) => error.exit_code(),
             Self::Database(error) if error.is_unreachable() => ExitCode::NoDatabase,
             Self::Database(db::Error::Duplicate(_)) => ExitCode::Exists,
             Self::Database(db::Error::NoTable { .. }) => ExitCode::NotFound,

@@ -111,21 +111,17 @@ pub(super) fn make_database(context: &Context<'_>, url: &Url) -> Result<Box<dyn 
     match open(url, Access::Existing) {
         // MySQL tells an account without rights nothing about what exists.
         Err(error @ Error::Database(db::Error::NoDatabase { .. } | db::Error::Denied { .. })) => {
-            let Some(root) = context.settings.administrator(url)? else {
-                return match own_attempt(url) {
-                    Ok(()) => open(url, Access::Existing),
-                    Err(_) if matches!(error, Error::Database(db::Error::NoDatabase { .. })) => {
-                        Err(Error::NoAdministrator {
-                            doing: "creating a database",
-                        })
-                    }
-                    Err(_) => Err(error),
-                };
+            let root = match context.settings.administrator(url)? {
+                None if own_attempt(url).is_ok() => return open(url, Access::Existing),
+                None => context.administrator(url)?,
+                root => root,
             };
-            let mut server = open(&root, Access::Existing)?;
-            make_on_server(context, &mut *server, url)?;
+            let Some(root) = root else {
+                return Err(Error::CannotCreate(Box::new(error)));
+            };
+            make_on_server(context, &mut *open(&root, Access::Existing)?, url)?;
             if root.user != url.user {
-                grant::give(context, &mut *server, url)?;
+                grant::give(context, &root, url)?;
             }
             open(url, Access::Existing)
         }

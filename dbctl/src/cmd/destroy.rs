@@ -33,8 +33,9 @@ pub(super) fn destroy(context: &Context<'_>, url: &Url) -> Result<Answer, Error>
 
 /// Removes the database after a question, when it exists, and makes it anew.
 pub(super) fn reinit(context: &Context<'_>, url: &Url) -> Result<Answer, Error> {
-    match open_ours(url) {
-        Ok(_) => {
+    // Only looked at: an open connection would keep a server from deleting.
+    match open_ours(url).map(drop) {
+        Ok(()) => {
             context.confirm(&format!(
                 "this deletes {url} with everything in it, and creates it anew"
             ))?;
@@ -77,17 +78,18 @@ fn remove(context: &Context<'_>, url: &Url) -> Result<(), Error> {
             Ok(())
         }
         Engine::MySql | Engine::Postgres => {
-            let mut server = match context.settings.administrator(url)? {
-                Some(root) => open(&root, Access::Existing)?,
-                None => open(
-                    &Url {
-                        name: String::new(),
-                        ..url.clone()
-                    },
-                    Access::Existing,
-                )?,
+            let sql = format!("DROP DATABASE {}", quoted(url.engine, &url.name));
+            let own = Url {
+                name: String::new(),
+                ..url.clone()
             };
-            server.raw(&format!("DROP DATABASE {}", quoted(url.engine, &url.name)), &[])?;
+            let dropped = open(&own, Access::Existing).and_then(|mut server| Ok(server.raw(&sql, &[])?));
+            if let Err(error) = dropped {
+                let Some(root) = context.administrator(url)? else {
+                    return Err(error);
+                };
+                open(&root, Access::Existing)?.raw(&sql, &[])?;
+            }
             Ok(())
         }
     }

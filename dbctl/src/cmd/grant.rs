@@ -22,18 +22,18 @@ struct Account {
 
 /// Creates the accounts and gives them their rights.
 pub(super) fn grant(context: &Context<'_>, url: &Url) -> Result<Answer, Error> {
-    let mut server = server(context, url, "grant")?;
-    give(context, &mut *server, url)?;
+    give(context, &administrator(context, url, "grant")?, url)?;
     Ok(answer(context, url, "granted the rights on"))
 }
 
 /// Takes the rights; the accounts stay, for they may have rights elsewhere.
 pub(super) fn revoke(context: &Context<'_>, url: &Url) -> Result<Answer, Error> {
-    let mut server = server(context, url, "revoke")?;
+    let root = administrator(context, url, "revoke")?;
+    let mut server = open(&root, Access::Existing)?;
     let engine = url.engine;
     for account in accounts(context, url) {
         if engine == Engine::Postgres {
-            let (mut db, role) = (inside(context, url)?, quoted(engine, &account.name));
+            let (mut db, role) = (inside(&root, url)?, quoted(engine, &account.name));
             for object in ["ALL TABLES", "ALL SEQUENCES"] {
                 db.raw(
                     &format!("REVOKE ALL ON {object} IN SCHEMA public FROM {role}"),
@@ -67,13 +67,14 @@ pub(super) fn revoke(context: &Context<'_>, url: &Url) -> Result<Answer, Error> 
     Ok(answer(context, url, "revoked the rights on"))
 }
 
-/// Gives rights over a server connection of the administrator.
-pub(super) fn give(context: &Context<'_>, server: &mut dyn Backend, url: &Url) -> Result<(), Error> {
+/// Gives rights as the administrator `root`.
+pub(super) fn give(context: &Context<'_>, root: &Url, url: &Url) -> Result<(), Error> {
+    let mut server = open(root, Access::Existing)?;
     for account in accounts(context, url) {
         if url.engine == Engine::Postgres {
-            give_postgres(context, server, url, &account)?;
+            give_postgres(root, &mut *server, url, &account)?;
         } else {
-            give_mysql(context, server, url, &account)?;
+            give_mysql(context, &mut *server, url, &account)?;
         }
     }
     Ok(())
@@ -109,12 +110,7 @@ fn give_mysql(
     Ok(())
 }
 
-fn give_postgres(
-    context: &Context<'_>,
-    server: &mut dyn Backend,
-    url: &Url,
-    account: &Account,
-) -> Result<(), Error> {
+fn give_postgres(root: &Url, server: &mut dyn Backend, url: &Url, account: &Account) -> Result<(), Error> {
     let role = quoted(url.engine, &account.name);
     let known = server.raw(
         "SELECT 1 AS one FROM pg_roles WHERE rolname = $1",
@@ -124,7 +120,7 @@ fn give_postgres(
         let password = literal(url.engine, &account.password);
         server.raw(&format!("CREATE ROLE {role} LOGIN PASSWORD {password}"), &[])?;
     }
-    let mut db = inside(context, url)?;
+    let mut db = inside(root, url)?;
     let (tables, sequences, schema) = if account.writes {
         ("ALL", "ALL", "USAGE, CREATE")
     } else {
@@ -145,31 +141,28 @@ fn give_postgres(
     Ok(())
 }
 
-/// The administrator's connection, for engines that have accounts.
-fn server(context: &Context<'_>, url: &Url, command: &'static str) -> Result<Box<dyn Backend>, Error> {
+/// The administrator, for engines that have accounts.
+fn administrator(context: &Context<'_>, url: &Url, command: &'static str) -> Result<Url, Error> {
     if !url.engine.is_server() {
         return Err(Error::NoAccounts {
             command,
             url: url.to_string(),
         });
     }
-    context.administer(url, "changing accounts")
+    context.administrator(url)?.ok_or(Error::NoAdministrator {
+        doing: "changing accounts",
+    })
 }
 
 /// The administrator's connection inside the database: PostgreSQL grants nothing from outside.
-fn inside(context: &Context<'_>, url: &Url) -> Result<Box<dyn Backend>, Error> {
-    match context.settings.administrator(url)? {
-        Some(root) => open(
-            &Url {
-                name: url.name.clone(),
-                ..root
-            },
-            Access::Existing,
-        ),
-        None => Err(Error::NoAdministrator {
-            doing: "changing accounts",
-        }),
-    }
+fn inside(root: &Url, url: &Url) -> Result<Box<dyn Backend>, Error> {
+    open(
+        &Url {
+            name: url.name.clone(),
+            ..root.clone()
+        },
+        Access::Existing,
+    )
 }
 
 fn accounts(context: &Context<'_>, url: &Url) -> Vec<Account> {
