@@ -539,7 +539,8 @@ impl Backend for Server {
     fn columns(&mut self, table: &str) -> Result<Vec<ColumnInfo>, Error> {
         let sql = match self.url.engine {
             Engine::Postgres => {
-                "SELECT column_name::text AS name, data_type::text AS declared, is_nullable::text AS nullable \
+                "SELECT column_name::text AS name, is_nullable::text AS nullable, \
+                 COALESCE('varchar(' || character_maximum_length || ')', data_type) AS declared \
                  FROM information_schema.columns \
                  WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position"
             }
