@@ -1,1 +1,700 @@
-//! Kamailio's log levels and line form, to stderr or syslog.
+//! Kamailio's log levels and line form (core cookbook, `debug`, `log_stderror`, `log_facility`), to stderr or syslog.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::hash::BuildHasher;
+use std::hash::Hasher;
+use std::io;
+use std::io::Write as _;
+use std::os::unix::net::UnixDatagram;
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use parking_lot::RwLock;
+
+/// Equal lines of one thread within a second, after which they are only counted.
+const FOLD_AFTER: u64 = 100;
+/// The longest line.
+const LONGEST: usize = 64 << 10;
+
+/// How grave a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Act at once.
+    Alert = -5,
+    /// A mistake of ours.
+    Bug = -4,
+    /// The service is at stake.
+    Critical = -3,
+    /// Something failed that an operator must see to.
+    Error = -1,
+    /// Something is not as it should be.
+    Warning = 0,
+    /// Worth knowing.
+    Notice = 1,
+    /// What goes on.
+    Info = 2,
+    /// Every step.
+    Debug = 3,
+}
+
+impl Level {
+    /// All of them, the gravest first.
+    pub const ALL: [Self; 8] = [
+        Self::Alert,
+        Self::Bug,
+        Self::Critical,
+        Self::Error,
+        Self::Warning,
+        Self::Notice,
+        Self::Info,
+        Self::Debug,
+    ];
+
+    /// The level of a number; Kamailio has two for critical.
+    pub fn from_number(n: i64) -> Self {
+        match n {
+            ..=-5 => Self::Alert,
+            -4 => Self::Bug,
+            -3 | -2 => Self::Critical,
+            -1 => Self::Error,
+            0 => Self::Warning,
+            1 => Self::Notice,
+            2 => Self::Info,
+            3.. => Self::Debug,
+        }
+    }
+
+    /// The level of a name as scripts and tools spell it: `L_ERR`, `err`, `error`, `dbg`, a number.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if let Ok(n) = name.parse() {
+            return Some(Self::from_number(n));
+        }
+        let lower = name.to_ascii_lowercase();
+        match lower.strip_prefix("l_").unwrap_or(&lower) {
+            "alert" => Some(Self::Alert),
+            "bug" => Some(Self::Bug),
+            "crit" | "critical" | "crit2" => Some(Self::Critical),
+            "err" | "error" => Some(Self::Error),
+            "warn" | "warning" => Some(Self::Warning),
+            "notice" => Some(Self::Notice),
+            "info" => Some(Self::Info),
+            "dbg" | "debug" => Some(Self::Debug),
+            _ => None,
+        }
+    }
+
+    /// Its number in `debug=`.
+    pub const fn number(self) -> i32 {
+        self as i32
+    }
+
+    /// Its name in a line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alert => "ALERT",
+            Self::Bug => "BUG",
+            Self::Critical => "CRITICAL",
+            Self::Error => "ERROR",
+            Self::Warning => "WARNING",
+            Self::Notice => "NOTICE",
+            Self::Info => "INFO",
+            Self::Debug => "DEBUG",
+        }
+    }
+
+    /// Severity in syslog (RFC 5424 §6.2.1).
+    const fn severity(self) -> u8 {
+        match self {
+            Self::Alert => 1,
+            Self::Bug | Self::Critical => 2,
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Notice => 5,
+            Self::Info => 6,
+            Self::Debug => 7,
+        }
+    }
+
+    /// Colour on a terminal (`-e`).
+    const fn colour(self) -> &'static str {
+        match self {
+            Self::Alert | Self::Bug | Self::Critical => "\x1b[1;31m",
+            Self::Error => "\x1b[31m",
+            Self::Warning => "\x1b[33m",
+            Self::Notice => "\x1b[36m",
+            Self::Info => "\x1b[32m",
+            Self::Debug => "\x1b[2m",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// ` N(pid) LEVEL: module: text`.
+    #[default]
+    Kamailio,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard error.
+    Stderr {
+        /// In colours.
+        colour: bool,
+    },
+    /// The system's log daemon.
+    Syslog {
+        /// `LOG_DAEMON`, `LOG_LOCAL0` and so on, as number.
+        facility: u8,
+        /// Name of the program.
+        ident: String,
+    },
+}
+
+struct Sink {
+    destination: Destination,
+    format: Format,
+    socket: Option<UnixDatagram>,
+}
+
+static LEVEL: AtomicI32 = AtomicI32::new(Level::Info as i32);
+/// The highest of the level and of all module levels: what is above it is filtered out by one load.
+static CEILING: AtomicI32 = AtomicI32::new(Level::Info as i32);
+static BY_MODULE: AtomicBool = AtomicBool::new(false);
+static MODULES: LazyLock<RwLock<HashMap<String, i32>>> = LazyLock::new(RwLock::default);
+static LOST: AtomicU64 = AtomicU64::new(0);
+static SINK: LazyLock<ArcSwap<Sink>> = LazyLock::new(|| {
+    let destination = Destination::Stderr { colour: false };
+    ArcSwap::from_pointee(Sink {
+        destination,
+        format: Format::Kamailio,
+        socket: None,
+    })
+});
+
+thread_local! {
+    static WORKER: Cell<u32> = const { Cell::new(0) };
+    static PREFIX: RefCell<String> = const { RefCell::new(String::new()) };
+    static LINE: RefCell<Line> = RefCell::new(Line::default());
+}
+
+#[derive(Default)]
+struct Line {
+    text: String,
+    out: String,
+    fold: Fold,
+}
+
+/// Counts equal lines.
+#[derive(Default)]
+struct Fold {
+    hash: u64,
+    level: Option<Level>,
+    since: Option<Instant>,
+    count: u64,
+}
+
+impl Fold {
+    /// Whether this line is only counted, and how many were until now if the counting ends with it.
+    fn see(&mut self, hash: u64, level: Level, now: Instant) -> (bool, Option<(Level, u64)>) {
+        let fresh = self
+            .since
+            .is_some_and(|since| now.duration_since(since) < Duration::from_secs(1));
+        if self.hash == hash && fresh {
+            self.count += 1;
+            return (self.count > FOLD_AFTER, None);
+        }
+        let ended = self.end();
+        *self = Self {
+            hash,
+            level: Some(level),
+            since: Some(now),
+            count: 1,
+        };
+        (false, ended)
+    }
+
+    fn end(&mut self) -> Option<(Level, u64)> {
+        let folded = self.count.saturating_sub(FOLD_AFTER);
+        self.count = self.count.min(FOLD_AFTER);
+        self.level.filter(|_| folded > 0).map(|level| (level, folded))
+    }
+}
+
+/// Sets where lines go, and how they look. Where there is no log daemon, they go to stderr.
+pub fn configure(destination: Destination, format: Format) {
+    let socket = match &destination {
+        Destination::Stderr { .. } => None,
+        Destination::Syslog { .. } => connect_syslog(),
+    };
+    SINK.store(std::sync::Arc::new(Sink {
+        destination,
+        format,
+        socket,
+    }));
+}
+
+fn connect_syslog() -> Option<UnixDatagram> {
+    let socket = UnixDatagram::unbound().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    socket.connect("/dev/log").ok()?;
+    Some(socket)
+}
+
+/// The number of a facility by its name: `LOG_LOCAL0`, `local0`.
+pub fn facility(name: &str) -> Option<u8> {
+    let lower = name.to_ascii_lowercase();
+    let known = [
+        ("kern", 0),
+        ("user", 1),
+        ("mail", 2),
+        ("daemon", 3),
+        ("auth", 4),
+        ("syslog", 5),
+        ("lpr", 6),
+        ("news", 7),
+        ("uucp", 8),
+        ("cron", 9),
+        ("authpriv", 10),
+        ("ftp", 11),
+        ("local0", 16),
+        ("local1", 17),
+        ("local2", 18),
+        ("local3", 19),
+        ("local4", 20),
+        ("local5", 21),
+        ("local6", 22),
+        ("local7", 23),
+    ];
+    let short = lower.strip_prefix("log_").unwrap_or(&lower);
+    known
+        .into_iter()
+        .find(|(n, _)| *n == short)
+        .map(|(_, number)| number)
+}
+
+/// The level in force (`debug=`).
+pub fn level() -> i32 {
+    LEVEL.load(Relaxed)
+}
+
+/// Sets the level.
+pub fn set_level(level: i32) {
+    LEVEL.store(level, Relaxed);
+    set_ceiling();
+}
+
+/// Sets or unsets the level of one module (`mod_level` of `debugger`).
+pub fn set_module_level(module: &str, level: Option<i32>) {
+    let mut modules = MODULES.write();
+    match level {
+        Some(level) => modules.insert(module.to_owned(), level),
+        None => modules.remove(module),
+    };
+    BY_MODULE.store(!modules.is_empty(), Relaxed);
+    drop(modules);
+    set_ceiling();
+}
+
+/// The level of one module, if it has its own.
+pub fn module_level(module: &str) -> Option<i32> {
+    MODULES.read().get(module).copied()
+}
+
+fn set_ceiling() {
+    let highest = MODULES.read().values().copied().max();
+    CEILING.store(highest.map_or(level(), |h| h.max(level())), Relaxed);
+}
+
+/// Whether a line of that level may be written: ask before making its text.
+pub fn enabled(level: Level) -> bool {
+    level.number() <= CEILING.load(Relaxed)
+}
+
+/// Whether a line of that module and level is written.
+pub fn enabled_for(module: &str, level: Level) -> bool {
+    if !enabled(level) {
+        return false;
+    }
+    let own = if BY_MODULE.load(Relaxed) {
+        module_level(module)
+    } else {
+        None
+    };
+    level.number() <= own.unwrap_or_else(self::level)
+}
+
+/// Sets the number that this thread's lines begin with.
+pub fn set_worker(index: u32) {
+    WORKER.set(index);
+}
+
+/// Sets what this thread's lines carry behind the level (`log_prefix`), until it is set again.
+pub fn set_prefix(prefix: &str) {
+    PREFIX.with_borrow_mut(|p| {
+        p.clear();
+        p.push_str(prefix);
+    });
+}
+
+/// Lines that no log daemon took.
+pub fn lost() -> u64 {
+    LOST.load(Relaxed)
+}
+
+/// Writes out the count of equal lines, if any were folded: for a worker that is idle.
+pub fn flush() {
+    LINE.with_borrow_mut(|line| {
+        if let Some((level, folded)) = line.fold.end() {
+            write_folded(line, level, folded);
+        }
+    });
+}
+
+/// Writes a line, if its level is in force. Without a module the text stands alone, as accounting lines do.
+pub fn write(level: Level, module: &str, text: fmt::Arguments<'_>) {
+    if enabled_for(module, level) {
+        with_text(level, module, |line| {
+            // Formatting into a string fails only if a value's own formatting does.
+            let _ = line.write_fmt(text);
+        });
+    }
+}
+
+/// Writes what a script logs; level and `debug` decide.
+pub fn script(level: Level, text: &[u8]) {
+    if enabled_for("xlog", level) {
+        with_text(level, "<script>", |line| {
+            line.push_str(&String::from_utf8_lossy(text))
+        });
+    }
+}
+
+/// Writes at level ALERT.
+pub fn alert(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Alert, module, text);
+}
+
+/// Writes at level BUG.
+pub fn bug(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Bug, module, text);
+}
+
+/// Writes at level CRITICAL.
+pub fn critical(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Critical, module, text);
+}
+
+/// Writes at level ERROR.
+pub fn error(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Error, module, text);
+}
+
+/// Writes at level WARNING.
+pub fn warning(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Warning, module, text);
+}
+
+/// Writes at level NOTICE.
+pub fn notice(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Notice, module, text);
+}
+
+/// Writes at level INFO.
+pub fn info(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Info, module, text);
+}
+
+/// Writes at level DEBUG.
+pub fn debug(module: &str, text: fmt::Arguments<'_>) {
+    write(Level::Debug, module, text);
+}
+
+fn with_text(level: Level, module: &str, fill: impl FnOnce(&mut String)) {
+    let done = LINE.try_with(|line| {
+        // A value whose formatting logs in turn: that inner line has no buffer and is left out.
+        let Ok(mut line) = line.try_borrow_mut() else {
+            return;
+        };
+        let line = &mut *line;
+        line.text.clear();
+        fill(&mut line.text);
+        let mut hasher = HASHER.build_hasher();
+        hasher.write(module.as_bytes());
+        hasher.write(line.text.as_bytes());
+        let (folded, ended) = line.fold.see(hasher.finish(), level, Instant::now());
+        if let Some((level, n)) = ended {
+            let text = std::mem::take(&mut line.text);
+            write_folded(line, level, n);
+            line.text = text;
+        }
+        if !folded {
+            emit(line, level, module);
+        }
+    });
+    // The thread ends and its buffer is gone.
+    let _ = done;
+}
+
+static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
+
+fn write_folded(line: &mut Line, level: Level, n: u64) {
+    line.text.clear();
+    let _ = write!(line.text, "the last line was repeated {n} times more");
+    emit(line, level, "<core>");
+}
+
+fn emit(line: &mut Line, level: Level, module: &str) {
+    if line.text.len() > LONGEST {
+        let cut = (0..=LONGEST)
+            .rev()
+            .find(|at| line.text.is_char_boundary(*at))
+            .unwrap_or(0);
+        line.text.truncate(cut);
+    }
+    let sink = SINK.load();
+    line.out.clear();
+    PREFIX.with_borrow(|prefix| {
+        let _ = match sink.format {
+            Format::Json => json_line(&mut line.out, level, module, prefix, &line.text),
+            Format::Kamailio => kamailio_line(&mut line.out, level, module, prefix, &line.text, &sink),
+        };
+    });
+    match (&sink.destination, &sink.socket) {
+        (Destination::Syslog { .. }, Some(socket)) => {
+            if socket.send(line.out.as_bytes()).is_err() {
+                LOST.fetch_add(1, Relaxed);
+                reconnect(&sink);
+            }
+        }
+        _ => {
+            // One call for one line, so that lines of several threads do not mix.
+            let _ = io::stderr().lock().write_all(line.out.as_bytes());
+        }
+    }
+    line.text.shrink_to(4096);
+    line.out.shrink_to(4096);
+}
+
+/// A log daemon that was restarted has a new socket; it is looked for once a second at most.
+fn reconnect(sink: &Sink) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = unix_time().as_secs();
+    if LAST.swap(now, Relaxed) != now && connect_syslog().is_some() {
+        configure(sink.destination.clone(), sink.format);
+    }
+}
+
+fn kamailio_line(
+    out: &mut String,
+    level: Level,
+    module: &str,
+    prefix: &str,
+    text: &str,
+    sink: &Sink,
+) -> fmt::Result {
+    let pid = std::process::id();
+    let coloured = matches!(sink.destination, Destination::Stderr { colour: true });
+    match (&sink.destination, &sink.socket) {
+        (Destination::Syslog { facility, ident }, Some(_)) => {
+            write!(
+                out,
+                "<{}>{ident}[{pid}]: {level}: ",
+                facility * 8 + level.severity()
+            )?;
+        }
+        _ => {
+            if coloured {
+                out.push_str(level.colour());
+            }
+            write!(out, "{:2}({pid}) {level}: ", WORKER.get())?;
+        }
+    }
+    out.push_str(prefix);
+    if !module.is_empty() {
+        write!(out, "{module}: ")?;
+    }
+    out.push_str(text.trim_end_matches(['\n', '\r']));
+    if coloured {
+        out.push_str("\x1b[0m");
+    }
+    out.push('\n');
+    Ok(())
+}
+
+fn json_line(out: &mut String, level: Level, module: &str, prefix: &str, text: &str) -> fmt::Result {
+    let time = timestamp(unix_time());
+    let pid = std::process::id();
+    write!(
+        out,
+        "{{\"time\":\"{time}\",\"level\":\"{level}\",\"worker\":{},\"pid\":{pid},",
+        WORKER.get()
+    )?;
+    for (name, value) in [
+        ("module", module),
+        ("prefix", prefix.trim_end()),
+        ("message", text.trim_end()),
+    ] {
+        if !value.is_empty() || name == "message" {
+            write!(out, "\"{name}\":{},", serde_json::Value::from(value))?;
+        }
+    }
+    out.pop();
+    out.push_str("}\n");
+    Ok(())
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// UTC in the form of RFC 3339.
+fn timestamp(since_epoch: Duration) -> String {
+    let secs = since_epoch.as_secs();
+    let (year, month, day) = civil(secs / 86_400);
+    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+    let millis = since_epoch.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day of the days since 1970-01-01, counted in 400-year cycles that begin in March.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (cycle, day_of_cycle) = (days / 146_097, days % 146_097);
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_cycle + cycle * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(format: Format, prefix: &str, text: &str) -> String {
+        let sink = Sink {
+            destination: Destination::Stderr { colour: false },
+            format,
+            socket: None,
+        };
+        let mut out = String::new();
+        kamailio_line(&mut out, Level::Error, "<script>", prefix, text, &sink).unwrap();
+        out
+    }
+
+    #[test]
+    fn kamailio_lines_have_number_pid_level_and_module() {
+        let pid = std::process::id();
+        assert_eq!(
+            line(Format::Kamailio, "", "text\n"),
+            format!(" 0({pid}) ERROR: <script>: text\n")
+        );
+        assert_eq!(
+            line(Format::Kamailio, "{1 INVITE} ", "a\nb"),
+            format!(" 0({pid}) ERROR: {{1 INVITE}} <script>: a\nb\n")
+        );
+        WORKER.set(12);
+        assert!(line(Format::Kamailio, "", "x").starts_with(&format!("12({pid}) ")));
+    }
+
+    #[test]
+    fn json_lines_hold_one_object() {
+        let mut out = String::new();
+        json_line(&mut out, Level::Debug, "tm", "", "a \"quoted\"\ntext\n").unwrap();
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["level"], "DEBUG");
+        assert_eq!(value["message"], "a \"quoted\"\ntext");
+        assert_eq!(out.lines().count(), 1);
+    }
+
+    #[test]
+    fn times_are_civil() {
+        let table = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (1_795_402_961, "2026-11-23T03:02:41.000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000Z"),
+        ];
+        for (secs, expected) in table {
+            assert_eq!(timestamp(Duration::from_secs(secs)), expected);
+        }
+    }
+
+    #[test]
+    fn levels_by_name_and_number() {
+        for level in Level::ALL {
+            assert_eq!(Level::from_name(level.name()), Some(level));
+            assert_eq!(Level::from_number(level.number().into()), level);
+        }
+        let table = [
+            ("L_ERR", Level::Error),
+            ("dbg", Level::Debug),
+            ("-1", Level::Error),
+            ("9", Level::Debug),
+        ];
+        for (name, level) in table {
+            assert_eq!(Level::from_name(name), Some(level), "{name}");
+        }
+        assert_eq!(Level::from_name("loud"), None);
+        assert_eq!(
+            (facility("LOG_LOCAL0"), facility("daemon"), facility("x")),
+            (Some(16), Some(3), None)
+        );
+    }
+
+    #[test]
+    fn a_module_may_have_its_own_level() {
+        set_module_level("noisy", Some(3));
+        set_module_level("quiet", Some(-1));
+        assert!(enabled(Level::Debug) && enabled_for("noisy", Level::Debug));
+        assert!(!enabled_for("quiet", Level::Warning) && !enabled_for("other", Level::Debug));
+        set_module_level("noisy", None);
+        set_module_level("quiet", None);
+        assert!(!enabled(Level::Debug));
+    }
+
+    #[test]
+    fn a_flood_is_counted() {
+        let (mut fold, start) = (Fold::default(), Instant::now());
+        for _ in 0..FOLD_AFTER {
+            assert_eq!(fold.see(1, Level::Error, start), (false, None));
+        }
+        for _ in 0..7 {
+            assert_eq!(fold.see(1, Level::Error, start), (true, None));
+        }
+        assert_eq!(fold.see(2, Level::Info, start), (false, Some((Level::Error, 7))));
+        assert_eq!(fold.end(), None);
+        for _ in 0..=FOLD_AFTER {
+            fold.see(2, Level::Info, start);
+        }
+        let later = start + Duration::from_secs(2);
+        assert_eq!(fold.see(2, Level::Info, later), (false, Some((Level::Info, 2))));
+    }
+}

@@ -1,1 +1,40 @@
 //! Everything `loadmodule` accepts.
+
+use crate::script::module::ModuleDef;
+
+mod db;
+mod rr;
+mod sl;
+pub(crate) mod tm;
+mod tmx;
+
+/// Every module, by name.
+pub static MODULES: &[&ModuleDef] = &[
+    &db::MYSQL,
+    &db::POSTGRES,
+    &db::SQLITE,
+    &db::TEXT,
+    &rr::MODULE,
+    &sl::MODULE,
+    &tm::MODULE,
+    &tmx::MODULE,
+];
+
+/// The module of this name, with or without `.so`.
+pub fn find(name: &str) -> Option<&'static ModuleDef> {
+    let name = name.strip_suffix(".so").unwrap_or(name);
+    MODULES.binary_search_by(|module| module.name.cmp(name)).ok().and_then(|at| MODULES.get(at).copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_complete() {
+        assert!(MODULES.is_sorted_by(|a, b| a.name < b.name));
+        for module in MODULES {
+            assert!(std::ptr::eq(find(module.name).expect("listed"), *module));
+        }
+    }
+}

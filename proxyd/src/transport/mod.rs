@@ -1,1 +1,13 @@
-//! Sockets: framing, not meaning.
+//! Sockets: framing, not meaning (RFC 3261 §18).
+
+pub mod conn;
+pub mod dns;
+pub mod memory;
+pub mod interfaces;
+mod queue;
+pub mod resolve;
+mod sys;
+mod tcp;
+pub mod udp;
+
+pub use queue::Queue;

@@ -1,0 +1,516 @@
+//! `loadmodule "tm"`: stateful relaying and replies (RFC 3261 §16, §17).
+
+mod relay;
+mod reply;
+mod rpc;
+mod timers;
+
+use crate::script::module::Arg;
+use crate::script::module::Function;
+use crate::script::module::Init;
+use crate::script::module::InitError;
+use crate::script::module::ModuleDef;
+use crate::script::module::Param;
+use crate::script::module::Routes;
+use crate::script::module::State;
+use std::sync::Arc;
+
+const SENDING: Routes = Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT).or(Routes::BRANCH_FAILURE);
+const AFTER: Routes = Routes::FAILURE.or(Routes::BRANCH_FAILURE).or(Routes::EVENT);
+
+/// The module's parameters, as transactions use them; times in milliseconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Tm {
+    /// Until the first provisional reply.
+    pub(crate) fr_timer: u32,
+    /// Until the final reply to an INVITE, from its first provisional reply.
+    pub(crate) fr_inv_timer: u32,
+    /// T1.
+    pub(crate) retr_timer1: u32,
+    /// T2.
+    pub(crate) retr_timer2: u32,
+    /// How long an ended transaction absorbs retransmissions.
+    pub(crate) wt_timer: u32,
+    /// Longest life of an INVITE transaction.
+    pub(crate) max_inv_lifetime: u32,
+    /// Longest life of another transaction.
+    pub(crate) max_noninv_lifetime: u32,
+    /// Answer INVITEs with 100 by ourselves.
+    pub(crate) auto_inv_100: bool,
+    /// Reason of that 100.
+    pub(crate) auto_inv_100_reason: String,
+    /// Which branches' replies a failure route sees: 3 leaves out those of earlier legs.
+    pub(crate) failure_reply_mode: i64,
+    /// Start fr_inv_timer anew with each provisional reply.
+    pub(crate) restart_fr_on_each_reply: bool,
+    /// Let 6xx not end other branches.
+    pub(crate) disable_6xx_block: bool,
+    /// Put all challenges in the best 401 or 407.
+    pub(crate) aggregate_challenges: bool,
+    /// Turn an upstream 503 into 500.
+    pub(crate) remap_503_500: bool,
+    /// Status sent when no branch answered.
+    pub(crate) reply_408_code: u16,
+    /// Its reason.
+    pub(crate) reply_408_reason: String,
+    /// Reason header in CANCELs made here.
+    pub(crate) local_cancel_reason: bool,
+    /// Reason headers of a received CANCEL go into ours.
+    pub(crate) e2e_cancel_reason: bool,
+    /// Header lines of ACKs and CANCELs made here.
+    pub(crate) ac_extra_hdrs: String,
+    /// CANCEL without a transaction: 0 forward, 1 forward when no INVITE, 2 drop.
+    pub(crate) unmatched_cancel: i64,
+    /// How a CANCEL treats a silent branch: 0 fake reply, 1 retransmit until a provisional comes, 2 send at once.
+    pub(crate) cancel_b_method: i64,
+    /// Pass 100 upstream.
+    pub(crate) relay_100: bool,
+}
+
+/// The module.
+pub(crate) static MODULE: ModuleDef = ModuleDef {
+    params: &[
+        Param::Int("fr_timer", 30_000, "Until the first provisional reply, ms."),
+        Param::Int("fr_inv_timer", 120_000, "Until the final reply to an INVITE, ms."),
+        Param::Int("retr_timer1", 500, "First retransmission interval (T1), ms."),
+        Param::Int("retr_timer2", 4_000, "Largest retransmission interval (T2), ms."),
+        Param::Int("wt_timer", 5_000, "How long an ended transaction absorbs retransmissions, ms."),
+        Param::Int("max_inv_lifetime", 180_000, "Longest life of an INVITE transaction, ms."),
+        Param::Int("max_noninv_lifetime", 32_000, "Longest life of another transaction, ms."),
+        Param::Int("auto_inv_100", 1, "Answer INVITEs with 100."),
+        Param::Text("auto_inv_100_reason", "trying -- your call is important to us", "Reason of that 100."),
+        Param::Int("failure_reply_mode", 0, "3: a failure route sees only replies of its own leg."),
+        Param::Int("restart_fr_on_each_reply", 1, "Start fr_inv_timer anew with each provisional reply."),
+        Param::Int("disable_6xx_block", 0, "A 6xx does not end the other branches."),
+        Param::Int("aggregate_challenges", 1, "All branches' challenges go into the best 401 or 407."),
+        Param::Int("remap_503_500", 1, "An upstream 503 goes out as 500 (RFC 3261 §16.7)."),
+        Param::Int("reply_408_code", 408, "Status sent when no branch answered."),
+        Param::Text("reply_408_reason", "Request Timeout", "Its reason."),
+        Param::Int("local_cancel_reason", 1, "Reason header in CANCELs made here."),
+        Param::Int("e2e_cancel_reason", 1, "Reason headers of a received CANCEL go into ours."),
+        Param::Text("ac_extra_hdrs", "", "Header lines of ACKs and CANCELs made here."),
+        Param::Int("unmatched_cancel", 0, "CANCEL without a transaction: 0 forward, 2 drop."),
+        Param::Int("cancel_b_method", 1, "How a CANCEL treats a silent branch."),
+        Param::Int("relay_100", 0, "Pass 100 upstream."),
+        Param::Int("default_code", 500, "Status of t_reply when none is given."),
+        Param::Text("default_reason", "Server Internal Error", "Its reason."),
+        Param::Pv("fr_timer_avp", "", "Variable that overrides fr_timer, in seconds."),
+        Param::Pv("fr_inv_timer_avp", "", "Variable that overrides fr_inv_timer, in seconds."),
+        Param::Pv("contacts_avp", "", "Where t_load_contacts keeps branches."),
+        Param::Pv("contact_flows_avp", "", "Where t_next_contact_flow keeps branches."),
+        Param::Text("xavp_contact", "", "Fields added to a contact loaded by t_load_contacts."),
+        Param::Ignored("via1_matching", "requests always match by their whole top Via"),
+        Param::Ignored("ruri_matching", "RFC 2543 requests always match by Request-URI"),
+        Param::Ignored("callid_matching", "requests always match by Call-ID"),
+        Param::Ignored("callid_cseq_matching", "requests always match by Call-ID and CSeq"),
+        Param::Ignored("pass_provisional_replies", "provisional replies always run their hooks"),
+        Param::Ignored("unix_tx_timeout", "the old FIFO protocol is gone"),
+        Param::Ignored("blst_503", "destinations are not put on a blocklist"),
+        Param::Ignored("blst_503_def_timeout", "destinations are not put on a blocklist"),
+        Param::Ignored("blst_503_min_timeout", "destinations are not put on a blocklist"),
+        Param::Ignored("blst_503_max_timeout", "destinations are not put on a blocklist"),
+        Param::Ignored("blst_methods_add", "destinations are not put on a blocklist"),
+        Param::Ignored("blst_methods_lookup", "destinations are not put on a blocklist"),
+        Param::Ignored("reparse_invite", "CANCEL and ACK are always made from the INVITE as it was sent"),
+        Param::Ignored("reparse_on_dns_failover", "each try writes its message anew"),
+        Param::Ignored("dns_reuse_rcv_socket", "the socket of the first try is kept"),
+        Param::Ignored("headers_mode", "all headers are kept"),
+        Param::Ignored("local_ack_mode", "the ACK of a local 2xx goes to the next hop"),
+        Param::Ignored("local_ack_branch_mode", "each ACK has a branch of its own"),
+        Param::Ignored("enable_uac_fr", "local requests have the same timers"),
+        Param::Ignored("evlreq_mode", "event_route[tm:local-request] runs always"),
+        Param::Ignored("evcb_local_ack_sent", "KEMI languages are not embedded"),
+        Param::Ignored("event_callback", "KEMI languages are not embedded"),
+        Param::Ignored("event_callback_lres_sent", "KEMI languages are not embedded"),
+        Param::Ignored("exec_time_check", "exec is not part of this proxy"),
+        Param::Ignored("delayed_reply", "t_reply always leaves at once"),
+        Param::Ignored("on_sl_reply", "replies without a transaction pass reply_route"),
+        Param::Ignored("rich_redirect", "contacts of a redirect always carry q"),
+        Param::Ignored("reply_relay_mode", "the final reply is relayed once"),
+        Param::Ignored("reply_matching", "replies match by branch"),
+        Param::Ignored("noisy_ctimer", "Timer C always cancels and answers 408"),
+        Param::Ignored("failure_exec_mode", "failure_route runs once a leg ended"),
+        Param::Ignored("faked_reply_prio", "timeouts rank as 408"),
+        Param::Ignored("e2e_cancel_hop_by_hop", "CANCEL is hop by hop (RFC 3261 §9.2)"),
+        Param::Ignored("failover_reply_codes", "DNS failover follows RFC 3263 §4.3"),
+    ],
+    functions: &[
+        Function {
+            names: &["t_relay"],
+            args: &[Arg::OptText("host"), Arg::OptText("port")],
+            routes: SENDING,
+            doc: "Forwards in a transaction, to host and port when given; false when nothing could be sent.",
+            call: relay::t_relay,
+        },
+        Function {
+            names: &["t_relay_to_udp", "t_forward_nonack_udp"],
+            args: &[Arg::OptText("host"), Arg::OptText("port")],
+            routes: SENDING,
+            doc: "Forwards over UDP.",
+            call: relay::t_relay_to_udp,
+        },
+        Function {
+            names: &["t_relay_to_tcp", "t_forward_nonack_tcp"],
+            args: &[Arg::OptText("host"), Arg::OptText("port")],
+            routes: SENDING,
+            doc: "Forwards over TCP.",
+            call: relay::t_relay_to_tcp,
+        },
+        Function {
+            names: &["t_relay_to_tls", "t_forward_nonack_tls"],
+            args: &[Arg::OptText("host"), Arg::OptText("port")],
+            routes: SENDING,
+            doc: "Forwards over TLS.",
+            call: relay::t_relay_to_tls,
+        },
+        Function {
+            names: &["t_relay_to"],
+            args: &[Arg::OptText("proxy"), Arg::OptText("flags")],
+            routes: SENDING,
+            doc: "Forwards to proto:host:port; flag bits: 1 no 100, 2 no error reply, 4 no DNS failover.",
+            call: relay::t_relay_to,
+        },
+        Function {
+            names: &["t_forward_nonack"],
+            args: &[Arg::OptText("host"), Arg::OptText("port")],
+            routes: SENDING,
+            doc: "Forwards in the transaction made by t_newtran.",
+            call: relay::t_relay,
+        },
+        Function {
+            names: &["t_replicate"],
+            args: &[Arg::OptText("uri"), Arg::OptText("port")],
+            routes: SENDING,
+            doc: "Sends a copy elsewhere; its replies go nowhere.",
+            call: relay::t_replicate,
+        },
+        Function {
+            names: &["t_replicate_udp"],
+            args: &[Arg::Text("host"), Arg::Text("port")],
+            routes: SENDING,
+            doc: "Sends a copy over UDP.",
+            call: relay::t_replicate_udp,
+        },
+        Function {
+            names: &["t_replicate_tcp"],
+            args: &[Arg::Text("host"), Arg::Text("port")],
+            routes: SENDING,
+            doc: "Sends a copy over TCP.",
+            call: relay::t_replicate_tcp,
+        },
+        Function {
+            names: &["t_relay_cancel"],
+            args: &[],
+            routes: Routes::REQUEST,
+            doc: "Forwards a CANCEL when its INVITE is known; true when there is nothing to do.",
+            call: relay::t_relay_cancel,
+        },
+        Function {
+            names: &["t_newtran"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::EVENT),
+            doc: "Makes the transaction; false for a retransmission.",
+            call: relay::t_newtran,
+        },
+        Function {
+            names: &["t_check_trans"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::ONREPLY).or(Routes::REPLY).or(Routes::EVENT),
+            doc: "True when the request belongs to a transaction; a retransmission ends the script.",
+            call: relay::t_check_trans,
+        },
+        Function {
+            names: &["t_lookup_request"],
+            args: &[],
+            routes: Routes::REQUEST,
+            doc: "True when a transaction of this request exists.",
+            call: relay::t_lookup_request,
+        },
+        Function {
+            names: &["t_lookup_cancel"],
+            args: &[Arg::OptInt("flag")],
+            routes: Routes::REQUEST,
+            doc: "True when the INVITE that a CANCEL is for is known.",
+            call: relay::t_lookup_cancel,
+        },
+        Function {
+            names: &["t_exists"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "True within a transaction.",
+            call: relay::t_exists,
+        },
+        Function {
+            names: &["t_release"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::EVENT),
+            doc: "Lets go of the transaction after a reply of our own.",
+            call: relay::t_release,
+        },
+        Function {
+            names: &["t_reply", "t_send_reply"],
+            args: &[Arg::Text("code"), Arg::Text("reason")],
+            routes: SENDING.or(Routes::BRANCH),
+            doc: "Answers in the transaction.",
+            call: reply::t_reply,
+        },
+        Function {
+            names: &["t_reply_error"],
+            args: &[],
+            routes: SENDING,
+            doc: "Answers with what the last failure was.",
+            call: reply::t_reply_error,
+        },
+        Function {
+            names: &["t_retransmit_reply"],
+            args: &[],
+            routes: Routes::REQUEST,
+            doc: "Sends the last reply of the transaction again.",
+            call: reply::t_retransmit_reply,
+        },
+        Function {
+            names: &["t_on_failure"],
+            args: &[Arg::Route("failure_route", Routes::FAILURE)],
+            routes: SENDING.or(Routes::ONREPLY).or(Routes::BRANCH),
+            doc: "Names the route to run when every branch failed.",
+            call: reply::t_on_failure,
+        },
+        Function {
+            names: &["t_on_reply"],
+            args: &[Arg::Route("onreply_route", Routes::ONREPLY)],
+            routes: SENDING.or(Routes::ONREPLY).or(Routes::BRANCH),
+            doc: "Names the route that replies run.",
+            call: reply::t_on_reply,
+        },
+        Function {
+            names: &["t_on_branch"],
+            args: &[Arg::Route("branch_route", Routes::BRANCH)],
+            routes: SENDING.or(Routes::ONREPLY),
+            doc: "Names the route that each branch runs before it is sent.",
+            call: reply::t_on_branch,
+        },
+        Function {
+            names: &["t_on_branch_failure"],
+            args: &[Arg::Route("branch_failure_route", Routes::BRANCH_FAILURE)],
+            routes: SENDING.or(Routes::ONREPLY),
+            doc: "Names the route to run when one branch failed: event_route[tm:branch-failure:NAME].",
+            call: reply::t_on_branch_failure,
+        },
+        Function {
+            names: &["t_is_set"],
+            args: &[Arg::Text("target")],
+            routes: Routes::ANY,
+            doc: "True when a branch_route, failure_route or onreply_route is named.",
+            call: reply::t_is_set,
+        },
+        Function {
+            names: &["t_check_status"],
+            args: &[Arg::Regex("re")],
+            routes: Routes::ANY,
+            doc: "True when the status of the reply matches.",
+            call: reply::t_check_status,
+        },
+        Function {
+            names: &["t_grep_status"],
+            args: &[Arg::Int("code")],
+            routes: Routes::ANY,
+            doc: "True when a branch got this status.",
+            call: reply::t_grep_status,
+        },
+        Function {
+            names: &["t_get_status_code"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "The status sent upstream last, -1 when none.",
+            call: reply::t_get_status_code,
+        },
+        Function {
+            names: &["t_is_canceled"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "True when the caller sent CANCEL.",
+            call: reply::t_is_canceled,
+        },
+        Function {
+            names: &["t_is_expired"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "True when the longest life of the transaction is over.",
+            call: reply::t_is_expired,
+        },
+        Function {
+            names: &["t_branch_timeout"],
+            args: &[],
+            routes: AFTER,
+            doc: "True when the failed branch ended by a timer.",
+            call: reply::t_branch_timeout,
+        },
+        Function {
+            names: &["t_branch_replied"],
+            args: &[],
+            routes: AFTER,
+            doc: "True when the failed branch had received a reply.",
+            call: reply::t_branch_replied,
+        },
+        Function {
+            names: &["t_any_timeout"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "True when any branch ended by a timer.",
+            call: reply::t_any_timeout,
+        },
+        Function {
+            names: &["t_any_replied"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "True when any branch received a reply.",
+            call: reply::t_any_replied,
+        },
+        Function {
+            names: &["t_drop_replies"],
+            args: &[Arg::OptText("mode")],
+            routes: Routes::FAILURE,
+            doc: "Forgets the replies of the branches tried so far.",
+            call: reply::t_drop_replies,
+        },
+        Function {
+            names: &["t_set_fr"],
+            args: &[Arg::Int("fr_inv_timeout"), Arg::OptInt("fr_timeout")],
+            routes: Routes::ANY,
+            doc: "Sets fr_inv_timer and fr_timer of this transaction, ms; 0 keeps one.",
+            call: timers::t_set_fr,
+        },
+        Function {
+            names: &["t_reset_fr"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "Undoes t_set_fr.",
+            call: timers::t_reset_fr,
+        },
+        Function {
+            names: &["t_set_retr"],
+            args: &[Arg::Int("retr_t1"), Arg::Int("retr_t2")],
+            routes: Routes::ANY,
+            doc: "Sets the retransmission intervals of this transaction, ms.",
+            call: timers::t_set_retr,
+        },
+        Function {
+            names: &["t_reset_retr"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "Undoes t_set_retr.",
+            call: timers::t_reset_retr,
+        },
+        Function {
+            names: &["t_set_max_lifetime"],
+            args: &[Arg::Int("inv_lifetime"), Arg::Int("noninv_lifetime")],
+            routes: Routes::ANY,
+            doc: "Sets the longest life of this transaction, ms.",
+            call: timers::t_set_max_lifetime,
+        },
+        Function {
+            names: &["t_reset_max_lifetime"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "Undoes t_set_max_lifetime.",
+            call: timers::t_reset_max_lifetime,
+        },
+        Function {
+            names: &["t_set_auto_inv_100"],
+            args: &[Arg::Int("on")],
+            routes: Routes::ANY,
+            doc: "Switches the automatic 100 of this transaction.",
+            call: timers::t_set_auto_inv_100,
+        },
+        Function {
+            names: &["t_set_disable_6xx"],
+            args: &[Arg::Int("on")],
+            routes: Routes::ANY,
+            doc: "A 6xx does not end the other branches.",
+            call: timers::t_set_disable_6xx,
+        },
+        Function {
+            names: &["t_set_disable_failover"],
+            args: &[Arg::Int("on")],
+            routes: Routes::ANY,
+            doc: "No DNS failover for this transaction.",
+            call: timers::t_set_disable_failover,
+        },
+        Function {
+            names: &["t_set_disable_internal_reply"],
+            args: &[Arg::Int("on")],
+            routes: Routes::ANY,
+            doc: "t_relay sends no error reply by itself.",
+            call: timers::t_set_disable_internal_reply,
+        },
+        Function {
+            names: &["t_set_no_e2e_cancel_reason", "t_disable_e2e_cancel_reason"],
+            args: &[Arg::Int("on")],
+            routes: Routes::ANY,
+            doc: "Reason headers of a received CANCEL are left out of ours.",
+            call: timers::t_set_no_e2e_cancel_reason,
+        },
+        Function {
+            names: &["t_load_contacts"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::FAILURE),
+            doc: "Puts the branches aside in order of q, for t_next_contacts.",
+            call: relay::t_load_contacts,
+        },
+        Function {
+            names: &["t_next_contacts"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::FAILURE),
+            doc: "Takes the branches with the next highest q; false when none are left.",
+            call: relay::t_next_contacts,
+        },
+    ],
+    rpcs: rpc::RPCS,
+    events: &["tm:branch-failure", "tm:local-request", "tm:local-response"],
+    init: Some(init),
+    ..ModuleDef::new("tm", "Relays and answers in transactions.")
+};
+
+fn init(init: &mut Init<'_>) -> Result<State, InitError> {
+    let millis = |name: &'static str| {
+        u32::try_from(init.int(name)).map_err(|_| InitError::Param { name, why: "is not a time in milliseconds".into() })
+    };
+    let reply_408_code = u16::try_from(init.int("reply_408_code")).ok().filter(|code| (400..=699).contains(code));
+    Ok(Arc::new(Tm {
+        fr_timer: millis("fr_timer")?,
+        fr_inv_timer: millis("fr_inv_timer")?,
+        retr_timer1: millis("retr_timer1")?.max(1),
+        retr_timer2: millis("retr_timer2")?.max(1),
+        wt_timer: millis("wt_timer")?,
+        max_inv_lifetime: millis("max_inv_lifetime")?,
+        max_noninv_lifetime: millis("max_noninv_lifetime")?,
+        auto_inv_100: init.int("auto_inv_100") != 0,
+        auto_inv_100_reason: init.text("auto_inv_100_reason"),
+        failure_reply_mode: init.int("failure_reply_mode"),
+        restart_fr_on_each_reply: init.int("restart_fr_on_each_reply") != 0,
+        disable_6xx_block: init.int("disable_6xx_block") != 0,
+        aggregate_challenges: init.int("aggregate_challenges") != 0,
+        remap_503_500: init.int("remap_503_500") != 0,
+        reply_408_code: reply_408_code
+            .ok_or(InitError::Param { name: "reply_408_code", why: "is no status between 400 and 699".into() })?,
+        reply_408_reason: init.text("reply_408_reason"),
+        local_cancel_reason: init.int("local_cancel_reason") != 0,
+        e2e_cancel_reason: init.int("e2e_cancel_reason") != 0,
+        ac_extra_hdrs: init.text("ac_extra_hdrs"),
+        unmatched_cancel: init.int("unmatched_cancel"),
+        cancel_b_method: init.int("cancel_b_method"),
+        relay_100: init.int("relay_100") != 0,
+    }))
+}
+
+/// Bits of [`crate::script::host::Intent::disable`].
+pub(crate) mod disable {
+    /// A 6xx does not end the other branches.
+    pub(crate) const SIX_XX: u32 = 1;
+    /// No DNS failover.
+    pub(crate) const FAILOVER: u32 = 2;
+    /// No error reply by `t_relay` itself.
+    pub(crate) const INTERNAL_REPLY: u32 = 4;
+    /// Reason headers of a CANCEL stay here.
+    pub(crate) const CANCEL_REASON: u32 = 8;
+}

@@ -1,0 +1,275 @@
+//! What a script works on: one message, the edits recorded for it, where it came from and where it shall go.
+
+use super::branch::Branch;
+use super::record_route::Double;
+use shared::net::Transport;
+use shared::sip::Lumps;
+use shared::sip::Message;
+use std::net::SocketAddr;
+
+/// Names a listening socket: its index in [`super::sockets::Sockets`].
+pub type SocketId = u16;
+
+/// Names a connection of a stream transport.
+pub type ConnId = u64;
+
+/// Where a message came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The peer.
+    pub peer: SocketAddr,
+    /// Our end: the address the datagram or connection arrived at.
+    pub local: SocketAddr,
+    /// The transport it arrived by.
+    pub transport: Transport,
+    /// The listening socket.
+    pub socket: SocketId,
+    /// The connection, on stream transports.
+    pub conn: Option<ConnId>,
+}
+
+/// Where a message shall be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// The peer.
+    pub peer: SocketAddr,
+    /// The transport to use.
+    pub transport: Transport,
+    /// The socket to send from; none: the first of that transport and family.
+    pub socket: Option<SocketId>,
+    /// The connection to reuse, if it is still open.
+    pub conn: Option<ConnId>,
+}
+
+/// Switches a script turns on for its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Switches {
+    /// `force_rport()`: the reply goes to the source port (RFC 3581 §4).
+    pub force_rport: bool,
+    /// `add_local_rport()`: our own Via asks for rport.
+    pub local_rport: bool,
+    /// `set_forward_no_connect()`: send on an open connection or not at all.
+    pub forward_no_connect: bool,
+    /// `set_reply_no_connect()`.
+    pub reply_no_connect: bool,
+    /// `set_reply_close()`: close the connection after the reply.
+    pub reply_close: bool,
+    /// `set_forward_close()`.
+    pub forward_close: bool,
+}
+
+/// A Record-Route asked for by the script; written when the next hop is known, for it may need one for each side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRouteIntent {
+    /// How we name ourselves.
+    pub form: RecordRouteForm,
+    /// User part, or empty.
+    pub user: Vec<u8>,
+    /// Adds `;ftag=`.
+    pub ftag: bool,
+    /// `;lr=on` instead of `;lr`.
+    pub full_lr: bool,
+    /// When to write two.
+    pub double: Double,
+    /// Parameters given with the function, each with its `;`; those of `add_rr_param()` are in [`Context::rr_params`].
+    pub params: Vec<u8>,
+}
+
+/// How a Record-Route names this proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordRouteForm {
+    /// By its sockets.
+    Sockets,
+    /// By this address.
+    Advertised(Vec<u8>),
+    /// By these texts: the outbound side's, the inbound side's.
+    Preset(Vec<u8>, Option<Vec<u8>>),
+}
+
+/// One message under way, with everything a script may change about it (Kamailio's `sip_msg`).
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The message as received; edits are in `lumps`.
+    pub msg: Message,
+    /// Edits for the forwarded message.
+    pub lumps: Lumps,
+    /// Header lines for replies made here (`append_to_reply`), each ended by CRLF.
+    pub reply_headers: Vec<u8>,
+    /// Where it came from.
+    pub source: Source,
+    /// The new Request-URI, once a script changed it.
+    pub new_uri: Option<Vec<u8>>,
+    /// `$du`: the next hop, when it is not the Request-URI's.
+    pub dst_uri: Option<Vec<u8>>,
+    /// The Request-URI or next hop was set since the last relay: `t_relay()` sends a branch there.
+    pub uri_is_new: bool,
+    /// `$pv(path)`: Path vector of the chosen contact, put in Route headers (RFC 3327).
+    pub path: Option<Vec<u8>>,
+    /// q of the first branch in thousandths; -1 unset.
+    pub q: i32,
+    /// +sip.instance of the chosen contact.
+    pub instance: Option<Vec<u8>>,
+    /// ruid of the chosen contact.
+    pub ruid: Option<Vec<u8>>,
+    /// User-Agent of the chosen contact.
+    pub location_ua: Option<Vec<u8>>,
+    /// `$fs`: the socket to send from.
+    pub send_socket: Option<SocketId>,
+    /// Branches besides the first (`append_branch`).
+    pub branches: Vec<Branch>,
+    /// Message flags (`setflag`).
+    pub flags: u32,
+    /// Flags of the first branch (`setbflag`).
+    pub bflags: u32,
+    /// Names of the message flags 32 and above (`setxflag`), two words.
+    pub xflags: [u32; 2],
+    /// Switches.
+    pub switches: Switches,
+    /// Set by loose_route(): the URI of our own topmost Route, for `$route_uri` and `check_route_param`.
+    pub route_uri: Option<Vec<u8>>,
+    /// The Record-Route to be written.
+    pub record_route: Option<RecordRouteIntent>,
+    /// Text to be added to the parameters of our Record-Route (`add_rr_param`).
+    pub rr_params: Vec<u8>,
+    /// `set_body`-like change of the body: content replaced as a whole when lumps are applied.
+    pub new_body: Option<NewBody>,
+    /// The last status sent for this request by a reply made here; 0 none.
+    pub answered: u16,
+    /// Why the last relay or forward failed, for `sl_reply_error()`.
+    pub failure: Failure,
+    /// `change_reply_status()`: what a reply's status line becomes.
+    pub new_status: Option<(u16, Vec<u8>)>,
+    /// Counts the messages this worker handled; names the message in logs and per-message caches.
+    pub id: u64,
+}
+
+/// Why a request could not be sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Failure {
+    /// It could, or nothing was tried.
+    #[default]
+    None,
+    /// The next hop's name has no address.
+    Unresolvable,
+    /// The transport refused.
+    Send,
+    /// A URI cannot be read.
+    BadUri,
+    /// No branch was left to send to.
+    NoBranches,
+    /// Too many transactions, or out of another bound.
+    Overload,
+    /// The request itself is wrong.
+    BadRequest,
+}
+
+impl Failure {
+    /// The status and reason of the reply that tells the sender (Kamailio's texts).
+    pub fn reply(self) -> (u16, &'static str) {
+        match self {
+            Self::Unresolvable => (478, "Unresolvable destination"),
+            Self::Send => (477, "Unfortunately error on sending to next hop occurred"),
+            Self::BadUri => (479, "Regretfully, we were not able to process the URI"),
+            Self::BadRequest => (400, "Bad Request"),
+            Self::Overload => (503, "Service Unavailable"),
+            Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),
+        }
+    }
+}
+
+/// A body that replaces the received one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBody {
+    /// The bytes; empty removes the body.
+    pub body: Vec<u8>,
+    /// The Content-Type, when it changes.
+    pub content_type: Option<Vec<u8>>,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self { peer: nowhere, local: nowhere, transport: Transport::Udp, socket: 0, conn: None }
+    }
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            msg: Message::default(),
+            lumps: Lumps::default(),
+            reply_headers: Vec::new(),
+            source: Source::default(),
+            new_uri: None,
+            dst_uri: None,
+            uri_is_new: true,
+            path: None,
+            q: -1,
+            instance: None,
+            ruid: None,
+            location_ua: None,
+            send_socket: None,
+            branches: Vec::new(),
+            flags: 0,
+            bflags: 0,
+            xflags: [0; 2],
+            switches: Switches::default(),
+            route_uri: None,
+            record_route: None,
+            rr_params: Vec::new(),
+            new_body: None,
+            answered: 0,
+            failure: Failure::None,
+            new_status: None,
+            id: 0,
+        }
+    }
+}
+
+impl Context {
+    /// The Request-URI as it stands: changed by the script or received.
+    pub fn uri(&self) -> &[u8] {
+        self.new_uri.as_deref().unwrap_or_else(|| self.msg.request_uri())
+    }
+
+    /// Sets the Request-URI; the next relay sends a branch there.
+    pub fn set_uri(&mut self, uri: Vec<u8>) {
+        self.new_uri = Some(uri);
+        self.uri_is_new = true;
+    }
+
+    /// Sets or clears the next hop; the next relay sends a branch there.
+    pub fn set_dst_uri(&mut self, uri: Option<Vec<u8>>) {
+        self.uri_is_new |= uri.is_some();
+        self.dst_uri = uri;
+    }
+
+    /// Makes it ready for the next message of the same worker; buffers are kept.
+    pub fn reset(&mut self, source: Source, id: u64) {
+        self.lumps.clear();
+        self.reply_headers.clear();
+        self.source = source;
+        self.new_uri = None;
+        self.dst_uri = None;
+        self.uri_is_new = true;
+        self.path = None;
+        self.q = -1;
+        self.instance = None;
+        self.ruid = None;
+        self.location_ua = None;
+        self.send_socket = None;
+        self.branches.clear();
+        self.flags = 0;
+        self.bflags = 0;
+        self.xflags = [0; 2];
+        self.switches = Switches::default();
+        self.route_uri = None;
+        self.record_route = None;
+        self.rr_params.clear();
+        self.new_body = None;
+        self.answered = 0;
+        self.failure = Failure::None;
+        self.new_status = None;
+        self.id = id;
+    }
+}

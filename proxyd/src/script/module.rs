@@ -1,0 +1,758 @@
+//! What a module is: tables of parameters, functions, pseudo-variables, transformations, RPCs and timers.
+//!
+//! Everything an operator can name stands in one of these tables with its type and help text; checks,
+//! documentation and completion are made from them.
+
+use super::host::Host;
+use super::host::Millis;
+use super::host::Scope;
+use super::lists::Lists;
+use super::program::Format;
+use super::program::Program;
+use super::program::PvRef;
+use super::value::Value;
+use super::vars::Vars;
+use crate::control::methods::Methods;
+use crate::control::methods::RpcCall;
+use crate::control::methods::RpcResult;
+use crate::proxy::context::Context;
+use ahash::AHashMap;
+use std::any::Any;
+use std::any::TypeId;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// The result of a script function: above 0 true, below 0 false, 0 ends the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Code(pub i32);
+
+impl Code {
+    /// True.
+    pub const TRUE: Self = Self(1);
+    /// False, or an error.
+    pub const FALSE: Self = Self(-1);
+    /// Ends the script.
+    pub const EXIT: Self = Self(0);
+
+    /// Whether a condition holds with it.
+    pub fn is_true(self) -> bool {
+        self.0 > 0
+    }
+}
+
+impl From<bool> for Code {
+    fn from(yes: bool) -> Self {
+        if yes { Self::TRUE } else { Self::FALSE }
+    }
+}
+
+/// The kinds of route, one bit each; a function's table row says where it may be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Routes(pub u16);
+
+/// One kind of route.
+pub type RouteKind = Routes;
+
+impl Routes {
+    /// `request_route` and `route[NAME]` called from it.
+    pub const REQUEST: Self = Self(1);
+    /// `failure_route[NAME]`.
+    pub const FAILURE: Self = Self(2);
+    /// `onreply_route[NAME]` armed by a transaction.
+    pub const ONREPLY: Self = Self(4);
+    /// `branch_route[NAME]`.
+    pub const BRANCH: Self = Self(8);
+    /// `onsend_route`.
+    pub const ONSEND: Self = Self(16);
+    /// `reply_route` and a nameless `onreply_route`: every reply.
+    pub const REPLY: Self = Self(32);
+    /// `event_route[module:event]`: as capable as a request route.
+    pub const EVENT: Self = Self(64);
+    /// `event_route[tm:branch-failure:NAME]`.
+    pub const BRANCH_FAILURE: Self = Self(128);
+    /// Every kind.
+    pub const ANY: Self = Self(0xff);
+    /// Requests in any of their routes.
+    pub const REQUESTS: Self = Self(1 | 2 | 8 | 64 | 128);
+
+    /// Both.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the other's kinds are all in it.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether they share a kind.
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What one argument of a function is. The compiler checks it; strings may hold pseudo-variables unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arg {
+    /// Text, pseudo-variables expanded.
+    Text(&'static str),
+    /// Text that may be left out.
+    OptText(&'static str),
+    /// An integer, a pseudo-variable or a numeric string.
+    Int(&'static str),
+    /// An integer that may be left out.
+    OptInt(&'static str),
+    /// A pseudo-variable to assign to, also when quoted.
+    Pv(&'static str),
+    /// Such a pseudo-variable, optional.
+    OptPv(&'static str),
+    /// A POSIX extended regular expression, compiled with the script unless it holds pseudo-variables.
+    Regex(&'static str),
+    /// A regular expression that may be left out.
+    OptRegex(&'static str),
+    /// Text taken as it stands, never expanded (a table, route or parameter name).
+    Literal(&'static str),
+    /// Such text, optional.
+    OptLiteral(&'static str),
+    /// A flag: its number or its name.
+    Flag(&'static str),
+    /// The name of a route block of this kind.
+    Route(&'static str, Routes),
+}
+
+impl Arg {
+    /// Whether a call may leave it out.
+    pub const fn optional(self) -> bool {
+        matches!(self, Self::OptText(_) | Self::OptInt(_) | Self::OptPv(_) | Self::OptRegex(_) | Self::OptLiteral(_))
+    }
+
+    /// Its name in help and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text(n) | Self::OptText(n) | Self::Int(n) | Self::OptInt(n) | Self::Pv(n) | Self::OptPv(n) => n,
+            Self::Regex(n) | Self::OptRegex(n) | Self::Literal(n) | Self::OptLiteral(n) | Self::Flag(n) => n,
+            Self::Route(n, _) => n,
+        }
+    }
+}
+
+/// A script function.
+pub struct Function {
+    /// Its name, then aliases.
+    pub names: &'static [&'static str],
+    /// Its arguments, optional ones last.
+    pub args: &'static [Arg],
+    /// Where it may be called.
+    pub routes: Routes,
+    /// What it does and when it is true, in one line.
+    pub doc: &'static str,
+    /// The work.
+    pub call: fn(&mut Call<'_, '_>) -> Code,
+}
+
+/// A module parameter.
+#[derive(Debug, Clone, Copy)]
+pub enum Param {
+    /// An integer (also `yes`, `no`, a numeric string): name, default, help.
+    Int(&'static str, i64, &'static str),
+    /// A string: name, default, help.
+    Text(&'static str, &'static str, &'static str),
+    /// A string that may be given several times: name, help.
+    List(&'static str, &'static str),
+    /// A pseudo-variable: name, default (may be empty), help.
+    Pv(&'static str, &'static str, &'static str),
+    /// Accepted and without effect here: name, why.
+    Ignored(&'static str, &'static str),
+}
+
+impl Param {
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Int(n, ..) | Self::Text(n, ..) | Self::List(n, _) | Self::Pv(n, ..) | Self::Ignored(n, _) => n,
+        }
+    }
+}
+
+/// What a pseudo-variable's parentheses hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PvParam {
+    /// Nothing: `$ru`.
+    None,
+    /// Something: `$hdr(name)`.
+    Required,
+    /// Either.
+    Optional,
+}
+
+/// A pseudo-variable, or a class of them.
+pub struct Pv {
+    /// Its name without the dollar, then aliases.
+    pub names: &'static [&'static str],
+    /// Its parentheses.
+    pub param: PvParam,
+    /// What it is, in one line.
+    pub doc: &'static str,
+    /// Makes what `get` needs of the text in parentheses, once, at compile time; an error is shown to the operator.
+    pub compile: Option<fn(&PvInner<'_>) -> Result<PvData, String>>,
+    /// Reads it.
+    pub get: for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>,
+    /// Assigns to it; none: read only.
+    pub set: Option<fn(&mut Env<'_>, &PvSpec, Value<'_>) -> Result<(), SetError>>,
+}
+
+/// Why an assignment did not happen; logged with its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// The value does not fit.
+    #[error("value {0:?} does not fit")]
+    Value(String),
+    /// There is nothing to assign to.
+    #[error("nothing to assign to: {0}")]
+    Missing(String),
+}
+
+/// The text in a pseudo-variable's parentheses, to be compiled.
+pub struct PvInner<'a> {
+    /// As written.
+    pub text: &'a [u8],
+    /// The same with pseudo-variables in it found.
+    pub format: &'a Format,
+    /// Compiles a text with pseudo-variables, for a part of `text`.
+    pub parse: &'a dyn Fn(&[u8]) -> Result<Format, String>,
+    /// Flag numbers and names, and the loaded modules' parameters, where a pseudo-variable needs them.
+    pub names: &'a dyn Names,
+}
+
+/// Names the compiler knows.
+pub trait Names {
+    /// The number of a declared flag.
+    fn flag(&self, name: &[u8]) -> Option<u32>;
+}
+
+/// What `compile` made of a pseudo-variable's parentheses.
+#[derive(Debug, Default)]
+pub enum PvData {
+    /// Nothing.
+    #[default]
+    None,
+    /// A number, a slot, a header's code.
+    Number(i64),
+    /// A fixed text.
+    Text(Box<[u8]>),
+    /// Text to be expanded at each use.
+    Format(Format),
+    /// Two texts: `table=>key`, `list=>field`.
+    Pair(Format, Format),
+    /// A module's own type.
+    Other(Box<dyn Any + Send + Sync>),
+}
+
+/// One use of a pseudo-variable in a script.
+#[derive(Debug, Default)]
+pub struct PvSpec {
+    /// The compiled parentheses.
+    pub data: PvData,
+    /// `[n]`.
+    pub index: Index,
+}
+
+/// The index of a pseudo-variable.
+#[derive(Debug, Default)]
+pub enum Index {
+    /// None written.
+    #[default]
+    None,
+    /// A number; negative counts from the end.
+    At(i64),
+    /// `[*]`.
+    All,
+    /// A pseudo-variable.
+    Pv(Box<PvRef>),
+}
+
+impl PvSpec {
+    /// The index as a number, when it is one.
+    pub fn at(&self, env: &Env<'_>) -> Option<i64> {
+        match &self.index {
+            Index::None | Index::All => None,
+            Index::At(n) => Some(*n),
+            Index::Pv(pv) => Some(pv.read(env).to_int()),
+        }
+    }
+
+    /// Whether the index is `[*]`.
+    pub fn is_all(&self) -> bool {
+        matches!(self.index, Index::All)
+    }
+
+    /// The text of the parentheses, expanded where needed.
+    pub fn text<'e>(&'e self, env: &'e Env<'_>) -> Cow<'e, [u8]> {
+        match &self.data {
+            PvData::Text(text) => Cow::Borrowed(text),
+            PvData::Format(format) | PvData::Pair(format, _) => format.expand(env),
+            PvData::None | PvData::Number(_) | PvData::Other(_) => Cow::Borrowed(b""),
+        }
+    }
+
+    /// The module's own type.
+    pub fn other<T: 'static>(&self) -> Option<&T> {
+        if let PvData::Other(any) = &self.data { any.downcast_ref() } else { None }
+    }
+}
+
+/// A transformation `{class.name,parameters}`.
+pub struct Transformation {
+    /// Class and name: `s.len`.
+    pub name: &'static str,
+    /// How many parameters it takes, at least and at most.
+    pub params: (usize, usize),
+    /// What it makes, in one line.
+    pub doc: &'static str,
+    /// The work: null and failure are null.
+    pub apply: for<'v> fn(Value<'v>, &[Value<'_>]) -> Value<'v>,
+}
+
+/// An RPC of a module.
+pub struct Rpc {
+    /// Its name: `ul.dump`.
+    pub name: &'static str,
+    /// What it does and its parameters, in one line.
+    pub doc: &'static str,
+    /// The work, on a thread of the control plane.
+    pub call: fn(&RpcCall<'_>, &Arc<Script>) -> RpcResult,
+}
+
+/// Work that a module does at intervals, on the timer worker.
+pub struct ModuleTimer {
+    /// What it is for.
+    pub name: &'static str,
+    /// Its interval by the module's parameters; none: it does not run.
+    pub interval: fn(&Script) -> Option<Millis>,
+    /// The work.
+    pub run: fn(&mut Env<'_>),
+}
+
+/// What a module wants to hear of.
+pub enum Hook {
+    /// A request entered the script, before it runs; false drops it.
+    RequestIn(fn(&mut Env<'_>) -> bool),
+    /// A final reply was sent upstream in a transaction: the request's context is in the view.
+    ResponseOut(fn(&mut Env<'_>, &TransactionEnd<'_>)),
+    /// An ACK to a 2xx passed (end to end).
+    EndToEndAck(fn(&mut Env<'_>)),
+    /// A request is about to be forwarded in a transaction: branches are known.
+    RequestForwarded(fn(&mut Env<'_>)),
+    /// A reply of any kind is about to be forwarded upstream: the context is the reply's.
+    ResponseForwarded(fn(&mut Env<'_>)),
+    /// Whether a host is ours, besides sockets and aliases (`domain`'s register_myself).
+    Myself(fn(&Script, &[u8], u16) -> bool),
+}
+
+/// A transaction's end, for accounting.
+pub struct TransactionEnd<'a> {
+    /// Status sent upstream.
+    pub status: u16,
+    /// Its reason.
+    pub reason: &'a [u8],
+    /// The reply as received; none when made here.
+    pub reply: Option<&'a shared::sip::Message>,
+    /// To tag that the caller saw.
+    pub to_tag: &'a [u8],
+}
+
+/// The module's state, shared by all workers; it synchronises itself.
+pub type State = Arc<dyn Any + Send + Sync>;
+
+/// Everything `loadmodule` brings.
+pub struct ModuleDef {
+    /// Its name in `loadmodule`, without `.so`.
+    pub name: &'static str,
+    /// What it is for, in one line.
+    pub doc: &'static str,
+    /// Modules that must be loaded too.
+    pub needs: &'static [&'static str],
+    /// Parameters.
+    pub params: &'static [Param],
+    /// Functions.
+    pub functions: &'static [Function],
+    /// Pseudo-variables.
+    pub pvs: &'static [Pv],
+    /// Transformations.
+    pub transformations: &'static [Transformation],
+    /// RPCs.
+    pub rpcs: &'static [Rpc],
+    /// Events it raises: `xhttp:request` runs `event_route[xhttp:request]`.
+    pub events: &'static [&'static str],
+    /// Timers.
+    pub timers: &'static [ModuleTimer],
+    /// Hooks.
+    pub hooks: &'static [Hook],
+    /// Makes its state from its parameters; nothing is bound or started if any module fails.
+    pub init: Option<fn(&mut Init<'_>) -> Result<State, InitError>>,
+    /// Starts what runs beside the workers, after every module has its state.
+    pub start: Option<fn(&Arc<Script>) -> Result<(), InitError>>,
+    /// Writes out what must not be lost, at the end.
+    pub stop: Option<fn(&Script)>,
+}
+
+impl ModuleDef {
+    /// A module with a name and nothing in it.
+    pub const fn new(name: &'static str, doc: &'static str) -> Self {
+        Self {
+            name,
+            doc,
+            needs: &[],
+            params: &[],
+            functions: &[],
+            pvs: &[],
+            transformations: &[],
+            rpcs: &[],
+            events: &[],
+            timers: &[],
+            hooks: &[],
+            init: None,
+            start: None,
+            stop: None,
+        }
+    }
+}
+
+/// Why a module cannot serve with these parameters.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// A parameter's value does not fit.
+    #[error("parameter {name:?}: {why}")]
+    Param {
+        /// The parameter.
+        name: &'static str,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// The database refuses.
+    #[error(transparent)]
+    Database(#[from] shared::db::Error),
+    /// A file or socket.
+    #[error("{path}: {error}")]
+    Io {
+        /// Where.
+        path: String,
+        /// What.
+        error: std::io::Error,
+    },
+    /// Another module is missing or too old.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The value given to a module parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParamValue {
+    /// An integer.
+    Int(i64),
+    /// A string.
+    Text(Vec<u8>),
+}
+
+/// The parameters of one loaded module, in the order they were set.
+#[derive(Debug, Default)]
+pub struct Params {
+    /// Name and value.
+    pub values: Vec<(&'static str, ParamValue)>,
+    /// Parameters that are pseudo-variables, compiled.
+    pub pvs: Vec<(&'static str, Arc<PvRef>)>,
+}
+
+/// A module as the script loads it.
+pub struct Loaded {
+    /// Its tables.
+    pub def: &'static ModuleDef,
+    /// Its parameters.
+    pub params: Params,
+}
+
+/// What a module's `init` may use.
+pub struct Init<'a> {
+    /// The module and its parameters.
+    pub module: &'a Loaded,
+    /// All loaded modules, for a parameter of another one.
+    pub modules: &'a [Loaded],
+    /// The states made so far (a module is initialised after those it needs).
+    pub states: &'a States,
+    /// The states of the script before a reload: tables that live on.
+    pub previous: Option<&'a States>,
+    /// Core parameters and flags.
+    pub program: &'a Program,
+    /// Counters shown by `stats.*`.
+    pub statistics: &'a crate::runtime::stats::Statistics,
+    /// Every RPC method, for modules that serve them by another transport.
+    pub methods: &'a Arc<Methods>,
+    /// Runs what waits.
+    pub tokio: &'a tokio::runtime::Handle,
+    /// The run-time directory (`-Y`).
+    pub run_dir: &'a std::path::Path,
+    /// Compiles a text with pseudo-variables, for parameters such as `log_extra`.
+    pub parse: &'a dyn Fn(&[u8]) -> Result<Format, String>,
+    /// Wall time since 1970-01-01 UTC.
+    pub wall: std::time::Duration,
+    /// An unpredictable seed.
+    pub seed: u64,
+}
+
+impl Init<'_> {
+    fn last(&self, name: &str) -> Option<&ParamValue> {
+        self.module.params.values.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// An integer parameter or its default.
+    pub fn int(&self, name: &str) -> i64 {
+        match self.last(name) {
+            Some(ParamValue::Int(n)) => *n,
+            Some(ParamValue::Text(text)) => super::value::leading_int(text).unwrap_or(0),
+            None => self.module.def.params.iter().find_map(|p| default_int(p, name)).unwrap_or(0),
+        }
+    }
+
+    /// A string parameter or its default.
+    pub fn text(&self, name: &str) -> String {
+        match self.last(name) {
+            Some(ParamValue::Int(n)) => n.to_string(),
+            Some(ParamValue::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+            None => self.module.def.params.iter().find_map(|p| default_text(p, name)).unwrap_or("").to_owned(),
+        }
+    }
+
+    /// Every value of a parameter that may be given several times.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let given = self.module.params.values.iter().filter(|(n, _)| *n == name);
+        given
+            .map(|(_, value)| match value {
+                ParamValue::Int(n) => n.to_string(),
+                ParamValue::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            })
+            .collect()
+    }
+
+    /// A pseudo-variable parameter.
+    pub fn pv(&self, name: &str) -> Option<Arc<PvRef>> {
+        self.module.params.pvs.iter().rev().find(|(n, _)| *n == name).map(|(_, pv)| Arc::clone(pv))
+    }
+
+    /// Whether the script sets it.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.last(name).is_some()
+    }
+
+    /// The state that the module had before the reload.
+    pub fn previous<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.previous?.share::<T>()
+    }
+}
+
+fn default_int(param: &Param, name: &str) -> Option<i64> {
+    if let Param::Int(n, value, _) = param { (*n == name).then_some(*value) } else { None }
+}
+
+fn default_text(param: &Param, name: &str) -> Option<&'static str> {
+    match param {
+        Param::Text(n, value, _) | Param::Pv(n, value, _) => (*n == name).then_some(*value),
+        Param::Int(..) | Param::List(..) | Param::Ignored(..) => None,
+    }
+}
+
+/// The states of all loaded modules, by type.
+#[derive(Default)]
+pub struct States {
+    by_type: AHashMap<TypeId, State>,
+}
+
+impl States {
+    /// The state of a module; none when it is not loaded.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.by_type.get(&TypeId::of::<T>())?.downcast_ref()
+    }
+
+    /// The same, shared.
+    pub fn share<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.by_type.get(&TypeId::of::<T>())?).downcast().ok()
+    }
+
+    /// Adds a state.
+    pub fn insert(&mut self, state: State) {
+        self.by_type.insert((*state).type_id(), state);
+    }
+}
+
+/// A script in force: the compiled program with the states of its modules.
+pub struct Script {
+    /// What was compiled.
+    pub program: Program,
+    /// Loaded modules in order.
+    pub modules: Vec<Loaded>,
+    /// Their states.
+    pub states: States,
+}
+
+impl Script {
+    /// Every hook of the loaded modules.
+    pub fn hooks(&self) -> impl Iterator<Item = &'static Hook> {
+        self.modules.iter().flat_map(|module| module.def.hooks)
+    }
+
+    /// Whether a module is loaded.
+    pub fn has(&self, module: &str) -> bool {
+        self.modules.iter().any(|loaded| loaded.def.name == module)
+    }
+}
+
+/// What a running route works on.
+pub struct Env<'a> {
+    /// The message under way.
+    pub ctx: &'a mut Context,
+    /// Its `$avp` and `$xavp`.
+    pub lists: &'a mut Lists,
+    /// `$var` of this worker.
+    pub vars: &'a mut Vars,
+    /// The script.
+    pub script: &'a Script,
+    /// The proxy.
+    pub host: &'a mut dyn Host,
+    /// The kind of route that runs.
+    pub route: RouteKind,
+    /// `$rc`: the result of the last function.
+    pub rc: i64,
+}
+
+impl<'a> Env<'a> {
+    /// Splits the proxy from what it works on, for [`Host`] methods.
+    pub fn split(&mut self) -> (&mut dyn Host, Scope<'_>) {
+        let scope = Scope {
+            ctx: &mut *self.ctx,
+            lists: &mut *self.lists,
+            vars: &mut *self.vars,
+            script: self.script,
+            route: self.route,
+        };
+        (&mut *self.host, scope)
+    }
+
+    /// The state of a module; none when it is not loaded. Not tied to the borrow of `self`.
+    pub fn state<T: Any + Send + Sync>(&self) -> Option<&'a T> {
+        self.script.states.get::<T>()
+    }
+
+    /// Whether a host (and port, 0 for none) is ours, by socket, alias or module.
+    pub fn is_myself(&self, host: &[u8], port: u16) -> bool {
+        self.host.sockets().is_local(host, port, None)
+            || self.script.hooks().any(|hook| matches!(hook, Hook::Myself(asks) if asks(self.script, host, port)))
+    }
+}
+
+/// A compiled argument.
+#[derive(Debug)]
+pub enum CompiledArg {
+    /// Left out.
+    Absent,
+    /// A constant integer.
+    Int(i64),
+    /// Constant text.
+    Text(Box<[u8]>),
+    /// Text with pseudo-variables.
+    Format(Format),
+    /// A pseudo-variable.
+    Pv(PvRef),
+    /// An expression.
+    Expr(Box<super::program::Expr>),
+    /// A regular expression.
+    Regex(super::regex::Regex),
+    /// A route block.
+    Route(super::host::RouteId),
+}
+
+/// One call of a function.
+pub struct Call<'c, 'a> {
+    /// What it works on.
+    pub env: &'c mut Env<'a>,
+    /// Its arguments.
+    pub args: &'c [CompiledArg],
+    /// The function's name as written, for messages.
+    pub name: &'c str,
+}
+
+impl<'a> Call<'_, 'a> {
+    /// How many arguments were written.
+    pub fn count(&self) -> usize {
+        self.args.iter().filter(|arg| !matches!(arg, CompiledArg::Absent)).count()
+    }
+
+    /// Whether argument `n` was written.
+    pub fn has(&self, n: usize) -> bool {
+        !matches!(self.args.get(n), None | Some(CompiledArg::Absent))
+    }
+
+    /// Argument `n` as a value; null when left out.
+    pub fn value(&self, n: usize) -> Value<'_> {
+        match self.args.get(n) {
+            None | Some(CompiledArg::Absent | CompiledArg::Regex(_)) => Value::Null,
+            Some(CompiledArg::Int(i)) => Value::Int(*i),
+            Some(CompiledArg::Text(text)) => Value::text(text),
+            Some(CompiledArg::Format(format)) => Value::Str(format.expand(self.env)),
+            Some(CompiledArg::Pv(pv)) => pv.read(self.env),
+            Some(CompiledArg::Expr(expr)) => expr.read(self.env),
+            Some(CompiledArg::Route(id)) => Value::Int(i64::from(*id)),
+        }
+    }
+
+    /// Argument `n` as text; null and left out are empty.
+    pub fn text(&self, n: usize) -> Cow<'_, [u8]> {
+        self.value(n).into_text()
+    }
+
+    /// Argument `n` as text that outlives the borrow.
+    pub fn text_owned(&self, n: usize) -> Vec<u8> {
+        self.value(n).into_text().into_owned()
+    }
+
+    /// Argument `n` as an integer; left out is 0.
+    pub fn int(&self, n: usize) -> i64 {
+        self.value(n).to_int()
+    }
+
+    /// Argument `n` as an integer, if written.
+    pub fn opt_int(&self, n: usize) -> Option<i64> {
+        self.has(n).then(|| self.int(n))
+    }
+
+    /// Assigns to the pseudo-variable in argument `n`; false when it cannot be.
+    pub fn assign(&mut self, n: usize, value: Value<'_>) -> bool {
+        match self.args.get(n) {
+            Some(CompiledArg::Pv(pv)) => pv.write(self.env, value).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// The regular expression in argument `n`, compiled now if it holds pseudo-variables.
+    pub fn regex(&self, n: usize) -> Option<Cow<'_, super::regex::Regex>> {
+        match self.args.get(n)? {
+            CompiledArg::Regex(regex) => Some(Cow::Borrowed(regex)),
+            CompiledArg::Absent => None,
+            _ => super::regex::Regex::cached(&self.text(n)).map(Cow::Owned),
+        }
+    }
+
+    /// The route block in argument `n`.
+    pub fn route(&self, n: usize) -> Option<super::host::RouteId> {
+        if let Some(CompiledArg::Route(id)) = self.args.get(n) { Some(*id) } else { None }
+    }
+
+    /// The state of a module.
+    pub fn state<T: Any + Send + Sync>(&self) -> Option<&'a T> {
+        self.env.state::<T>()
+    }
+
+    /// The proxy and what it works on.
+    pub fn split(&mut self) -> (&mut dyn Host, Scope<'_>) {
+        self.env.split()
+    }
+}

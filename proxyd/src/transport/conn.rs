@@ -1,0 +1,524 @@
+//! Open connections and their reuse (RFC 3261 §18.1.1, RFC 5923, RFC 5626).
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ahash::RandomState;
+use parking_lot::Mutex;
+use parking_lot::RwLock;
+use shared::net::Transport;
+use shared::sip::frame::FrameError;
+use shared::sip::frame::Limits;
+use smallvec::SmallVec;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// Names a connection; never used twice.
+pub type ConnId = u64;
+/// Names a listening socket: its index in the list of sockets.
+pub type SocketId = u16;
+
+/// A message that arrived.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The whole message, from its first line to the end of its body.
+    pub bytes: Vec<u8>,
+    /// The peer.
+    pub source: SocketAddr,
+    /// The address of the listening socket.
+    pub local: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// The connection it came by.
+    pub conn: Option<ConnId>,
+    /// The listening socket.
+    pub socket: SocketId,
+    /// Why the stream cannot be read behind these headers: to be answered 400; the connection is closed then.
+    pub broken: Option<FrameError>,
+}
+
+/// Takes a message; false: there is no room for it.
+pub type Deliver = Arc<dyn Fn(Inbound) -> bool + Send + Sync>;
+
+/// What happens to connections.
+#[derive(Debug)]
+pub enum ConnEvent {
+    /// A connection is open.
+    Opened(ConnRow),
+    /// A connection is no more.
+    Closed(ConnRow),
+    /// A message could not be sent: no connection could be made, or it broke.
+    SendFailed {
+        /// The message.
+        bytes: Vec<u8>,
+        /// How it should have gone.
+        transport: Transport,
+        /// Where to.
+        remote: SocketAddr,
+        /// Why not.
+        error: io::ErrorKind,
+    },
+}
+
+/// Hears of connections, on a thread of the runtime: must not wait.
+pub type OnEvent = Arc<dyn Fn(ConnEvent) + Send + Sync>;
+
+/// Bounds and times of stream connections (core cookbook, `tcp_*`).
+#[derive(Clone, Debug)]
+pub struct StreamOptions {
+    /// `tcp_max_connections`.
+    pub max_connections: usize,
+    /// `tls_max_connections`: those of the above that may be encrypted.
+    pub max_tls_connections: usize,
+    /// `tcp_accept_iplimit`: connections one address may have open here; 0 is no limit.
+    pub per_address: usize,
+    /// `tcp_connection_lifetime`: how long a connection may be idle.
+    pub lifetime: Duration,
+    /// `tcp_connect_timeout`.
+    pub connect_timeout: Duration,
+    /// `tcp_send_timeout`.
+    pub send_timeout: Duration,
+    /// `tcp_conn_wq_max`: bytes that may wait for one connection.
+    pub queue_bytes: usize,
+    /// `tcp_no_connect`: never open a connection.
+    pub no_connect: bool,
+    /// `tcp_crlf_ping`: answer double CRLF.
+    pub crlf_ping: bool,
+    /// Size of messages, and whether Content-Length may be missing (`tcp_accept_no_cl`).
+    pub limits: Limits,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 2048,
+            max_tls_connections: 2048,
+            per_address: 1024,
+            lifetime: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(10),
+            queue_bytes: 512 << 10,
+            no_connect: false,
+            crlf_ping: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Where a message goes on a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamTarget {
+    /// How.
+    pub transport: Transport,
+    /// Where.
+    pub remote: SocketAddr,
+    /// The connection to use, if it is still open.
+    pub conn: Option<ConnId>,
+    /// The listening socket whose address a new connection is made from, and to which what arrives on it belongs.
+    pub socket: SocketId,
+    /// The address of that socket.
+    pub local: SocketAddr,
+    /// Whether a new connection may be made.
+    pub connect: Connect,
+}
+
+/// Whether a new connection may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    /// It may.
+    Allowed,
+    /// Only an open one is used (`set_forward_no_connect`).
+    Forbidden,
+}
+
+/// Why a message cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// There is no connection, and none may be made.
+    #[error("no open connection")]
+    NotConnected,
+    /// Too much waits for this connection already.
+    #[error("connection's send queue is full")]
+    QueueFull,
+    /// As many connections are open as may be.
+    #[error("too many connections")]
+    TooMany,
+    /// The transport is no stream, or not served.
+    #[error("transport `{0}` is not served")]
+    Transport(Transport),
+}
+
+/// A connection as operators see it.
+#[derive(Clone, Debug)]
+pub struct ConnRow {
+    /// Its number.
+    pub id: ConnId,
+    /// How.
+    pub transport: Transport,
+    /// The peer.
+    pub remote: SocketAddr,
+    /// The address of the listening socket.
+    pub local: SocketAddr,
+    /// The listening socket.
+    pub socket: SocketId,
+    /// Whether the handshake is over.
+    pub open: bool,
+    /// Whether the peer made it.
+    pub accepted: bool,
+    /// Seconds since anything went over it.
+    pub idle: u64,
+    /// Seconds it may stay idle.
+    pub lifetime: u64,
+    /// Bytes that wait to be written.
+    pub queued: usize,
+}
+
+/// Counters under the names of Kamailio's group `tcp`.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    pub(super) con_reset: AtomicU64,
+    pub(super) con_timeout: AtomicU64,
+    pub(super) connect_failed: AtomicU64,
+    pub(super) connect_success: AtomicU64,
+    pub(super) established: AtomicU64,
+    pub(super) local_reject: AtomicU64,
+    pub(super) passive_open: AtomicU64,
+    pub(super) send_timeout: AtomicU64,
+    pub(super) sendq_full: AtomicU64,
+}
+
+impl Numbers {
+    /// Every counter with its name.
+    pub fn list(&self) -> [(&'static str, u64); 9] {
+        [
+            ("con_reset", self.con_reset.load(Relaxed)),
+            ("con_timeout", self.con_timeout.load(Relaxed)),
+            ("connect_failed", self.connect_failed.load(Relaxed)),
+            ("connect_success", self.connect_success.load(Relaxed)),
+            ("established", self.established.load(Relaxed)),
+            ("local_reject", self.local_reject.load(Relaxed)),
+            ("passive_open", self.passive_open.load(Relaxed)),
+            ("send_timeout", self.send_timeout.load(Relaxed)),
+            ("sendq_full", self.sendq_full.load(Relaxed)),
+        ]
+    }
+
+    /// One counter by its name; 0 for others.
+    pub fn value(&self, name: &str) -> u64 {
+        self.list()
+            .into_iter()
+            .find(|(n, _)| *n == name)
+            .map_or(0, |(_, value)| value)
+    }
+}
+
+/// What a connection's task is told.
+pub(super) enum Order {
+    Send(Vec<u8>),
+    /// Ends the connection when everything before was written.
+    Close,
+}
+
+/// One connection, as its task and its users share it.
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) transport: Transport,
+    pub(super) remote: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) socket: SocketId,
+    pub(super) accepted: bool,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+    pub(super) queued: AtomicUsize,
+    pub(super) open: AtomicBool,
+    /// Idle time allowed, in milliseconds.
+    pub(super) lifetime: AtomicU64,
+    pub(super) active: Mutex<Instant>,
+    /// Ports that stand for it besides the peer's own (RFC 5923).
+    aliases: Mutex<SmallVec<[u16; 2]>>,
+}
+
+impl Conn {
+    pub(super) fn touch(&self) {
+        *self.active.lock() = Instant::now();
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        *self.active.lock() + Duration::from_millis(self.lifetime.load(Relaxed))
+    }
+
+    pub(super) fn row(&self) -> ConnRow {
+        ConnRow {
+            id: self.id,
+            transport: self.transport,
+            remote: self.remote,
+            local: self.local,
+            socket: self.socket,
+            open: self.open.load(Relaxed),
+            accepted: self.accepted,
+            idle: self.active.lock().elapsed().as_secs(),
+            lifetime: self.lifetime.load(Relaxed) / 1000,
+            queued: self.queued.load(Relaxed),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    by_id: HashMap<ConnId, Arc<Conn>, RandomState>,
+    by_peer: HashMap<(Transport, SocketAddr), SmallVec<[ConnId; 1]>, RandomState>,
+    accepted_from: HashMap<IpAddr, usize, RandomState>,
+    tls: usize,
+}
+
+/// All connections of the daemon.
+#[derive(Clone)]
+pub struct Connections(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) options: StreamOptions,
+    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) deliver: Deliver,
+    pub(super) events: OnEvent,
+    pub(super) numbers: Numbers,
+    pub(super) listeners: Mutex<Vec<AbortHandle>>,
+    next_id: AtomicU64,
+    table: RwLock<Table>,
+}
+
+/// What a new connection is known by from its beginning.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) transport: Transport,
+    pub(super) remote: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) socket: SocketId,
+    pub(super) accepted: bool,
+}
+
+impl Connections {
+    /// No connections yet. Tasks run on `runtime`; `deliver` takes what arrives.
+    pub fn new(
+        runtime: tokio::runtime::Handle,
+        options: StreamOptions,
+        deliver: Deliver,
+        events: OnEvent,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            options,
+            runtime,
+            deliver,
+            events,
+            numbers: Numbers::default(),
+            listeners: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            table: RwLock::default(),
+        }))
+    }
+
+    /// Queues a message for its target, on an open connection or on a new one; never waits.
+    pub fn send(&self, target: &StreamTarget, bytes: Vec<u8>) -> Result<ConnId, SendError> {
+        let open = target.conn.and_then(|id| self.0.get(id));
+        let open = open.or_else(|| self.0.find(target.transport, target.remote));
+        let conn = match open {
+            Some(conn) => conn,
+            None if target.connect == Connect::Forbidden || self.0.options.no_connect => {
+                return Err(SendError::NotConnected);
+            }
+            None => super::tcp::connect(self, target)?,
+        };
+        self.0.queue(&conn, bytes)?;
+        Ok(conn.id)
+    }
+
+    /// Queues a message for an open connection.
+    pub fn send_on(&self, id: ConnId, bytes: Vec<u8>) -> Result<(), SendError> {
+        let conn = self.0.get(id).ok_or(SendError::NotConnected)?;
+        self.0.queue(&conn, bytes)
+    }
+
+    /// The newest connection to a peer.
+    pub fn find(&self, transport: Transport, remote: SocketAddr) -> Option<ConnId> {
+        self.0.find(transport, remote).map(|conn| conn.id)
+    }
+
+    /// Whether a connection is still there.
+    pub fn is_open(&self, id: ConnId) -> bool {
+        self.0.table.read().by_id.contains_key(&id)
+    }
+
+    /// Closes a connection once everything queued for it was written.
+    pub fn close(&self, id: ConnId) {
+        if let Some(conn) = self.0.get(id) {
+            // A task that is gone has closed it already.
+            let _ = conn.orders.send(Order::Close);
+        }
+    }
+
+    /// Lets another port of the peer lead to this connection (RFC 5923 §3, `force_tcp_alias`).
+    pub fn add_alias(&self, id: ConnId, port: u16) {
+        let mut table = self.0.table.write();
+        let Some(conn) = table.by_id.get(&id).cloned() else {
+            return;
+        };
+        let mut aliases = conn.aliases.lock();
+        if port == conn.remote.port() || aliases.contains(&port) || aliases.len() >= 4 {
+            return;
+        }
+        aliases.push(port);
+        let peer = SocketAddr::new(conn.remote.ip(), port);
+        table.by_peer.entry((conn.transport, peer)).or_default().push(id);
+    }
+
+    /// Sets how long a connection may be idle, as a registration may want it.
+    pub fn set_lifetime(&self, id: ConnId, lifetime: Duration) {
+        if let Some(conn) = self.0.get(id) {
+            conn.lifetime.store(
+                u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX / 2),
+                Relaxed,
+            );
+        }
+    }
+
+    /// One connection.
+    pub fn row(&self, id: ConnId) -> Option<ConnRow> {
+        self.0.get(id).map(|conn| conn.row())
+    }
+
+    /// All connections, by number.
+    pub fn rows(&self) -> Vec<ConnRow> {
+        let mut rows: Vec<_> = self
+            .0
+            .table
+            .read()
+            .by_id
+            .values()
+            .map(|conn| conn.row())
+            .collect();
+        rows.sort_by_key(|row| row.id);
+        rows
+    }
+
+    /// How many are open, and how many of them encrypted.
+    pub fn count(&self) -> (usize, usize) {
+        let table = self.0.table.read();
+        (table.by_id.len(), table.tls)
+    }
+
+    /// The bounds in force.
+    pub fn options(&self) -> &StreamOptions {
+        &self.0.options
+    }
+
+    /// What was counted.
+    pub fn numbers(&self) -> &Numbers {
+        &self.0.numbers
+    }
+
+    /// Stops listening and closes every connection.
+    pub fn shut_down(&self) {
+        self.0.listeners.lock().drain(..).for_each(|task| task.abort());
+        let ids: Vec<ConnId> = self.0.table.read().by_id.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close(id));
+    }
+}
+
+impl Inner {
+    fn get(&self, id: ConnId) -> Option<Arc<Conn>> {
+        self.table.read().by_id.get(&id).cloned()
+    }
+
+    fn find(&self, transport: Transport, remote: SocketAddr) -> Option<Arc<Conn>> {
+        let table = self.table.read();
+        let id = table.by_peer.get(&(transport, remote))?.last()?;
+        table.by_id.get(id).cloned()
+    }
+
+    fn queue(&self, conn: &Conn, bytes: Vec<u8>) -> Result<(), SendError> {
+        let len = bytes.len();
+        if conn.queued.fetch_add(len, Relaxed).saturating_add(len) > self.options.queue_bytes {
+            conn.queued.fetch_sub(len, Relaxed);
+            self.numbers.sendq_full.fetch_add(1, Relaxed);
+            return Err(SendError::QueueFull);
+        }
+        conn.orders
+            .send(Order::Send(bytes))
+            .map_err(|_| SendError::NotConnected)
+    }
+
+    /// Enters a connection in the table, if there is room for it.
+    pub(super) fn enter(&self, ends: Ends) -> Result<(Arc<Conn>, mpsc::UnboundedReceiver<Order>), SendError> {
+        let mut table = self.table.write();
+        let secure = ends.transport.is_secure();
+        let from = table.accepted_from.get(&ends.remote.ip()).copied().unwrap_or(0);
+        let too_many_from = ends.accepted && self.options.per_address > 0 && from >= self.options.per_address;
+        let full = table.by_id.len() >= self.options.max_connections;
+        if full || too_many_from || (secure && table.tls >= self.options.max_tls_connections) {
+            self.numbers.local_reject.fetch_add(1, Relaxed);
+            return Err(SendError::TooMany);
+        }
+        let (orders, queue) = mpsc::unbounded_channel();
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let lifetime = u64::try_from(self.options.lifetime.as_millis()).unwrap_or(u64::MAX / 2);
+        let conn = Arc::new(Conn {
+            id,
+            transport: ends.transport,
+            remote: ends.remote,
+            local: ends.local,
+            socket: ends.socket,
+            accepted: ends.accepted,
+            orders,
+            queued: AtomicUsize::new(0),
+            open: AtomicBool::new(ends.accepted),
+            lifetime: AtomicU64::new(lifetime),
+            active: Mutex::new(Instant::now()),
+            aliases: Mutex::default(),
+        });
+        table.by_id.insert(id, conn.clone());
+        table
+            .by_peer
+            .entry((ends.transport, ends.remote))
+            .or_default()
+            .push(id);
+        table.tls += usize::from(secure);
+        if ends.accepted {
+            *table.accepted_from.entry(ends.remote.ip()).or_default() += 1;
+        }
+        Ok((conn, queue))
+    }
+
+    /// Takes a connection out of the table; nobody finds it any more.
+    pub(super) fn leave(&self, conn: &Conn) {
+        let mut table = self.table.write();
+        if table.by_id.remove(&conn.id).is_none() {
+            return;
+        }
+        let aliases = conn.aliases.lock().clone();
+        for port in aliases.into_iter().chain([conn.remote.port()]) {
+            let key = (conn.transport, SocketAddr::new(conn.remote.ip(), port));
+            if let Some(ids) = table.by_peer.get_mut(&key) {
+                ids.retain(|id| *id != conn.id);
+                if ids.is_empty() {
+                    table.by_peer.remove(&key);
+                }
+            }
+        }
+        table.tls = table.tls.saturating_sub(usize::from(conn.transport.is_secure()));
+        if conn.accepted
+            && let Some(n) = table.accepted_from.get_mut(&conn.remote.ip())
+        {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                table.accepted_from.remove(&conn.remote.ip());
+            }
+        }
+    }
+}

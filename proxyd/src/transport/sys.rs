@@ -1,0 +1,225 @@
+//! The system calls of batched UDP: recvmmsg(2), sendmmsg(2), poll(2), eventfd(2).
+#![expect(
+    unsafe_code,
+    reason = "the batched calls take arrays of pointers that no safe interface offers"
+)]
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::net::SocketAddrV4;
+use std::net::SocketAddrV6;
+use std::os::fd::FromRawFd;
+use std::os::fd::RawFd;
+use std::ptr;
+
+/// A socket address as the kernel wants it.
+#[derive(Clone, Copy)]
+pub(super) union Name {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl Name {
+    pub(super) fn new(addr: SocketAddr) -> (Self, libc::socklen_t) {
+        match addr {
+            SocketAddr::V4(a) => {
+                let v4 = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: a.port().to_be(),
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(a.ip().octets()),
+                    },
+                    sin_zero: [0; 8],
+                };
+                let mut name = Self::empty();
+                name.v4 = v4;
+                (name, mem::size_of::<libc::sockaddr_in>() as libc::socklen_t)
+            }
+            SocketAddr::V6(a) => {
+                let v6 = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: a.port().to_be(),
+                    sin6_flowinfo: a.flowinfo(),
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: a.ip().octets(),
+                    },
+                    sin6_scope_id: a.scope_id(),
+                };
+                (
+                    Self { v6 },
+                    mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t,
+                )
+            }
+        }
+    }
+
+    fn empty() -> Self {
+        // SAFETY: both variants are plain integers, for which all zeroes is a value.
+        unsafe { mem::zeroed() }
+    }
+
+    /// The address, or the unspecified one when the kernel wrote another family.
+    fn decode(&self) -> SocketAddr {
+        // SAFETY: the union begins zeroed, so that every byte of both variants is initialised; any bytes are
+        // a value of either.
+        unsafe {
+            match i32::from(self.v4.sin_family) {
+                libc::AF_INET => {
+                    let ip = Ipv4Addr::from(self.v4.sin_addr.s_addr.to_ne_bytes());
+                    SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(self.v4.sin_port)))
+                }
+                libc::AF_INET6 => {
+                    let a = &self.v6;
+                    let ip = Ipv6Addr::from(a.sin6_addr.s6_addr);
+                    let port = u16::from_be(a.sin6_port);
+                    SocketAddr::V6(SocketAddrV6::new(ip, port, a.sin6_flowinfo, a.sin6_scope_id))
+                }
+                _ => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            }
+        }
+    }
+}
+
+/// Headers, scatter lists and names of one batched call; linked together anew before every call.
+pub(super) struct Vectors {
+    headers: Vec<libc::mmsghdr>,
+    iovecs: Vec<libc::iovec>,
+    names: Vec<Name>,
+}
+
+// SAFETY: the pointers inside are written and used within one call under `&mut self`; none outlives it.
+unsafe impl Send for Vectors {}
+
+impl Vectors {
+    pub(super) fn new(slots: usize) -> Self {
+        // SAFETY: null pointers and zero lengths are values of both structures.
+        let (header, iovec) = unsafe { (mem::zeroed(), mem::zeroed()) };
+        Self {
+            headers: vec![header; slots],
+            iovecs: vec![iovec; slots],
+            names: vec![Name::empty(); slots],
+        }
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.headers.len()
+    }
+
+    fn link(&mut self, index: usize, base: *mut u8, len: usize, namelen: libc::socklen_t) {
+        self.iovecs[index] = libc::iovec {
+            iov_base: base.cast(),
+            iov_len: len,
+        };
+        let (iov, name) = (&raw mut self.iovecs[index], &raw mut self.names[index]);
+        let header = &mut self.headers[index];
+        header.msg_len = 0;
+        header.msg_hdr.msg_iov = iov;
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_name = name.cast();
+        header.msg_hdr.msg_namelen = namelen;
+        header.msg_hdr.msg_flags = 0;
+    }
+
+    /// Receives into `buffer`, cut in slots of `size` bytes; the number of datagrams.
+    pub(super) fn receive(
+        &mut self,
+        fd: RawFd,
+        buffer: &mut [u8],
+        size: usize,
+        flags: i32,
+    ) -> io::Result<usize> {
+        let slots = self.slots().min(buffer.len() / size.max(1));
+        let base = buffer.as_mut_ptr();
+        for index in 0..slots {
+            let at = base.wrapping_add(index * size);
+            self.link(index, at, size, mem::size_of::<Name>() as libc::socklen_t);
+        }
+        let headers = self.headers.as_mut_ptr();
+        // SAFETY: `slots` headers are linked above to `size` bytes each inside `buffer`, and to names of the
+        // length given; all of them live until the call returns.
+        let n = unsafe { libc::recvmmsg(fd, headers, slots as u32, flags, ptr::null_mut()) };
+        if n < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(n as usize)
+        }
+    }
+
+    /// Length and source of the datagram in a slot.
+    pub(super) fn received(&self, index: usize) -> Option<(usize, SocketAddr)> {
+        Some((
+            self.headers.get(index)?.msg_len as usize,
+            self.names.get(index)?.decode(),
+        ))
+    }
+
+    /// Sends the datagrams from `first` on, at most one for every slot; how many went out.
+    pub(super) fn send<'a>(
+        &mut self,
+        fd: RawFd,
+        datagrams: impl Iterator<Item = (&'a [u8], SocketAddr)>,
+    ) -> io::Result<usize> {
+        let mut count = 0;
+        for (bytes, destination) in datagrams.take(self.slots()) {
+            let (name, len) = Name::new(destination);
+            self.names[count] = name;
+            self.link(count, bytes.as_ptr().cast_mut(), bytes.len(), len);
+            count += 1;
+        }
+        let headers = self.headers.as_mut_ptr();
+        // SAFETY: `count` headers are linked above to borrowed bytes, which the kernel only reads, and to names.
+        let n = unsafe { libc::sendmmsg(fd, headers, count as u32, libc::MSG_NOSIGNAL) };
+        if n < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(n as usize)
+        }
+    }
+}
+
+/// Waits until one of `fds` is readable; each entry's `revents` says which.
+pub(super) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<usize> {
+    // SAFETY: pointer and length describe one borrowed slice.
+    let n = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
+    if n < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(n as usize)
+    }
+}
+
+/// An event counter, non-blocking.
+pub(super) fn eventfd() -> io::Result<File> {
+    // SAFETY: the call takes no pointers; the descriptor it returns is ours alone.
+    unsafe {
+        let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+        if fd < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(File::from_raw_fd(fd))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_both_ways() {
+        for text in [
+            "127.0.0.1:5060",
+            "255.1.2.3:65535",
+            "[::1]:5060",
+            "[2001:db8::7%3]:5061",
+        ] {
+            let addr: SocketAddr = text.parse().unwrap();
+            assert_eq!(Name::new(addr).0.decode(), addr, "{text}");
+        }
+    }
+}

@@ -1,0 +1,631 @@
+//! TCP: listening, connecting, and the life of one connection (RFC 3261 §18.2, §18.3; RFC 5626 §4.4.1).
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use shared::net::Transport;
+use shared::sip::frame::Frame;
+use shared::sip::frame::Framer;
+use socket2::Domain;
+use socket2::Protocol;
+use socket2::SockRef;
+use socket2::Socket;
+use socket2::Type;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+
+use super::conn::Conn;
+use super::conn::ConnEvent;
+use super::conn::Connections;
+use super::conn::Ends;
+use super::conn::Inbound;
+use super::conn::Order;
+use super::conn::SendError;
+use super::conn::SocketId;
+use super::conn::StreamTarget;
+
+/// Room made for one read.
+const READ: usize = 4096;
+/// Buffers are given back when they were larger than this.
+const KEEP: usize = 64 << 10;
+/// Messages without room for them in a row, after which a connection is closed.
+const REFUSALS: u32 = 64;
+/// How long a connection is not read when there is no room for its messages.
+const PAUSE: Duration = Duration::from_millis(50);
+/// What the answer to a broken message is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+impl Connections {
+    /// Listens on an address; the one it is bound to. An IPv6 socket takes IPv6 only.
+    pub fn listen(&self, socket: SocketId, transport: Transport, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        if addr.is_ipv6() {
+            listener.set_only_v6(true)?;
+        }
+        listener.set_reuse_address(true)?;
+        listener.set_nonblocking(true)?;
+        listener.bind(&addr.into())?;
+        listener.listen(1024)?;
+        let listener = {
+            let _inside = self.0.runtime.enter();
+            TcpListener::from_std(listener.into())?
+        };
+        let local = listener.local_addr()?;
+        let connections = self.clone();
+        let task = self.0.runtime.spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, remote)) => {
+                        let ends = Ends {
+                            transport,
+                            remote,
+                            local,
+                            socket,
+                            accepted: true,
+                        };
+                        connections.accept(stream, ends);
+                    }
+                    // Out of descriptors: that passes.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+        });
+        self.0.listeners.lock().push(task.abort_handle());
+        Ok(local)
+    }
+
+    fn accept(&self, stream: TcpStream, ends: Ends) {
+        let Ok((conn, orders)) = self.0.enter(ends) else {
+            return;
+        };
+        self.0.numbers.passive_open.fetch_add(1, Relaxed);
+        prepare(&stream);
+        let life = Life::new(self.clone(), conn, orders);
+        self.0.runtime.spawn(life.run(stream));
+    }
+}
+
+/// Starts a connection to a target; what is queued meanwhile goes out when it is open.
+pub(super) fn connect(connections: &Connections, target: &StreamTarget) -> Result<Arc<Conn>, SendError> {
+    if target.transport != Transport::Tcp {
+        return Err(SendError::Transport(target.transport));
+    }
+    let ends = Ends {
+        transport: target.transport,
+        remote: target.remote,
+        local: target.local,
+        socket: target.socket,
+        accepted: false,
+    };
+    let (conn, orders) = connections.0.enter(ends)?;
+    let life = Life::new(connections.clone(), conn.clone(), orders);
+    connections.0.runtime.spawn(life.connect());
+    Ok(conn)
+}
+
+fn prepare(stream: &TcpStream) {
+    // Both only make it faster or tidier; a connection without them works.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_keepalive(true);
+}
+
+async fn dial(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if remote.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    if !local.ip().is_unspecified() && local.is_ipv4() == remote.is_ipv4() {
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(local.ip(), 0))?;
+    }
+    socket.connect(remote).await
+}
+
+/// Why a connection ends.
+enum End {
+    Closed,
+    Idle,
+    Error(io::ErrorKind),
+}
+
+/// The task of one connection.
+struct Life {
+    connections: Connections,
+    conn: Arc<Conn>,
+    orders: UnboundedReceiver<Order>,
+    framer: Framer,
+    /// Messages to be written, the first of which is written up to `written`.
+    unsent: VecDeque<Vec<u8>>,
+    written: usize,
+    /// Reading stops until then.
+    paused: Option<Instant>,
+    refusals: u32,
+    /// Closing: nothing is read, what is unsent goes out until then.
+    ending: Option<Instant>,
+    /// Something was handed over that has to be answered before the end.
+    owed: bool,
+    write_deadline: Option<Instant>,
+}
+
+impl Life {
+    fn new(connections: Connections, conn: Arc<Conn>, orders: UnboundedReceiver<Order>) -> Self {
+        let framer = Framer::new(connections.0.options.limits);
+        Self {
+            connections,
+            conn,
+            orders,
+            framer,
+            unsent: VecDeque::new(),
+            written: 0,
+            paused: None,
+            refusals: 0,
+            ending: None,
+            owed: false,
+            write_deadline: None,
+        }
+    }
+
+    async fn connect(mut self) {
+        let (options, numbers) = (&self.connections.0.options, &self.connections.0.numbers);
+        let dialled = dial(self.conn.local, self.conn.remote);
+        let result = match tokio::time::timeout(options.connect_timeout, dialled).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        match result {
+            Ok(stream) => {
+                numbers.connect_success.fetch_add(1, Relaxed);
+                prepare(&stream);
+                self.conn.open.store(true, Relaxed);
+                self.run(stream).await;
+            }
+            Err(e) => {
+                numbers.connect_failed.fetch_add(1, Relaxed);
+                self.end(e.kind());
+            }
+        }
+    }
+
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut stream: S) {
+        self.connections.0.numbers.established.fetch_add(1, Relaxed);
+        self.conn.touch();
+        (self.connections.0.events)(ConnEvent::Opened(self.conn.row()));
+        let end = self.exchange(&mut stream).await;
+        let numbers = &self.connections.0.numbers;
+        let error = match end {
+            End::Closed => io::ErrorKind::ConnectionAborted,
+            End::Idle => {
+                numbers.con_timeout.fetch_add(1, Relaxed);
+                io::ErrorKind::TimedOut
+            }
+            End::Error(kind) => {
+                if kind == io::ErrorKind::TimedOut {
+                    numbers.send_timeout.fetch_add(1, Relaxed);
+                } else {
+                    numbers.con_reset.fetch_add(1, Relaxed);
+                }
+                kind
+            }
+        };
+        // Nobody finds it any more; what is queued at this moment is reported below.
+        self.end(error);
+        let _ = tokio::time::timeout(LAST_WORDS, stream.shutdown()).await;
+        (self.connections.0.events)(ConnEvent::Closed(self.conn.row()));
+    }
+
+    /// Takes the connection out of the table and gives back what was not sent.
+    fn end(&mut self, error: io::ErrorKind) {
+        self.connections.0.leave(&self.conn);
+        self.conn.open.store(false, Relaxed);
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            if let Order::Send(bytes) = order {
+                self.unsent.push_back(bytes);
+            }
+        }
+        for bytes in self.unsent.drain(..).filter(|b| b.as_slice() != b"\r\n") {
+            let (transport, remote) = (self.conn.transport, self.conn.remote);
+            (self.connections.0.events)(ConnEvent::SendFailed {
+                bytes,
+                transport,
+                remote,
+                error,
+            });
+        }
+    }
+
+    async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) -> End {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let send_timeout = self.connections.0.options.send_timeout;
+        loop {
+            if self.ending.is_some() && !self.owed && self.unsent.is_empty() && self.orders.is_empty() {
+                return End::Closed;
+            }
+            let reading = self.ending.is_none() && self.paused.is_none();
+            let deadline = self.next_deadline();
+            let buffer = self.framer.buffer();
+            if reading && buffer.capacity() - buffer.len() < READ / 2 {
+                buffer.reserve(READ);
+            }
+            let rest = self
+                .unsent
+                .front()
+                .and_then(|b| b.get(self.written..))
+                .unwrap_or_default();
+            tokio::select! {
+                read = reader.read_buf(buffer), if reading => match read {
+                    Ok(0) => {
+                        // The peer sends no more; what is queued for it still goes out.
+                        self.end_soon();
+                    }
+                    Ok(_) => {
+                        self.conn.touch();
+                        if !self.frames() {
+                            self.end_soon();
+                        }
+                    }
+                    Err(e) => return End::Error(e.kind()),
+                },
+                written = writer.write(rest), if !rest.is_empty() => match written {
+                    Ok(0) => return End::Error(io::ErrorKind::WriteZero),
+                    Ok(n) => {
+                        self.wrote(n);
+                        self.write_deadline = (!self.unsent.is_empty()).then(|| Instant::now() + send_timeout);
+                        self.conn.touch();
+                    }
+                    Err(e) => return End::Error(e.kind()),
+                },
+                order = self.orders.recv(), if self.unsent.len() < 64 => match order {
+                    Some(Order::Send(bytes)) => {
+                        if bytes.is_empty() {
+                            continue;
+                        }
+                        self.unsent.push_back(bytes);
+                        self.write_deadline.get_or_insert_with(|| Instant::now() + send_timeout);
+                    }
+                    Some(Order::Close) | None => {
+                        self.owed = false;
+                        self.end_soon();
+                    }
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    let now = Instant::now();
+                    if self.paused.is_some_and(|until| until <= now) {
+                        self.paused = None;
+                        if !self.frames() {
+                            self.end_soon();
+                        }
+                    } else if self.write_deadline.is_some_and(|until| until <= now) {
+                        return End::Error(io::ErrorKind::TimedOut);
+                    } else if self.ending.is_some_and(|until| until <= now) {
+                        return End::Closed;
+                    } else if self.conn.deadline() <= now {
+                        return End::Idle;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let idle = self.conn.deadline();
+        [self.paused, self.write_deadline, self.ending]
+            .into_iter()
+            .flatten()
+            .fold(idle, Instant::min)
+    }
+
+    fn end_soon(&mut self) {
+        let until = Instant::now() + LAST_WORDS;
+        self.ending.get_or_insert(until);
+    }
+
+    fn wrote(&mut self, n: usize) {
+        self.written += n;
+        if let Some(front) = self.unsent.front()
+            && self.written >= front.len()
+        {
+            // Pongs are not counted when they are queued; the counter must not run below zero for them.
+            let len = front.len();
+            let _ = self
+                .conn
+                .queued
+                .fetch_update(Relaxed, Relaxed, |q| Some(q.saturating_sub(len)));
+            self.unsent.pop_front();
+            self.written = 0;
+            self.owed = false;
+        }
+    }
+
+    /// Hands over every whole message; false when nothing more is to be read from the stream.
+    fn frames(&mut self) -> bool {
+        let inner = self.connections.0.clone();
+        let conn = &self.conn;
+        let inbound = |bytes, broken| Inbound {
+            bytes,
+            source: conn.remote,
+            local: conn.local,
+            transport: conn.transport,
+            conn: Some(conn.id),
+            socket: conn.socket,
+            broken,
+        };
+        loop {
+            match self.framer.next_frame() {
+                Ok(Some(Frame::Message(bytes))) => {
+                    if (inner.deliver)(inbound(bytes.to_vec(), None)) {
+                        self.refusals = 0;
+                        continue;
+                    }
+                    self.refusals += 1;
+                    if self.refusals >= REFUSALS {
+                        return false;
+                    }
+                    // TCP holds the peer back while its messages are not read (RFC 3261 §18.3 has no other means).
+                    self.paused = Some(Instant::now() + PAUSE);
+                    return true;
+                }
+                Ok(Some(Frame::Ping)) => {
+                    if inner.options.crlf_ping && self.unsent.len() < 64 {
+                        self.unsent.push_back(b"\r\n".to_vec());
+                        let until = Instant::now() + inner.options.send_timeout;
+                        self.write_deadline.get_or_insert(until);
+                    }
+                }
+                Ok(Some(Frame::Pong)) => {}
+                Ok(None) => {
+                    let buffer = self.framer.buffer();
+                    if buffer.is_empty() && buffer.capacity() > KEEP {
+                        buffer.shrink_to(READ);
+                    }
+                    return true;
+                }
+                Err(error) => {
+                    let rest = self.framer.buffer();
+                    let head = rest
+                        .windows(4)
+                        .position(|w| w == b"\r\n\r\n")
+                        .and_then(|at| rest.get(..at + 4));
+                    if let Some(head) = head {
+                        self.owed = (inner.deliver)(inbound(head.to_vec(), Some(error)));
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::io::Write;
+    use std::net::TcpStream as Client;
+    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::transport::conn::ConnRow;
+    use crate::transport::conn::Connect;
+    use crate::transport::conn::StreamOptions;
+    use shared::sip::frame::FrameError;
+
+    struct Net {
+        connections: Connections,
+        inbound: Receiver<Inbound>,
+        events: Receiver<ConnEvent>,
+        _runtime: tokio::runtime::Runtime,
+    }
+
+    const LONG: Duration = Duration::from_secs(5);
+
+    fn net(options: StreamOptions) -> Net {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (tx, inbound) = channel();
+        let (etx, events) = channel();
+        let deliver = Arc::new(move |m: Inbound| tx.send(m).is_ok());
+        let on_event = Arc::new(move |e| etx.send(e).unwrap_or(()));
+        let connections = Connections::new(runtime.handle().clone(), options, deliver, on_event);
+        Net {
+            connections,
+            inbound,
+            events,
+            _runtime: runtime,
+        }
+    }
+
+    impl Net {
+        fn listen(&self, addr: &str) -> SocketAddr {
+            self.connections
+                .listen(3, Transport::Tcp, addr.parse().unwrap())
+                .unwrap()
+        }
+
+        fn target(&self, remote: SocketAddr) -> StreamTarget {
+            let local = SocketAddr::new("127.0.0.1".parse().unwrap(), 5060);
+            let (transport, connect) = (Transport::Tcp, Connect::Allowed);
+            StreamTarget {
+                transport,
+                remote,
+                conn: None,
+                socket: 1,
+                local,
+                connect,
+            }
+        }
+
+        fn next(&self) -> Inbound {
+            self.inbound.recv_timeout(LONG).unwrap()
+        }
+
+        fn closed(&self) -> ConnRow {
+            loop {
+                if let ConnEvent::Closed(row) = self.events.recv_timeout(LONG).unwrap() {
+                    return row;
+                }
+            }
+        }
+    }
+
+    const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+
+    #[test]
+    fn messages_arrive_whole_and_replies_go_back() {
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            let net = net(StreamOptions::default());
+            let local = net.listen(addr);
+            let mut client = Client::connect(local).unwrap();
+            let two = [OPTIONS, b"\r\n\r\n", OPTIONS].concat();
+            let (head, tail) = two.split_at(20);
+            client.write_all(head).unwrap();
+            client.write_all(tail).unwrap();
+            let (first, second) = (net.next(), net.next());
+            assert_eq!(
+                (first.bytes.as_slice(), first.socket, first.local),
+                (OPTIONS, 3, local)
+            );
+            assert_eq!(second.bytes, OPTIONS);
+            assert_eq!(first.source, client.local_addr().unwrap());
+            let mut pong = [0; 2];
+            client.read_exact(&mut pong).unwrap();
+            assert_eq!(&pong, b"\r\n");
+            let id = first.conn.unwrap();
+            assert_eq!(net.connections.find(Transport::Tcp, first.source), Some(id));
+            net.connections
+                .send_on(id, b"SIP/2.0 200 OK\r\n\r\n".to_vec())
+                .unwrap();
+            net.connections.close(id);
+            let mut reply = Vec::new();
+            client.read_to_end(&mut reply).unwrap();
+            assert_eq!(reply, b"SIP/2.0 200 OK\r\n\r\n");
+            assert_eq!(net.closed().id, id);
+            assert_eq!(net.connections.count(), (0, 0));
+            assert_eq!(net.connections.send_on(id, vec![1]), Err(SendError::NotConnected));
+        }
+    }
+
+    #[test]
+    fn a_connection_is_made_once_and_reused() {
+        let net = net(StreamOptions::default());
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = net.target(peer.local_addr().unwrap());
+        let ids: Vec<_> = (0..3)
+            .map(|_| net.connections.send(&target, OPTIONS.to_vec()).unwrap())
+            .collect();
+        assert!(ids.iter().all(|id| *id == ids[0]));
+        let (mut stream, _) = peer.accept().unwrap();
+        let mut got = vec![0; OPTIONS.len() * 3];
+        stream.read_exact(&mut got).unwrap();
+        assert_eq!(got, OPTIONS.repeat(3));
+        stream.write_all(OPTIONS).unwrap();
+        let inbound = net.next();
+        assert_eq!(
+            (inbound.conn, inbound.socket, inbound.local),
+            (Some(ids[0]), 1, target.local)
+        );
+        net.connections.add_alias(ids[0], 5099);
+        let aliased = SocketAddr::new(target.remote.ip(), 5099);
+        assert_eq!(net.connections.find(Transport::Tcp, aliased), Some(ids[0]));
+        drop(stream);
+        net.closed();
+        assert_eq!(net.connections.find(Transport::Tcp, aliased), None);
+        let no_connect = StreamTarget {
+            connect: Connect::Forbidden,
+            ..target
+        };
+        assert_eq!(
+            net.connections.send(&no_connect, vec![1]),
+            Err(SendError::NotConnected)
+        );
+        assert_eq!(net.connections.numbers().value("connect_success"), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_comes_back() {
+        let net = net(StreamOptions::default());
+        let unused = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        net.connections
+            .send(&net.target(unused), OPTIONS.to_vec())
+            .unwrap();
+        match net.events.recv_timeout(LONG).unwrap() {
+            ConnEvent::SendFailed {
+                bytes, remote, error, ..
+            } => {
+                assert_eq!((bytes.as_slice(), remote), (OPTIONS, unused));
+                assert_eq!(error, io::ErrorKind::ConnectionRefused);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(net.connections.count(), (0, 0));
+        let tls = StreamTarget {
+            transport: Transport::Tls,
+            ..net.target(unused)
+        };
+        assert_eq!(
+            net.connections.send(&tls, vec![1]),
+            Err(SendError::Transport(Transport::Tls))
+        );
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let lifetime = Duration::from_millis(100);
+        let net = net(StreamOptions {
+            max_connections: 1,
+            queue_bytes: 100,
+            lifetime,
+            ..StreamOptions::default()
+        });
+        let local = net.listen("127.0.0.1:0");
+        let mut first = Client::connect(local).unwrap();
+        first.write_all(OPTIONS).unwrap();
+        let id = net.next().conn.unwrap();
+        let mut second = Client::connect(local).unwrap();
+        assert_eq!(second.read(&mut [0; 9]).unwrap_or(0), 0, "no room for a second");
+        assert_eq!(
+            net.connections.send_on(id, vec![0; 101]),
+            Err(SendError::QueueFull)
+        );
+        assert_eq!(first.read(&mut [0; 9]).unwrap(), 0, "idle too long");
+        net.closed();
+        assert_eq!(net.connections.numbers().value("con_timeout"), 1);
+        assert_eq!(net.connections.numbers().value("local_reject"), 1);
+    }
+
+    #[test]
+    fn a_message_without_length_is_handed_over_for_its_400() {
+        let net = net(StreamOptions::default());
+        let mut client = Client::connect(net.listen("127.0.0.1:0")).unwrap();
+        client
+            .write_all(b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: x\r\n\r\nrest")
+            .unwrap();
+        let broken = net.next();
+        assert_eq!(broken.broken, Some(FrameError::BadContentLength));
+        assert!(broken.bytes.ends_with(b"\r\n\r\n"));
+        net.connections
+            .send_on(broken.conn.unwrap(), b"SIP/2.0 400 Bad\r\n\r\n".to_vec())
+            .unwrap();
+        let mut reply = Vec::new();
+        client.read_to_end(&mut reply).unwrap();
+        assert_eq!(reply, b"SIP/2.0 400 Bad\r\n\r\n");
+    }
+}

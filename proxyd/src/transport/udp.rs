@@ -1,0 +1,507 @@
+//! UDP sockets read and written in batches (RFC 3261 §18).
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use socket2::Domain;
+use socket2::Protocol;
+use socket2::Socket;
+use socket2::Type;
+
+use super::sys;
+
+/// The kernel's queue we ask for: its default holds about 166 requests.
+pub const RECEIVE_BUFFER: usize = 4 << 20;
+/// Datagrams taken by one system call: more does not pay (16 and 32 cost the same).
+pub const BATCH: usize = 16;
+/// The largest UDP payload, rounded up: a slot never cuts a datagram.
+const SLOT: usize = 65_536;
+/// Room for replies gathered before one system call.
+const SEND_BATCH: usize = 64;
+
+/// How a UDP socket is opened.
+#[derive(Clone, Debug)]
+pub struct UdpOptions {
+    /// Several sockets share the address; the kernel spreads peers over them.
+    pub reuse_port: bool,
+    /// Receive queue asked for, in bytes.
+    pub receive_buffer: usize,
+    /// How long a blocking receive waits before it returns empty-handed, so that a worker can be stopped.
+    pub timeout: Duration,
+    /// Type-of-service byte of what is sent.
+    pub tos: Option<u32>,
+    /// The address need not exist yet (`ip_free_bind`).
+    pub free_bind: bool,
+}
+
+impl Default for UdpOptions {
+    fn default() -> Self {
+        Self {
+            reuse_port: false,
+            receive_buffer: RECEIVE_BUFFER,
+            timeout: Duration::from_millis(200),
+            tos: None,
+            free_bind: false,
+        }
+    }
+}
+
+/// A bound, blocking UDP socket.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Socket,
+    local: SocketAddr,
+    receive_buffer: usize,
+}
+
+impl UdpSocket {
+    /// Opens and binds a socket; an IPv6 one takes IPv6 only.
+    pub fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if options.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if options.free_bind {
+            if addr.is_ipv6() {
+                socket.set_freebind_v6(true)?;
+            } else {
+                socket.set_freebind_v4(true)?;
+            }
+        }
+        if let Some(tos) = options.tos {
+            // A wrong service class still delivers: not a reason to refuse to start.
+            let _ = if addr.is_ipv6() {
+                socket.set_tclass_v6(tos)
+            } else {
+                socket.set_tos_v4(tos)
+            };
+        }
+        socket.set_recv_buffer_size(options.receive_buffer)?;
+        // The kernel doubles what was asked, for its own books, and caps it at net.core.rmem_max.
+        let receive_buffer = socket.recv_buffer_size()? / 2;
+        socket.set_read_timeout(Some(options.timeout))?;
+        socket.bind(&addr.into())?;
+        let local = socket.local_addr()?.as_socket().unwrap_or(addr);
+        Ok(Self {
+            socket,
+            local,
+            receive_buffer,
+        })
+    }
+
+    /// The address it is bound to.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The receive queue the kernel granted, in bytes: warn when it is less than was asked.
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer
+    }
+
+    /// Sends one datagram at once.
+    pub fn send_to(&self, bytes: &[u8], destination: SocketAddr) -> io::Result<()> {
+        self.socket.send_to(bytes, &destination.into()).map(|_| ())
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// One received datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// The payload.
+    pub bytes: &'a [u8],
+    /// Who sent it.
+    pub source: SocketAddr,
+}
+
+/// How a receive waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Takes what is there.
+    No,
+    /// Blocks until a datagram or the socket's timeout, after asking `spin` times without blocking.
+    Block {
+        /// Busy polls before the wait: saves the wake-up at the price of a core.
+        spin: u32,
+    },
+}
+
+/// Reusable buffers for a batch of received datagrams.
+pub struct Batch {
+    vectors: sys::Vectors,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new(BATCH)
+    }
+}
+
+impl Batch {
+    /// Buffers for `slots` datagrams; memory is used only as far as datagrams reach.
+    pub fn new(slots: usize) -> Self {
+        let slots = slots.clamp(1, 64);
+        Self {
+            vectors: sys::Vectors::new(slots),
+            buffer: vec![0; slots * SLOT],
+            filled: 0,
+        }
+    }
+
+    /// Receives at least one datagram, or none when the time is over.
+    pub fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
+        self.filled = 0;
+        let fd = socket.as_raw_fd();
+        let spin = match wait {
+            Wait::No => 1,
+            Wait::Block { spin } => spin,
+        };
+        for _ in 0..spin {
+            if self.call(fd, libc::MSG_DONTWAIT)? > 0 {
+                return Ok(self.filled);
+            }
+            std::hint::spin_loop();
+        }
+        match wait {
+            Wait::No => Ok(0),
+            Wait::Block { .. } => self.call(fd, libc::MSG_WAITFORONE),
+        }
+    }
+
+    fn call(&mut self, fd: RawFd, flags: i32) -> io::Result<usize> {
+        self.filled = match self.vectors.receive(fd, &mut self.buffer, SLOT, flags) {
+            Ok(n) => n,
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            // What the kernel reports of an earlier datagram sent from this socket (RFC 1122 §4.1.3.3).
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => 0,
+            Err(e) => return Err(e),
+        };
+        Ok(self.filled)
+    }
+
+    /// How many datagrams the last call took.
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether the last call took none.
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// One datagram of the last call.
+    pub fn get(&self, index: usize) -> Option<Datagram<'_>> {
+        if index >= self.filled {
+            return None;
+        }
+        let (len, source) = self.vectors.received(index)?;
+        let start = index * SLOT;
+        let bytes = self.buffer.get(start..start + len.min(SLOT))?;
+        Some(Datagram { bytes, source })
+    }
+
+    /// The datagrams of the last call.
+    pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
+        (0..self.filled).filter_map(|index| self.get(index))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Outgoing {
+    start: usize,
+    end: usize,
+    destination: SocketAddr,
+}
+
+/// Datagrams that wait for one system call; they share one reused buffer.
+pub struct SendBatch {
+    vectors: sys::Vectors,
+    arena: Vec<u8>,
+    queue: Vec<Outgoing>,
+}
+
+impl Default for SendBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SendBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self {
+            vectors: sys::Vectors::new(SEND_BATCH),
+            arena: Vec::with_capacity(64 << 10),
+            queue: Vec::with_capacity(SEND_BATCH),
+        }
+    }
+
+    /// Queues a copy of `bytes`.
+    pub fn push(&mut self, bytes: &[u8], destination: SocketAddr) {
+        self.push_with(destination, |arena| arena.extend_from_slice(bytes));
+    }
+
+    /// Queues what `write` appends to the buffer: a message is written out once, straight to where it is sent from.
+    pub fn push_with(&mut self, destination: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        let end = self.arena.len();
+        if end > start {
+            self.queue.push(Outgoing {
+                start,
+                end,
+                destination,
+            });
+        } else {
+            self.arena.resize(start, 0);
+        }
+    }
+
+    /// How many datagrams wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether it is time to flush in the middle of a batch.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= SEND_BATCH || self.arena.len() >= 1 << 20
+    }
+
+    /// Sends everything that waits; `failed` hears of each datagram the kernel refused, the others still go out.
+    pub fn flush(&mut self, socket: &UdpSocket, mut failed: impl FnMut(SocketAddr, io::Error)) -> usize {
+        let (fd, mut done, mut sent) = (socket.as_raw_fd(), 0, 0);
+        while let Some(rest) = self.queue.get(done..).filter(|rest| !rest.is_empty()) {
+            let arena = &self.arena;
+            let datagrams = rest
+                .iter()
+                .map(|o| (arena.get(o.start..o.end).unwrap_or_default(), o.destination));
+            match self.vectors.send(fd, datagrams) {
+                Ok(n) => {
+                    done += n;
+                    sent += n;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // sendmmsg(2): the error belongs to the first datagram that was not sent.
+                Err(e) => {
+                    if let Some(first) = rest.first() {
+                        failed(first.destination, e);
+                    }
+                    done += 1;
+                }
+            }
+        }
+        self.queue.clear();
+        self.arena.clear();
+        if self.arena.capacity() > 1 << 21 {
+            self.arena.shrink_to(64 << 10);
+        }
+        sent
+    }
+}
+
+/// Ends another thread's wait.
+#[derive(Debug)]
+pub struct Wakeup(File);
+
+impl Wakeup {
+    /// A new one, not signalled.
+    pub fn new() -> io::Result<Self> {
+        sys::eventfd().map(Self)
+    }
+
+    /// Ends the present wait, or the next one.
+    pub fn wake(&self) {
+        // A full counter means that it is signalled already.
+        let _ = (&self.0).write(&1_u64.to_ne_bytes());
+    }
+
+    fn clear(&self) {
+        let _ = (&self.0).read(&mut [0; 8]);
+    }
+}
+
+/// Waits on several sockets at once, for a worker that serves more than one.
+pub struct Poller {
+    fds: Vec<libc::pollfd>,
+    sockets: usize,
+}
+
+impl Poller {
+    /// Watches the sockets, whose indices `wait` reports, and a wakeup.
+    pub fn new(sockets: &[&UdpSocket], wakeup: Option<&Wakeup>) -> Self {
+        let fd = |fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut fds: Vec<_> = sockets.iter().map(|s| fd(s.as_raw_fd())).collect();
+        fds.extend(wakeup.map(|w| fd(w.0.as_raw_fd())));
+        Self {
+            fds,
+            sockets: sockets.len(),
+        }
+    }
+
+    /// Waits for a datagram, the wakeup or the end of `timeout`; calls `ready` with the index of each readable socket.
+    pub fn wait(
+        &mut self,
+        timeout: Duration,
+        wakeup: Option<&Wakeup>,
+        mut ready: impl FnMut(usize),
+    ) -> io::Result<Woken> {
+        let ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        match sys::poll(&mut self.fds, ms) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Woken::No),
+            Err(e) => return Err(e),
+            Ok(_) => {}
+        }
+        let mut woken = Woken::No;
+        for (index, fd) in self.fds.iter().enumerate().filter(|(_, fd)| fd.revents != 0) {
+            if index < self.sockets {
+                ready(index);
+            } else if fd.revents != 0 {
+                wakeup.iter().for_each(|w| w.clear());
+                woken = Woken::Yes;
+            }
+        }
+        Ok(woken)
+    }
+}
+
+/// Whether a wait was ended by its `Wakeup`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// It was.
+    Yes,
+    /// It was not.
+    No,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(addr: &str) -> (UdpSocket, UdpSocket) {
+        let options = UdpOptions {
+            timeout: Duration::from_millis(50),
+            ..UdpOptions::default()
+        };
+        let bind = || UdpSocket::bind(addr.parse().unwrap(), &options).unwrap();
+        (bind(), bind())
+    }
+
+    #[test]
+    fn batches_arrive_whole_and_in_order() {
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            let (a, b) = pair(addr);
+            let mut out = SendBatch::new();
+            for i in 0..40_u8 {
+                out.push(&vec![i; usize::from(i) + 1], b.local());
+            }
+            out.push(&[], b.local());
+            assert_eq!(out.len(), 40);
+            assert_eq!(out.flush(&a, |to, e| panic!("{to}: {e}")), 40);
+            let (mut batch, mut seen) = (Batch::default(), 0_u8);
+            while seen < 40 {
+                assert!(batch.receive(&b, Wait::Block { spin: 2 }).unwrap() > 0);
+                for d in batch.iter() {
+                    assert_eq!(d.source, a.local());
+                    assert_eq!(d.bytes, vec![seen; usize::from(seen) + 1]);
+                    seen += 1;
+                }
+            }
+            assert_eq!(batch.receive(&b, Wait::No).unwrap(), 0);
+            assert_eq!(
+                batch.receive(&b, Wait::Block { spin: 0 }).unwrap(),
+                0,
+                "ends with the timeout"
+            );
+            assert_eq!(batch.get(0), None);
+        }
+    }
+
+    #[test]
+    fn the_largest_datagram_fits_a_slot() {
+        let (a, b) = pair("127.0.0.1:0");
+        a.send_to(&vec![7; 65_507], b.local()).unwrap();
+        let mut batch = Batch::new(2);
+        assert_eq!(batch.receive(&b, Wait::Block { spin: 0 }).unwrap(), 1);
+        assert_eq!(batch.get(0).unwrap().bytes.len(), 65_507);
+    }
+
+    #[test]
+    fn an_error_costs_one_datagram() {
+        let (a, b) = pair("127.0.0.1:0");
+        let mut out = SendBatch::new();
+        out.push(b"1", b.local());
+        out.push(&vec![0; 70_000], b.local());
+        out.push(b"2", "[::1]:9".parse().unwrap());
+        out.push(b"3", b.local());
+        let mut failed = 0;
+        assert_eq!(out.flush(&a, |_, _| failed += 1), 2);
+        assert_eq!(failed, 2);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_poller_serves_several_sockets_and_wakes() {
+        let (a, b) = pair("127.0.0.1:0");
+        let wakeup = Wakeup::new().unwrap();
+        let mut poller = Poller::new(&[&a, &b], Some(&wakeup));
+        a.send_to(b"x", b.local()).unwrap();
+        let mut ready = Vec::new();
+        let long = Duration::from_secs(5);
+        assert_eq!(
+            poller.wait(long, Some(&wakeup), |i| ready.push(i)).unwrap(),
+            Woken::No
+        );
+        assert_eq!(ready, [1]);
+        let mut batch = Batch::new(1);
+        assert_eq!(batch.receive(&b, Wait::No).unwrap(), 1);
+        wakeup.wake();
+        assert_eq!(
+            poller
+                .wait(long, Some(&wakeup), |_| panic!("nothing to read"))
+                .unwrap(),
+            Woken::Yes
+        );
+        assert_eq!(
+            poller.wait(Duration::ZERO, Some(&wakeup), |_| ()).unwrap(),
+            Woken::No
+        );
+    }
+
+    #[test]
+    fn reuse_port_lets_two_bind() {
+        let options = UdpOptions {
+            reuse_port: true,
+            ..UdpOptions::default()
+        };
+        let a = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        assert!(UdpSocket::bind(a.local(), &options).is_ok());
+        assert!(UdpSocket::bind(a.local(), &UdpOptions::default()).is_err());
+        assert!(a.receive_buffer() > 0);
+    }
+}
