@@ -19,7 +19,9 @@ pub enum Algorithm {
 impl Algorithm {
     /// Reads the `algorithm` parameter; absent means MD5 (RFC 2617 §3.2.1). `-sess` forms are not among them.
     pub fn from_bytes(name: &[u8]) -> Option<Self> {
-        [Self::Md5, Self::Sha256].into_iter().find(|a| a.as_str().as_bytes().eq_ignore_ascii_case(name))
+        [Self::Md5, Self::Sha256]
+            .into_iter()
+            .find(|a| a.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Names it as the `algorithm` parameter does.
@@ -66,7 +68,9 @@ impl Hex {
 
     /// The digits.
     pub fn as_bytes(&self) -> &[u8] {
-        self.digits.get(..self.algorithm.hex_len()).unwrap_or(&self.digits)
+        self.digits
+            .get(..self.algorithm.hex_len())
+            .unwrap_or(&self.digits)
     }
 
     /// The digits as text.
@@ -178,12 +182,14 @@ pub fn response(ha1: &Hex, nonce: &[u8], qop: Qop<'_>, ha2: &Hex) -> Hex {
     let (h1, h2) = (ha1.as_bytes(), ha2.as_bytes());
     match qop {
         Qop::None => hash(ha1.algorithm, &[h1, b":", nonce, b":", h2]),
-        Qop::Auth { nc, cnonce } => {
-            hash(ha1.algorithm, &[h1, b":", nonce, b":", nc, b":", cnonce, b":auth:", h2])
-        }
-        Qop::AuthInt { nc, cnonce, .. } => {
-            hash(ha1.algorithm, &[h1, b":", nonce, b":", nc, b":", cnonce, b":auth-int:", h2])
-        }
+        Qop::Auth { nc, cnonce } => hash(
+            ha1.algorithm,
+            &[h1, b":", nonce, b":", nc, b":", cnonce, b":auth:", h2],
+        ),
+        Qop::AuthInt { nc, cnonce, .. } => hash(
+            ha1.algorithm,
+            &[h1, b":", nonce, b":", nc, b":", cnonce, b":auth-int:", h2],
+        ),
     }
 }
 
@@ -193,7 +199,11 @@ pub fn same_secret(a: &[u8], b: &[u8]) -> bool {
 }
 
 const fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+    if nibble < 10 {
+        b'0' + nibble
+    } else {
+        b'a' + nibble - 10
+    }
 }
 
 #[cfg(test)]
@@ -202,24 +212,44 @@ mod tests {
 
     #[test]
     fn rfc2617_section_3_5() {
-        let h1 = ha1(Algorithm::Md5, b"Mufasa", b"testrealm@host.com", b"Circle Of Life");
+        let h1 = ha1(
+            Algorithm::Md5,
+            b"Mufasa",
+            b"testrealm@host.com",
+            b"Circle Of Life",
+        );
         assert_eq!(h1.as_str(), "939e7578ed9e3c518a452acee763bce9");
-        let qop = Qop::Auth { nc: b"00000001", cnonce: b"0a4f113b" };
+        let qop = Qop::Auth {
+            nc: b"00000001",
+            cnonce: b"0a4f113b",
+        };
         let h2 = ha2(Algorithm::Md5, b"GET", b"/dir/index.html", qop);
         assert_eq!(h2.as_str(), "39aff3a2bab6126f332b942af96d3366");
         let nonce = b"dcd98b7102dd2f0e8b11d0f600bfb0c093";
-        assert_eq!(response(&h1, nonce, qop, &h2).as_str(), "6629fae49393a05397450978507c4ef1");
-        assert_eq!(response(&h1, nonce, Qop::None, &h2).as_str(), "670fd8c2df070c60b045671b8b24ff02");
+        assert_eq!(
+            response(&h1, nonce, qop, &h2).as_str(),
+            "6629fae49393a05397450978507c4ef1"
+        );
+        assert_eq!(
+            response(&h1, nonce, Qop::None, &h2).as_str(),
+            "670fd8c2df070c60b045671b8b24ff02"
+        );
     }
 
     #[test]
     fn rfc7616_section_3_9_1() {
         let realm = b"http-auth@example.org";
         let nonce = b"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v";
-        let qop = Qop::Auth { nc: b"00000001", cnonce: b"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ" };
+        let qop = Qop::Auth {
+            nc: b"00000001",
+            cnonce: b"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+        };
         let table = [
             (Algorithm::Md5, "8ca523f5e9506fed4657c9700eebdbec"),
-            (Algorithm::Sha256, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            (
+                Algorithm::Sha256,
+                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+            ),
         ];
         for (algorithm, expected) in table {
             let h1 = ha1(algorithm, b"Mufasa", realm, b"Circle of Life");
@@ -239,13 +269,26 @@ mod tests {
         for bad in [&b""[..], b"xyz", &[b'g'; 32], &[b'0'; 33]] {
             assert!(Hex::from_bytes(bad).is_none());
         }
-        assert_ne!(ha1b(Algorithm::Md5, b"alice", b"example.org", b"example.org", b"secret"), h1);
+        assert_ne!(
+            ha1b(
+                Algorithm::Md5,
+                b"alice",
+                b"example.org",
+                b"example.org",
+                b"secret"
+            ),
+            h1
+        );
         assert!(!format!("{h1:?}").contains(h1.as_str()));
     }
 
     #[test]
     fn auth_int_covers_the_body() {
-        let qop = |body| Qop::AuthInt { nc: b"00000001", cnonce: b"c", body };
+        let qop = |body| Qop::AuthInt {
+            nc: b"00000001",
+            cnonce: b"c",
+            body,
+        };
         let one = ha2(Algorithm::Md5, b"INVITE", b"sip:a@b", qop(b"v=0"));
         assert_ne!(one, ha2(Algorithm::Md5, b"INVITE", b"sip:a@b", qop(b"v=1")));
     }

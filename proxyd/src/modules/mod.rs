@@ -2,13 +2,18 @@
 
 use crate::script::module::ModuleDef;
 
+mod db;
 mod rr;
 mod sl;
-mod tm;
+pub(crate) mod tm;
 mod tmx;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &db::MYSQL,
+    &db::POSTGRES,
+    &db::SQLITE,
+    &db::TEXT,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,

@@ -1,7 +1,7 @@
 //! What is ours: the sockets we listen on and the names we answer to (`myself`).
 
 use super::context::SocketId;
-use shared::net::transport::Transport;
+use shared::net::Transport;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 

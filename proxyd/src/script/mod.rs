@@ -1,9 +1,16 @@
 //! The configuration language: preprocess, lex, parse, check, compile, execute; no sockets, no tokio.
 
+pub mod ast;
+pub mod diag;
+pub mod exec;
 pub mod host;
+pub mod lex;
 pub mod lists;
 pub mod module;
+pub mod parse;
+pub mod preprocess;
 pub mod program;
 pub mod regex;
+pub mod span;
 pub mod value;
 pub mod vars;

@@ -26,7 +26,9 @@ pub enum CidrError {
         most: u8,
     },
     /// Bits are set to the right of the mask.
-    #[error("{address}/{mask} has host bits set: the network is {network}, a single host is {address}/{host}")]
+    #[error(
+        "{address}/{mask} has host bits set: the network is {network}, a single host is {address}/{host}"
+    )]
     HostBits {
         /// The address given.
         address: IpAddr,
@@ -41,7 +43,10 @@ pub enum CidrError {
 
 /// Reads an IPv4 or IPv6 address; IPv6 may stand in brackets.
 pub fn parse_ip(text: &str) -> Result<IpAddr, CidrError> {
-    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
     match bare.parse() {
         Ok(IpAddr::V4(_)) if bare.len() != text.len() => Err(CidrError::Address(text.to_owned())),
         Ok(ip) => Ok(ip),
@@ -66,9 +71,16 @@ pub fn network(address: IpAddr, mask: i64) -> Result<IpNet, CidrError> {
 /// Makes a network of an address and a mask, clearing host bits as packet filters do.
 pub fn truncated(address: IpAddr, mask: i64) -> Result<IpNet, CidrError> {
     let (version, most) = if address.is_ipv4() { (4, 32) } else { (6, 128) };
-    let range = CidrError::MaskRange { mask, address, version, most };
+    let range = CidrError::MaskRange {
+        mask,
+        address,
+        version,
+        most,
+    };
     let bits = u8::try_from(mask).map_err(|_| range.clone())?;
-    IpNet::new(address, bits).map(|net| net.trunc()).map_err(|_| range)
+    IpNet::new(address, bits)
+        .map(|net| net.trunc())
+        .map_err(|_| range)
 }
 
 /// Reads `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `[2001:db8::]/32` or a single address, refusing host bits.
@@ -89,9 +101,19 @@ pub fn parse_mask(text: &str) -> Result<i64, CidrError> {
     if let Ok(dotted) = text.parse::<Ipv4Addr>() {
         let bits = u32::from(dotted);
         let ones = bits.leading_ones();
-        return if bits.count_ones() == ones { Ok(i64::from(ones)) } else { Err(refuse()) };
+        return if bits.count_ones() == ones {
+            Ok(i64::from(ones))
+        } else {
+            Err(refuse())
+        };
     }
-    if text.is_empty() || text.strip_prefix('-').unwrap_or(text).bytes().any(|b| !b.is_ascii_digit()) {
+    if text.is_empty()
+        || text
+            .strip_prefix('-')
+            .unwrap_or(text)
+            .bytes()
+            .any(|b| !b.is_ascii_digit())
+    {
         return Err(refuse());
     }
     text.parse().map_err(|_| refuse())
@@ -131,8 +153,14 @@ mod tests {
     #[test]
     fn refuses_with_the_reason() {
         let table = [
-            ("10.0.1.102/24", "the network is 10.0.1.0/24, a single host is 10.0.1.102/32"),
-            ("10.0.0.1/33", "mask 33 is out of range: 10.0.0.1 is IPv4 and its mask is from 0 to 32"),
+            (
+                "10.0.1.102/24",
+                "the network is 10.0.1.0/24, a single host is 10.0.1.102/32",
+            ),
+            (
+                "10.0.0.1/33",
+                "mask 33 is out of range: 10.0.0.1 is IPv4 and its mask is from 0 to 32",
+            ),
             ("2001:db8::/129", "from 0 to 128"),
             ("10.0.0.0/-1", "mask -1 is out of range"),
             ("10.0.0.0/", "`` is not a mask"),
@@ -146,7 +174,10 @@ mod tests {
             let error = parse_network(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
-        assert_eq!(parse_truncated("10.0.1.102/24").unwrap().to_string(), "10.0.1.0/24");
+        assert_eq!(
+            parse_truncated("10.0.1.102/24").unwrap().to_string(),
+            "10.0.1.0/24"
+        );
     }
 
     proptest! {

@@ -48,7 +48,9 @@ pub enum SpecError {
     #[error("socket `{0}` names no address: write it as udp:10.0.0.1:5060")]
     NoHost(String),
     /// The part before the first colon is not a transport.
-    #[error("socket `{spec}` begins with `{found}`, which is no transport: known are udp, tcp, tls, ws, wss and sctp")]
+    #[error(
+        "socket `{spec}` begins with `{found}`, which is no transport: known are udp, tcp, tls, ws, wss and sctp"
+    )]
     Transport {
         /// The whole text.
         spec: String,
@@ -70,7 +72,9 @@ pub enum SpecError {
     #[error("socket `{0}` holds an IPv6 address without brackets: write it as udp:[::1]:5060")]
     BareIpv6(String),
     /// A host with characters no host name or interface has.
-    #[error("socket `{spec}` has the host `{found}`, which is neither an address, a host name nor an interface")]
+    #[error(
+        "socket `{spec}` has the host `{found}`, which is neither an address, a host name nor an interface"
+    )]
     Host {
         /// The whole text.
         spec: String,
@@ -78,7 +82,9 @@ pub enum SpecError {
         found: String,
     },
     /// Words after the socket that are not `advertise ADDRESS` or `name NAME`.
-    #[error("socket `{spec}` is followed by `{found}`: only `advertise ADDRESS[:PORT]` and `name NAME` may stand there")]
+    #[error(
+        "socket `{spec}` is followed by `{found}`: only `advertise ADDRESS[:PORT]` and `name NAME` may stand there"
+    )]
     Trailing {
         /// The whole text.
         spec: String,
@@ -90,7 +96,13 @@ pub enum SpecError {
 impl SocketSpec {
     /// Makes a plain specification of an address.
     pub fn new(transport: Transport, ip: IpAddr, port: u16) -> Self {
-        Self { transport: Some(transport), host: Host::Ip(ip), port: Some(port), advertise: None, name: None }
+        Self {
+            transport: Some(transport),
+            host: Host::Ip(ip),
+            port: Some(port),
+            advertise: None,
+            name: None,
+        }
     }
 
     /// The port, or the default of its transport (5060 where none is named).
@@ -119,9 +131,18 @@ impl FromStr for SocketSpec {
         let mut words = text.split_whitespace();
         let socket = words.next().ok_or_else(|| SpecError::NoHost(text.to_owned()))?;
         let (transport, host, port) = parse_socket(text, socket)?;
-        let mut spec = Self { transport, host, port, advertise: None, name: None };
+        let mut spec = Self {
+            transport,
+            host,
+            port,
+            advertise: None,
+            name: None,
+        };
         while let Some(word) = words.next() {
-            let trailing = || SpecError::Trailing { spec: text.to_owned(), found: word.to_owned() };
+            let trailing = || SpecError::Trailing {
+                spec: text.to_owned(),
+                found: word.to_owned(),
+            };
             let argument = words.next().ok_or_else(trailing)?;
             match word {
                 "advertise" | "advertised_address" => {
@@ -177,7 +198,9 @@ fn parse_socket(spec: &str, socket: &str) -> Result<(Option<Transport>, Host, Op
     if socket.starts_with('[') || socket.parse::<Ipv6Addr>().is_ok() {
         return whole();
     }
-    let Some((first, rest)) = socket.split_once(':') else { return whole() };
+    let Some((first, rest)) = socket.split_once(':') else {
+        return whole();
+    };
     if let Some(transport) = Transport::from_bytes(first.as_bytes()) {
         let (host, port) = parse_host_port(spec, rest)?;
         return Ok((Some(transport), host, port));
@@ -186,16 +209,24 @@ fn parse_socket(spec: &str, socket: &str) -> Result<(Option<Transport>, Host, Op
     if rest.bytes().all(|b| b.is_ascii_digit()) || first.parse::<Ipv4Addr>().is_ok() {
         return whole();
     }
-    Err(SpecError::Transport { spec: spec.to_owned(), found: first.to_owned() })
+    Err(SpecError::Transport {
+        spec: spec.to_owned(),
+        found: first.to_owned(),
+    })
 }
 
 fn parse_host_port(spec: &str, text: &str) -> Result<(Host, Option<u16>), SpecError> {
     let (host, port) = if let Some(inner) = text.strip_prefix('[') {
-        let Some((ip, rest)) = inner.split_once(']') else { return Err(SpecError::Brackets(spec.to_owned())) };
+        let Some((ip, rest)) = inner.split_once(']') else {
+            return Err(SpecError::Brackets(spec.to_owned()));
+        };
         let ip: Ipv6Addr = ip.parse().map_err(|_| SpecError::Brackets(spec.to_owned()))?;
         let port = match rest {
             "" => None,
-            _ => Some(rest.strip_prefix(':').ok_or_else(|| SpecError::Brackets(spec.to_owned()))?),
+            _ => Some(
+                rest.strip_prefix(':')
+                    .ok_or_else(|| SpecError::Brackets(spec.to_owned()))?,
+            ),
         };
         (Host::Ip(IpAddr::V6(ip)), port)
     } else if let Ok(ip) = text.parse::<Ipv6Addr>() {
@@ -207,7 +238,10 @@ fn parse_host_port(spec: &str, text: &str) -> Result<(Host, Option<u16>), SpecEr
                 return Err(if ipv6 {
                     SpecError::BareIpv6(spec.to_owned())
                 } else {
-                    SpecError::Port { spec: spec.to_owned(), found: port.to_owned() }
+                    SpecError::Port {
+                        spec: spec.to_owned(),
+                        found: port.to_owned(),
+                    }
                 });
             }
             Some((host, port)) => (host, Some(port)),
@@ -219,7 +253,12 @@ fn parse_host_port(spec: &str, text: &str) -> Result<(Host, Option<u16>), SpecEr
         None => None,
         Some(digits) => match digits.parse::<u16>() {
             Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Some(port),
-            _ => return Err(SpecError::Port { spec: spec.to_owned(), found: digits.to_owned() }),
+            _ => {
+                return Err(SpecError::Port {
+                    spec: spec.to_owned(),
+                    found: digits.to_owned(),
+                });
+            }
         },
     };
     Ok((host, port))
@@ -236,9 +275,14 @@ fn parse_host(spec: &str, host: &str) -> Result<Host, SpecError> {
         return Ok(Host::Ip(ip));
     }
     let looks_numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@'));
+    let plain = host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@'));
     if looks_numeric || !plain {
-        return Err(SpecError::Host { spec: spec.to_owned(), found: host.to_owned() });
+        return Err(SpecError::Host {
+            spec: spec.to_owned(),
+            found: host.to_owned(),
+        });
     }
     Ok(Host::Name(host.to_owned()))
 }
@@ -267,11 +311,20 @@ mod tests {
         ];
         for (text, transport, host, port) in table {
             let spec: SocketSpec = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-            assert_eq!((spec.transport, spec.host.to_string().as_str(), spec.port), (transport, host, port), "{text}");
+            assert_eq!(
+                (spec.transport, spec.host.to_string().as_str(), spec.port),
+                (transport, host, port),
+                "{text}"
+            );
         }
-        let spec: SocketSpec = "udp:10.0.0.1:5060 advertise sip.example.org:5070 name \"lan\"".parse().unwrap();
+        let spec: SocketSpec = "udp:10.0.0.1:5060 advertise sip.example.org:5070 name \"lan\""
+            .parse()
+            .unwrap();
         let advertise = spec.advertise.unwrap();
-        assert_eq!((advertise.host, advertise.port), (Host::Name("sip.example.org".into()), Some(5070)));
+        assert_eq!(
+            (advertise.host, advertise.port),
+            (Host::Name("sip.example.org".into()), Some(5070))
+        );
         assert_eq!(spec.name.as_deref(), Some("lan"));
     }
 
@@ -299,8 +352,19 @@ mod tests {
 
     #[test]
     fn default_ports() {
-        for (text, port) in [("udp:a", 5060), ("tls:a", 5061), ("ws:a", 5060), ("wss:a", 5061), ("a", 5060), ("ws:a:80", 80)] {
-            assert_eq!(text.parse::<SocketSpec>().unwrap().port_or_default(), port, "{text}");
+        for (text, port) in [
+            ("udp:a", 5060),
+            ("tls:a", 5061),
+            ("ws:a", 5060),
+            ("wss:a", 5061),
+            ("a", 5060),
+            ("ws:a:80", 80),
+        ] {
+            assert_eq!(
+                text.parse::<SocketSpec>().unwrap().port_or_default(),
+                port,
+                "{text}"
+            );
         }
     }
 

@@ -31,7 +31,9 @@ impl Transport {
 
     /// Reads a name in any case, from a URI parameter, a Via header or a socket specification.
     pub fn from_bytes(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| t.as_str().as_bytes().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|t| t.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Names it as a URI parameter does: `udp`, `tcp`, `tls`, `ws`, `wss`, `sctp`.
@@ -109,7 +111,13 @@ mod tests {
             assert_eq!(Transport::from_bytes(transport.via().as_bytes()), Some(transport));
         }
         assert_eq!("UdP".parse(), Ok(Transport::Udp));
-        assert!("dccp".parse::<Transport>().unwrap_err().to_string().contains("`dccp`"));
+        assert!(
+            "dccp"
+                .parse::<Transport>()
+                .unwrap_err()
+                .to_string()
+                .contains("`dccp`")
+        );
         assert_eq!(Transport::from_bytes(b""), None);
     }
 

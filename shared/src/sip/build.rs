@@ -135,40 +135,53 @@ pub fn write_via(out: &mut Vec<u8>, via: &[u8], fix: &ViaFix<'_>) {
 
 /// Appends the ACK for a final reply other than 2xx to the INVITE `sent` (§17.1.1.3).
 pub fn write_ack(out: &mut Vec<u8>, sent: &Message, reply: &Message) {
-    write_within(
-        out,
-        sent,
-        b"ACK",
-        reply.first(HeaderName::To).or(sent.first(HeaderName::To)),
-        b"",
-    );
+    write_within(out, sent, b"ACK", Some(reply), b"");
 }
 
 /// Appends the CANCEL for the request `sent`, with further headers as whole lines (§9.1).
 pub fn write_cancel(out: &mut Vec<u8>, sent: &Message, extra_headers: &[u8]) {
-    write_within(out, sent, b"CANCEL", sent.first(HeaderName::To), extra_headers);
+    write_within(out, sent, b"CANCEL", None, extra_headers);
 }
 
-/// Writes a request that belongs to the transaction of `sent`: same URI, topmost Via, routes, number.
-fn write_within(out: &mut Vec<u8>, sent: &Message, method: &[u8], to: Option<&[u8]>, extra_headers: &[u8]) {
+/// Writes a request that belongs to the transaction of `sent`, with the headers in the order of `sent`, as Kamailio's have.
+fn write_within(
+    out: &mut Vec<u8>,
+    sent: &Message,
+    method: &[u8],
+    reply: Option<&Message>,
+    extra_headers: &[u8],
+) {
     out.extend_from_slice(method);
     out.push(b' ');
     out.extend_from_slice(sent.request_uri());
     out.extend_from_slice(b" SIP/2.0\r\n");
-    let top = sent.first(HeaderName::Via).and_then(|v| CommaList::new(v).next());
-    write_line(out, b"Via: ", top.unwrap_or_default());
-    write_line(out, b"From: ", sent.first(HeaderName::From).unwrap_or_default());
-    write_line(out, b"To: ", to.unwrap_or_default());
-    write_line(out, b"Call-ID: ", sent.call_id());
-    out.extend_from_slice(b"CSeq: ");
-    write_number(out, sent.cseq().map_or(0, |c| u64::from(c.number)));
-    out.push(b' ');
-    out.extend_from_slice(method);
-    out.extend_from_slice(b"\r\n");
-    for route in sent.all(HeaderName::Route) {
-        write_field(out, sent, route);
+    let mut via = false;
+    for header in sent.headers() {
+        match header.name {
+            HeaderName::Via if !via => {
+                let top = CommaList::new(sent.value(header)).next();
+                write_line(out, b"Via: ", top.unwrap_or_default());
+                via = true;
+            }
+            HeaderName::To => match reply.and_then(|r| Some((r, r.first_header(HeaderName::To)?))) {
+                Some((reply, to)) => write_field(out, reply, to),
+                None => write_field(out, sent, header),
+            },
+            HeaderName::CSeq => {
+                out.extend_from_slice(b"CSeq: ");
+                write_number(out, sent.cseq().map_or(0, |c| u64::from(c.number)));
+                out.push(b' ');
+                write_line(out, method, b"");
+            }
+            HeaderName::From | HeaderName::CallId | HeaderName::Route | HeaderName::MaxForwards => {
+                write_field(out, sent, header)
+            }
+            _ => {}
+        }
     }
-    write_line(out, b"Max-Forwards: ", b"70");
+    if sent.first(HeaderName::MaxForwards).is_none() {
+        write_line(out, b"Max-Forwards: ", b"70");
+    }
     out.extend_from_slice(extra_headers);
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
 }
@@ -194,8 +207,9 @@ fn write_top_via(out: &mut Vec<u8>, message: &Message, header: &Header, fix: &Vi
         return write_field(out, message, header);
     };
     let top_end = Span::of(value, top).range().end;
-    out.extend_from_slice(message.name(header));
-    out.extend_from_slice(b": ");
+    let field = message.field(header);
+    let start = header.value.start.saturating_sub(header.field.start) as usize;
+    out.extend_from_slice(field.get(..start).unwrap_or_default());
     write_via(out, top, fix);
     out.extend_from_slice(value.get(top_end..).unwrap_or_default());
     out.extend_from_slice(b"\r\n");
@@ -209,5 +223,233 @@ fn write_to(out: &mut Vec<u8>, message: &Message, header: &Header, tag: Option<&
             write_line(out, b";tag=", tag);
         }
         None => write_field(out, message, header),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INVITE: &str = "INVITE sip:b@h SIP/2.0\r\n\
+        CSeq:  7   INVITE\r\n\
+        v:   SIP/2.0/UDP c:5;branch=z9hG4bK1;rport , SIP/2.0/UDP d\r\n\
+        f: \"A\" <sip:a@b>;tag=1\r\n\
+        Record-Route: <sip:p;lr>\r\n\
+        VIA: SIP/2.0/UDP e\r\n\
+        Timestamp: 54\r\n\
+        To  : <sip:b@b>\r\n\
+        Route: <sip:n;lr>\r\n\
+        Max-Forwards: 30\r\n\
+        i:  abc\r\n\
+        Subject: s\r\n\
+        l: 2\r\n\r\nhi";
+
+    fn reply(reply: &Reply<'_>) -> String {
+        let mut out = Vec::new();
+        write_reply(&mut out, &Message::parse(INVITE).unwrap(), reply);
+        assert!(Message::parse(out.clone()).unwrap().mandatory().is_ok());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn replies() {
+        let via = ViaFix {
+            received: Some(b"10.0.0.1"),
+            rport: Some(5070),
+        };
+        let busy = Reply {
+            status: 486,
+            reason: b"Busy Here",
+            to_tag: Some(b"t"),
+            via,
+            ..Reply::default()
+        };
+        let expected = "SIP/2.0 486 Busy Here\r\n\
+            CSeq:  7   INVITE\r\n\
+            v:   SIP/2.0/UDP c:5;branch=z9hG4bK1;rport=5070;received=10.0.0.1 , SIP/2.0/UDP d\r\n\
+            f: \"A\" <sip:a@b>;tag=1\r\n\
+            VIA: SIP/2.0/UDP e\r\n\
+            To  : <sip:b@b>;tag=t\r\n\
+            i:  abc\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(reply(&busy), expected);
+        let ok = Reply {
+            status: 200,
+            reason: b"OK",
+            headers: b"X-A: 1\r\n",
+            server: Some(b"proxyd"),
+            body: Some(Body {
+                content_type: b"text/plain",
+                bytes: b"hello",
+            }),
+            ..Reply::default()
+        };
+        let expected = "SIP/2.0 200 OK\r\n\
+            CSeq:  7   INVITE\r\n\
+            v:   SIP/2.0/UDP c:5;branch=z9hG4bK1;rport , SIP/2.0/UDP d\r\n\
+            f: \"A\" <sip:a@b>;tag=1\r\n\
+            Record-Route: <sip:p;lr>\r\n\
+            VIA: SIP/2.0/UDP e\r\n\
+            To  : <sip:b@b>\r\n\
+            i:  abc\r\n\
+            X-A: 1\r\n\
+            Content-Type: text/plain\r\n\
+            Server: proxyd\r\n\
+            Content-Length: 5\r\n\r\nhello";
+        assert_eq!(reply(&ok), expected);
+        for (status, record_route, timestamp) in [
+            (100, false, true),
+            (183, true, false),
+            (299, true, false),
+            (300, false, false),
+        ] {
+            let text = reply(&Reply {
+                status,
+                ..Reply::default()
+            });
+            assert_eq!(
+                (text.contains("Record-Route"), text.contains("Timestamp")),
+                (record_route, timestamp),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_existing_tag_stays() {
+        let request = Message::parse("BYE sip:b SIP/2.0\r\nTo: <sip:b>;tag=old\r\n\r\n").unwrap();
+        let mut out = Vec::new();
+        write_reply(
+            &mut out,
+            &request,
+            &Reply {
+                status: 481,
+                reason: b"x",
+                to_tag: Some(b"new"),
+                ..Reply::default()
+            },
+        );
+        assert_eq!(
+            out,
+            b"SIP/2.0 481 x\r\nTo: <sip:b>;tag=old\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn via_fixes() {
+        let table = [
+            (
+                "SIP/2.0/UDP h;rport;branch=1",
+                None,
+                None,
+                "SIP/2.0/UDP h;rport;branch=1",
+            ),
+            (
+                "SIP/2.0/UDP h;rport;branch=1",
+                Some("1.1.1.1"),
+                Some(9),
+                "SIP/2.0/UDP h;rport=9;branch=1;received=1.1.1.1",
+            ),
+            (
+                "SIP/2.0/UDP h;branch=1",
+                Some("::1"),
+                Some(9),
+                "SIP/2.0/UDP h;branch=1;rport=9;received=::1",
+            ),
+            (
+                "SIP/2.0/UDP h",
+                Some("1.1.1.1"),
+                None,
+                "SIP/2.0/UDP h;received=1.1.1.1",
+            ),
+            (
+                "SIP/2.0/UDP h;rport=7;x",
+                None,
+                Some(9),
+                "SIP/2.0/UDP h;rport=9;x",
+            ),
+            (
+                "SIP/2.0/UDP h;RPORT= ;x",
+                None,
+                Some(9),
+                "SIP/2.0/UDP h;RPORT=9 ;x",
+            ),
+            (
+                "SIP/2.0/UDP h;received=9.9.9.9;x",
+                Some("1.1.1.1"),
+                None,
+                "SIP/2.0/UDP h;received=1.1.1.1;x",
+            ),
+            (
+                "SIP/2.0/UDP h;received = 9.9.9.9",
+                Some("1.1.1.1"),
+                None,
+                "SIP/2.0/UDP h;received=1.1.1.1",
+            ),
+            (
+                "SIP/2.0/UDP h;received;rport",
+                Some("1.1.1.1"),
+                Some(9),
+                "SIP/2.0/UDP h;received=1.1.1.1;rport=9",
+            ),
+        ];
+        for (via, received, rport, expected) in table {
+            let mut out = Vec::new();
+            write_via(
+                &mut out,
+                via.as_bytes(),
+                &ViaFix {
+                    received: received.map(str::as_bytes),
+                    rport,
+                },
+            );
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{via}");
+        }
+    }
+
+    #[test]
+    fn ack_and_cancel() {
+        let sent = Message::parse(INVITE).unwrap();
+        let reply = Message::parse("SIP/2.0 486 Busy\r\nTo: <sip:b@b>;tag=x\r\n\r\n").unwrap();
+        let mut out = Vec::new();
+        write_ack(&mut out, &sent, &reply);
+        let expected = "ACK sip:b@h SIP/2.0\r\n\
+            CSeq: 7 ACK\r\n\
+            Via: SIP/2.0/UDP c:5;branch=z9hG4bK1;rport\r\n\
+            f: \"A\" <sip:a@b>;tag=1\r\n\
+            To: <sip:b@b>;tag=x\r\n\
+            Route: <sip:n;lr>\r\n\
+            Max-Forwards: 30\r\n\
+            i:  abc\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let mut out = Vec::new();
+        write_cancel(&mut out, &sent, b"Reason: SIP;cause=200\r\n");
+        let expected = "CANCEL sip:b@h SIP/2.0\r\n\
+            CSeq: 7 CANCEL\r\n\
+            Via: SIP/2.0/UDP c:5;branch=z9hG4bK1;rport\r\n\
+            f: \"A\" <sip:a@b>;tag=1\r\n\
+            To  : <sip:b@b>\r\n\
+            Route: <sip:n;lr>\r\n\
+            Max-Forwards: 30\r\n\
+            i:  abc\r\n\
+            Reason: SIP;cause=200\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_can_be_answered(headers in "(([vftiml]|CSeq|Route|Record-Route): ?[ -~]{0,20}\r\n){0,8}") {
+            let request = Message::parse(format!("INVITE sip:a SIP/2.0\r\n{headers}\r\n")).unwrap();
+            let via = ViaFix { received: Some(b"1.1.1.1"), rport: Some(1) };
+            let mut out = Vec::new();
+            write_reply(&mut out, &request, &Reply { status: 200, to_tag: Some(b"t"), via, ..Reply::default() });
+            prop_assert!(Message::parse(out).is_ok());
+            let mut out = Vec::new();
+            write_cancel(&mut out, &request, b"");
+            prop_assert!(Message::parse(out).is_ok());
+        }
     }
 }

@@ -180,26 +180,29 @@ impl Framer {
 /// Finds the number in Content-Length among whole headers.
 fn content_length(head: &[u8]) -> Result<Option<usize>, FrameError> {
     let mut found = None;
-    let mut lines = head.split(|b| *b == b'\n').skip(1).peekable();
-    while let Some(line) = lines.next() {
+    let mut ends = memchr::memchr_iter(b'\n', head).peekable();
+    while let Some(end) = ends.next() {
+        let line = head.get(end + 1..).unwrap_or_default();
+        if !matches!(line.first(), Some(b'C' | b'c' | b'L' | b'l')) {
+            continue;
+        }
         let name_len = line.iter().position(|b| !is_token(*b)).unwrap_or(line.len());
         let (name, rest) = line.split_at_checked(name_len).unwrap_or_default();
-        if HeaderName::from_bytes(name) != HeaderName::ContentLength {
+        let colon = rest.iter().position(|b| !matches!(b, b' ' | b'\t'));
+        if HeaderName::from_bytes(name) != HeaderName::ContentLength
+            || colon.and_then(|at| rest.get(at)) != Some(&b':')
+        {
             continue;
         }
-        let Some(value) = rest.trim_ascii_start().strip_prefix(b":") else {
-            continue;
-        };
-        let mut value = trim(value);
         // The number may stand in a folded line.
-        while let Some([b' ' | b'\t', ..]) = lines.peek() {
-            let more = trim(lines.next().unwrap_or_default());
-            if !more.is_empty() && !value.is_empty() {
-                return Err(FrameError::BadContentLength);
-            }
-            value = if value.is_empty() { more } else { value };
-        }
-        let length = number(value).ok_or(FrameError::BadContentLength)? as usize;
+        let folded = |end: &usize| matches!(head.get(end + 1), Some(b' ' | b'\t'));
+        while ends.next_if(folded).is_some() {}
+        let value_end = ends.peek().copied().unwrap_or(head.len());
+        let value = head.get(end + 1..value_end).unwrap_or_default();
+        let value = value
+            .get(name_len + colon.unwrap_or_default() + 1..)
+            .unwrap_or_default();
+        let length = number(trim(value)).ok_or(FrameError::BadContentLength)? as usize;
         if found.is_some_and(|f| f != length) {
             return Err(FrameError::BadContentLength);
         }
@@ -214,4 +217,145 @@ fn is_http(head: &[u8]) -> bool {
         .rsplit(|b| *b == b' ')
         .next()
         .is_some_and(|v| v.starts_with(b"HTTP/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Frames of `data` cut at `sizes`, as text; an error ends the list.
+    fn frames(data: &[u8], sizes: &[usize], limits: Limits) -> Vec<String> {
+        let mut framer = Framer::new(limits);
+        let mut out = Vec::new();
+        let mut rest = data;
+        let mut sizes = sizes.iter();
+        while !rest.is_empty() {
+            let size = sizes.next().copied().unwrap_or(rest.len()).clamp(1, rest.len());
+            let (now, later) = rest.split_at(size);
+            framer.feed(now);
+            rest = later;
+            loop {
+                match framer.next_frame() {
+                    Ok(None) => break,
+                    Ok(Some(Frame::Message(m))) => out.push(String::from_utf8_lossy(m).into_owned()),
+                    Ok(Some(other)) => out.push(format!("{other:?}")),
+                    Err(e) => {
+                        out.push(e.to_string());
+                        return out;
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    const SMALL: Limits = Limits {
+        headers: 60,
+        body: 10,
+        accept_no_cl: false,
+    };
+
+    #[test]
+    fn streams() {
+        let table: &[(&str, &[&str])] = &[
+            (
+                "A b SIP/2.0\r\nl: 2\r\n\r\nhiB c SIP/2.0\r\nContent-Length:0\r\n\r\n",
+                &[
+                    "A b SIP/2.0\r\nl: 2\r\n\r\nhi",
+                    "B c SIP/2.0\r\nContent-Length:0\r\n\r\n",
+                ],
+            ),
+            (
+                "\r\n\r\nA b SIP/2.0\r\nl:0\r\n\r\n\r\n\r\n\r\n\r\n",
+                &["Ping", "A b SIP/2.0\r\nl:0\r\n\r\n", "Ping", "Ping"],
+            ),
+            (
+                "\r\nA b SIP/2.0\nCONTENT-LENGTH : 1\n\nx",
+                &["Pong", "A b SIP/2.0\nCONTENT-LENGTH : 1\n\nx"],
+            ),
+            (
+                "A b SIP/2.0\r\nl:\r\n  3\r\n\r\nabcd",
+                &["A b SIP/2.0\r\nl:\r\n  3\r\n\r\nabc"],
+            ),
+            ("A b SIP/2.0\r\nl: 3\r\n\r\nab", &[]),
+            (
+                "A b SIP/2.0\r\n\r\n",
+                &["message without Content-Length on a stream"],
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                &["GET / HTTP/1.1\r\nHost: x\r\n\r\n"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: x\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: -1\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: 1\r\nl: 2\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: 1\r\n 2\r\n\r\n",
+                &["invalid Content-Length on a stream"],
+            ),
+            (
+                "A b SIP/2.0\r\nl: 1\r\nl: 1\r\n\r\nx",
+                &["A b SIP/2.0\r\nl: 1\r\nl: 1\r\n\r\nx"],
+            ),
+            ("A b SIP/2.0\r\nl: 11\r\n\r\n", &["body of 11 bytes is too large"]),
+            (
+                "A b SIP/2.0\r\nSubject: 123456789012345678901234567890123456789012345678901234567890",
+                &["headers longer than 60 bytes"],
+            ),
+        ];
+        for (input, expected) in table {
+            assert_eq!(&frames(input.as_bytes(), &[], SMALL), expected, "{input:?}");
+            assert_eq!(
+                &frames(input.as_bytes(), &[1; 200], SMALL),
+                expected,
+                "{input:?} byte by byte"
+            );
+        }
+        let lax = Limits {
+            accept_no_cl: true,
+            ..SMALL
+        };
+        assert_eq!(frames(b"A b SIP/2.0\r\n\r\n", &[], lax), ["A b SIP/2.0\r\n\r\n"]);
+    }
+
+    #[test]
+    fn the_buffer_stays_small() {
+        let mut framer = Framer::default();
+        for _ in 0..1000 {
+            framer.feed(b"A b SIP/2.0\r\nl: 2\r\n\r\nhi");
+            assert!(matches!(framer.next_frame(), Ok(Some(Frame::Message(_)))));
+            assert_eq!(framer.next_frame(), Ok(None));
+            assert_eq!(framer.buffered(), 0);
+        }
+        assert!(framer.buffer().capacity() < 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_frames_alike(
+            parts in prop::collection::vec(prop_oneof![
+                Just("A b SIP/2.0\r\nl: 2\r\n\r\nhi"), Just("\r\n\r\n"), Just("\r\n"), Just("\n"), Just(" "), Just("B c SIP/2.0\nX: y\nl:0\n\n"),
+                Just("C d SIP/2.0\r\nContent-Length:\r\n 3\r\n\r\n\r\n\r"), Just("D e SIP/2.0\r\n\r\n"),
+            ], 0..6),
+            sizes in prop::collection::vec(1usize..12, 0..60),
+        ) {
+            let data = parts.concat();
+            prop_assert_eq!(frames(data.as_bytes(), &sizes, SMALL), frames(data.as_bytes(), &[], SMALL));
+        }
+
+        #[test]
+        fn never_panics(data: Vec<u8>, sizes in prop::collection::vec(1usize..12, 0..20)) {
+            frames(&data, &sizes, SMALL);
+        }
+    }
 }

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use crate::sip::build::ViaFix;
+use crate::sip::build::write_via;
 use crate::sip::header::HeaderName;
+use crate::sip::list::ListValue;
 use crate::sip::message::Header;
-use crate::sip::message::ListValue;
 use crate::sip::message::Message;
 use crate::sip::scan::Span;
 use crate::sip::scan::write_number;
@@ -147,6 +149,23 @@ impl Lumps {
         self.replace(header.value.start as usize..header.value.end as usize, value);
     }
 
+    /// Notes in the topmost Via where the request came from (§18.2.1, RFC 3581).
+    pub fn fix_top_via(&mut self, message: &Message, fix: &ViaFix<'_>) {
+        let Some(via) = message.vias().next() else { return };
+        let start = self.text.len();
+        write_via(&mut self.text, via.bytes, fix);
+        let text = Span::new(start, self.text.len());
+        let slot = self.inserts.partition_point(|i| i.at <= via.range.start);
+        self.inserts.insert(
+            slot,
+            Insert {
+                at: via.range.start,
+                text,
+            },
+        );
+        self.delete(via.range);
+    }
+
     /// Replaces the Request-URI.
     pub fn set_request_uri(&mut self, message: &Message, uri: &[u8]) {
         self.replace(message.request_uri_range(), uri);
@@ -189,7 +208,7 @@ impl Lumps {
     }
 
     /// Records the edits of `other`, made for the same message, after those recorded here.
-    pub fn extend(&mut self, other: &Lumps) {
+    pub fn extend(&mut self, other: &Self) {
         for insert in &other.inserts {
             self.insert(insert.at, insert.text.cut(&other.text));
         }
@@ -332,4 +351,258 @@ impl Lumps {
 enum End {
     Open,
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TEXT: &str = "INVITE sip:a@b SIP/2.0\r\n\
+        Via: SIP/2.0/UDP one;rport;branch=z9hG4bK1, SIP/2.0/UDP two\r\n\
+        Route: <sip:r1;lr>, <sip:r2;lr>,<sip:r3;lr>\r\n\
+        To: <sip:a@b>\r\n\
+        Content-Length: 4\r\n\
+        Subject: s\r\n\r\nbody";
+
+    fn edited(edit: impl FnOnce(&Message, &mut Lumps)) -> String {
+        let message = Message::parse(TEXT).unwrap();
+        let mut lumps = Lumps::default();
+        edit(&message, &mut lumps);
+        String::from_utf8(lumps.apply(&message)).unwrap()
+    }
+
+    fn with(from: &str, to: &str) -> String {
+        assert!(TEXT.contains(from));
+        TEXT.replacen(from, to, 1)
+    }
+
+    #[test]
+    fn nothing() {
+        assert_eq!(edited(|_, l| assert!(l.is_empty())), TEXT);
+    }
+
+    #[test]
+    fn headers() {
+        let to = |m: &Message| m.first_header(HeaderName::To).unwrap().clone();
+        type Edit = fn(&Message, &mut Lumps);
+        let table: &[(Edit, String)] = &[
+            (
+                |m, l| l.prepend_header(m, b"A: 1\r\n"),
+                with("Via", "A: 1\r\nVia"),
+            ),
+            (
+                |m, l| l.append_header(m, b"A: 1\r\n"),
+                with("s\r\n\r\n", "s\r\nA: 1\r\n\r\n"),
+            ),
+            (
+                |m, l| l.append_header_after(m, b"t", b"A: 1\r\n"),
+                with("Content", "A: 1\r\nContent"),
+            ),
+            (
+                |m, l| l.append_header_after(m, b"None", b"A: 1\r\n"),
+                with("s\r\n\r\n", "s\r\nA: 1\r\n\r\n"),
+            ),
+            (
+                |m, l| l.insert_header_before(m, b"to", b"A: 1\r\n"),
+                with("To", "A: 1\r\nTo"),
+            ),
+            (
+                |m, l| l.insert_header_before(m, b"None", b"A: 1\r\n"),
+                with("Via", "A: 1\r\nVia"),
+            ),
+            (|m, l| l.set_request_uri(m, b"sip:c"), with("sip:a@b", "sip:c")),
+            (
+                |m, l| l.delete_header(m.first_header(HeaderName::To).unwrap()),
+                with("To: <sip:a@b>\r\n", ""),
+            ),
+            (
+                |m, l| l.replace_value(m.first_header(HeaderName::To).unwrap(), b"x"),
+                with("To: <sip:a@b>", "To: x"),
+            ),
+        ];
+        for (edit, expected) in table {
+            assert_eq!(&edited(edit), expected);
+        }
+        let order = edited(|m, l| {
+            l.insert_before(&to(m), b"A: 1\r\n");
+            l.insert_before(&to(m), b"A: 2\r\n");
+            l.insert_ahead(to(m).field.start as usize, b"A: 0\r\n");
+            l.insert_after(&to(m), b"A: 3\r\n");
+            l.delete_header(&to(m));
+        });
+        assert_eq!(
+            order,
+            with("To: <sip:a@b>\r\n", "A: 0\r\nA: 1\r\nA: 2\r\nA: 3\r\n")
+        );
+    }
+
+    #[test]
+    fn list_values() {
+        let routes = "Route: <sip:r1;lr>, <sip:r2;lr>,<sip:r3;lr>\r\n";
+        let table: &[(&[usize], &str)] = &[
+            (&[0], "Route: <sip:r2;lr>,<sip:r3;lr>\r\n"),
+            (&[1], "Route: <sip:r1;lr>,<sip:r3;lr>\r\n"),
+            (&[2], "Route: <sip:r1;lr>, <sip:r2;lr>\r\n"),
+            (&[0, 1], "Route: <sip:r3;lr>\r\n"),
+            (&[1, 0], "Route: <sip:r3;lr>\r\n"),
+            (&[1, 2], "Route: <sip:r1;lr>\r\n"),
+            (&[2, 1], "Route: <sip:r1;lr>\r\n"),
+            (&[0, 2], "Route: <sip:r2;lr>\r\n"),
+            (&[2, 0, 1], ""),
+            (&[0, 1, 2], ""),
+        ];
+        for (indices, expected) in table {
+            let got = edited(|m, l| {
+                for at in *indices {
+                    l.delete_value(m, &m.routes().nth(*at).unwrap());
+                }
+            });
+            assert_eq!(got, with(routes, expected), "{indices:?}");
+        }
+    }
+
+    #[test]
+    fn bodies() {
+        let length =
+            |text: String, n: &str| text.replace("Content-Length: 4", &format!("Content-Length: {n}"));
+        assert_eq!(
+            edited(|_, l| l.set_body(b"")),
+            length(with("\r\nbody", "\r\n"), "0")
+        );
+        assert_eq!(
+            edited(|_, l| l.set_body(b"longer body!")),
+            length(with("\r\nbody", "\r\nlonger body!"), "12")
+        );
+        let inner = edited(|m, l| {
+            let at = m.body_range();
+            l.insert(at.start, b"<<");
+            l.insert(at.end, b">>>");
+            l.delete(at.start + 1..at.start + 3);
+        });
+        assert_eq!(inner, length(with("\r\nbody", "\r\n<<by>>>"), "7"));
+        let added = edited(|m, l| {
+            l.delete_header(m.first_header(HeaderName::ContentLength).unwrap());
+            l.set_body(b"x");
+        });
+        assert_eq!(
+            added,
+            with("Content-Length: 4\r\n", "").replace("s\r\n\r\nbody", "s\r\nContent-Length: 1\r\n\r\nx")
+        );
+        let bare = Message::parse("OPTIONS sip:a SIP/2.0\r\nTo: a\r\n\r\n").unwrap();
+        let mut lumps = Lumps::default();
+        assert_eq!(lumps.apply(&bare), bare.as_bytes());
+        lumps.require_content_length();
+        assert_eq!(
+            lumps.apply(&bare),
+            b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn vias() {
+        let fixed = edited(|m, l| {
+            l.fix_top_via(
+                m,
+                &ViaFix {
+                    received: Some(b"1.2.3.4"),
+                    rport: Some(5),
+                },
+            )
+        });
+        assert_eq!(
+            fixed,
+            with(
+                "one;rport;branch=z9hG4bK1",
+                "one;rport=5;branch=z9hG4bK1;received=1.2.3.4"
+            )
+        );
+    }
+
+    #[test]
+    fn cut_messages_get_their_blank_line() {
+        let cut = Message::parse("OPTIONS sip:a SIP/2.0\r\nTo: a\r\n").unwrap();
+        let mut lumps = Lumps::default();
+        lumps.append_header(&cut, b"A: 1\r\n");
+        assert_eq!(
+            lumps.apply(&cut),
+            b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nA: 1\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn extended() {
+        let got = edited(|m, l| {
+            l.append_header(m, b"A: 1\r\n");
+            let mut branch = Lumps::default();
+            branch.append_header(m, b"A: 2\r\n");
+            branch.delete_header(m.first_header(HeaderName::To).unwrap());
+            branch.set_body(b"yo");
+            l.extend(&branch);
+        });
+        let expected = with("s\r\n\r\nbody", "s\r\nA: 1\r\nA: 2\r\n\r\nyo").replace("To: <sip:a@b>\r\n", "");
+        assert_eq!(got, expected.replace("Length: 4", "Length: 2"));
+        let mut lumps = Lumps::default();
+        lumps.set_body(b"x");
+        lumps.clear();
+        assert!(lumps.is_empty());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Edit {
+        Insert(usize, String),
+        Ahead(usize, String),
+        Delete(usize, usize),
+    }
+
+    fn edit() -> impl Strategy<Value = Edit> {
+        // Offsets stay within the headers, whose Content-Length is not counted anew.
+        let at = 0usize..60;
+        prop_oneof![
+            (at.clone(), "[A-Z]{0,3}").prop_map(|(at, text)| Edit::Insert(at, text)),
+            (at.clone(), "[A-Z]{0,3}").prop_map(|(at, text)| Edit::Ahead(at, text)),
+            (at, 0usize..20).prop_map(|(at, len)| Edit::Delete(at, at + len)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn as_the_naive_model(edits in prop::collection::vec(edit(), 0..12)) {
+            let message = Message::parse(TEXT).unwrap();
+            let mut lumps = Lumps::default();
+            let mut inserts = vec![String::new(); TEXT.len() + 1];
+            let mut kept = vec![true; TEXT.len()];
+            for edit in edits {
+                match edit {
+                    Edit::Insert(at, text) => { inserts[at].push_str(&text); lumps.insert(at, text.as_bytes()); }
+                    Edit::Ahead(at, text) => { inserts[at].insert_str(0, &text); lumps.insert_ahead(at, text.as_bytes()); }
+                    Edit::Delete(from, to) => { kept[from..to].fill(false); lumps.delete(from..to); }
+                }
+            }
+            let mut expected = String::new();
+            for (at, b) in TEXT.char_indices() {
+                expected.push_str(&inserts[at]);
+                if kept[at] {
+                    expected.push(b);
+                }
+            }
+            for (at, kept) in kept.iter().enumerate() {
+                prop_assert_eq!(lumps.is_deleted(at), !kept);
+            }
+            prop_assert_eq!(String::from_utf8(lumps.apply(&message)).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_offsets_never_panic(edits in prop::collection::vec((0usize..400, 0usize..400), 0..8), body: Option<Vec<u8>>) {
+            let message = Message::parse(TEXT).unwrap();
+            let mut lumps = Lumps::default();
+            for (a, b) in edits {
+                lumps.replace(a..b, b"x");
+            }
+            if let Some(body) = body {
+                lumps.set_body(&body);
+            }
+            lumps.apply(&message);
+        }
+    }
 }

@@ -5,22 +5,21 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::sip::error::Missing;
 use crate::sip::error::ParseError;
+use crate::sip::first_line::FirstLine;
+use crate::sip::first_line::Kind;
 use crate::sip::header::HeaderName;
 use crate::sip::header::KNOWN;
-use crate::sip::header::contact::Contact;
 use crate::sip::header::cseq::CSeq;
 use crate::sip::header::expires;
-use crate::sip::header::route::Route;
 use crate::sip::header::via::Via;
 use crate::sip::header::via::ViaSpans;
+use crate::sip::mandatory::is_mandatory_single;
 use crate::sip::method::Method;
 use crate::sip::name_addr::NameAddr;
 use crate::sip::name_addr::NameAddrSpans;
 use crate::sip::scan::CommaList;
 use crate::sip::scan::Span;
-use crate::sip::scan::is_lws;
 use crate::sip::scan::is_token;
 use crate::sip::scan::number;
 use crate::sip::scan::trim;
@@ -49,12 +48,12 @@ use crate::sip::scan::trim;
 #[derive(Debug, Clone)]
 pub struct Message {
     buf: Vec<u8>,
-    line: FirstLine,
+    pub(crate) line: FirstLine,
     headers: SmallVec<[Header; INLINE_HEADERS]>,
     first: [u16; KNOWN],
     headers_end: usize,
     body: Span,
-    faults: Faults,
+    pub(crate) faults: Faults,
     from: Cell<Cached<NameAddrSpans>>,
     to: Cell<Cached<NameAddrSpans>>,
     via: Cell<Cached<ViaSpans>>,
@@ -74,66 +73,14 @@ pub struct Header {
     pub value: Range<u32>,
 }
 
-/// One value of a comma list, with its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListValue<'a> {
-    /// The value, trimmed.
-    pub bytes: &'a [u8],
-    /// Where it lies in the message.
-    pub range: Range<usize>,
-    /// The header it stands in, an index into [`Message::headers`].
-    pub header: usize,
-}
-
-impl<'a> ListValue<'a> {
-    /// Reads the value as an address.
-    pub fn name_addr(&self) -> Result<NameAddr<'a>, ParseError> {
-        NameAddr::parse(self.bytes).map_err(|e| e.shifted(self.range.start))
-    }
-
-    /// Reads the value as a route.
-    pub fn route(&self) -> Result<Route<'a>, ParseError> {
-        Route::parse(self.bytes).map_err(|e| e.shifted(self.range.start))
-    }
-
-    /// Reads the value as a contact.
-    pub fn contact(&self) -> Result<Contact<'a>, ParseError> {
-        Contact::parse(self.bytes).map_err(|e| e.shifted(self.range.start))
-    }
-
-    /// Reads the value as a Via.
-    pub fn via(&self) -> Result<Via<'a>, ParseError> {
-        Via::parse(self.bytes).map_err(|e| e.shifted(self.range.start))
-    }
-}
-
 const INLINE_HEADERS: usize = 20;
 const ABSENT: u16 = u16::MAX;
 
 #[derive(Debug, Clone, Copy, Default)]
-struct FirstLine {
-    kind: Kind,
-    whole: Span,
-    method: Span,
-    uri: Span,
-    version: Span,
-    reason: Span,
-    status: u16,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Kind {
-    #[default]
-    Empty,
-    Request,
-    Reply,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Faults {
-    bad_line: bool,
-    no_blank_line: bool,
-    duplicate: Option<HeaderName>,
+pub(crate) struct Faults {
+    pub(crate) bad_line: bool,
+    pub(crate) no_blank_line: bool,
+    pub(crate) duplicate: Option<HeaderName>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -318,7 +265,7 @@ impl Message {
 
     /// Every header of a name in order.
     pub fn all(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = &Header> {
-        let from = self.first.get(name as usize).map_or(0, |at| usize::from(*at));
+        let from = self.first_index(name);
         self.headers
             .get(from..)
             .unwrap_or_default()
@@ -331,24 +278,6 @@ impl Message {
         let known = HeaderName::from_bytes(name);
         self.all(known)
             .filter(move |h| known != HeaderName::Other || self.name(h).eq_ignore_ascii_case(name))
-    }
-
-    /// Every value of the comma lists of a header in order.
-    pub fn values(&self, name: HeaderName) -> impl Iterator<Item = ListValue<'_>> {
-        let from = self.first.get(name as usize).map_or(0, |at| usize::from(*at));
-        let headers = self.headers.get(from..).unwrap_or_default().iter().enumerate();
-        headers
-            .filter(move |(_, h)| h.name == name)
-            .flat_map(move |(at, h)| {
-                CommaList::new(self.value(h)).map(move |bytes| {
-                    let range = Span::of(&self.buf, bytes).range();
-                    ListValue {
-                        bytes,
-                        range,
-                        header: from + at,
-                    }
-                })
-            })
     }
 
     /// The body, as long as Content-Length says and not longer than there is (§18.3).
@@ -429,83 +358,9 @@ impl Message {
         self.first(HeaderName::Expires).and_then(expires::parse)
     }
 
-    /// Every value of every Contact.
-    pub fn contacts(&self) -> impl Iterator<Item = Result<Contact<'_>, ParseError>> {
-        self.values(HeaderName::Contact).map(|v| v.contact())
-    }
-
-    /// Every value of every Route.
-    pub fn routes(&self) -> impl Iterator<Item = ListValue<'_>> {
-        self.values(HeaderName::Route)
-    }
-
-    /// Every value of every Record-Route.
-    pub fn record_routes(&self) -> impl Iterator<Item = ListValue<'_>> {
-        self.values(HeaderName::RecordRoute)
-    }
-
-    /// Every value of every Via.
-    pub fn vias(&self) -> impl Iterator<Item = ListValue<'_>> {
-        self.values(HeaderName::Via)
-    }
-
-    /// Every value of every Path.
-    pub fn paths(&self) -> impl Iterator<Item = ListValue<'_>> {
-        self.values(HeaderName::Path)
-    }
-
-    /// Says why the message must not be processed although it could be read (§8.1.1, §8.2, §16.3).
-    pub fn mandatory(&self) -> Result<(), Missing> {
-        if !self.version().eq_ignore_ascii_case(b"SIP/2.0") {
-            return Err(Missing::Version);
-        }
-        if self.is_request()
-            && self
-                .request_uri()
-                .iter()
-                .any(|b| *b <= b' ' || matches!(b, b'<' | b'>' | b'"'))
-        {
-            return Err(Missing::RequestLine);
-        }
-        for name in [
-            HeaderName::Via,
-            HeaderName::From,
-            HeaderName::To,
-            HeaderName::CallId,
-            HeaderName::CSeq,
-        ] {
-            let present = self.first(name).ok_or(Missing::Header(name))?;
-            let valid = match name {
-                HeaderName::Via => self.top_via().is_some(),
-                HeaderName::From => self.from().is_some(),
-                HeaderName::To => self.to().is_some(),
-                HeaderName::CSeq => self.cseq().is_some(),
-                _ => !present.is_empty(),
-            };
-            if !valid {
-                return Err(Missing::Invalid(name));
-            }
-        }
-        if let Some(name) = self.faults.duplicate {
-            return Err(Missing::Duplicate(name));
-        }
-        if self.is_request() && self.cseq().is_some_and(|c| c.method != self.method()) {
-            return Err(Missing::CSeqMethod);
-        }
-        if self.first(HeaderName::MaxForwards).is_some() && self.max_forwards().is_none() {
-            return Err(Missing::Invalid(HeaderName::MaxForwards));
-        }
-        if self.faults.no_blank_line {
-            return Err(Missing::BlankLine);
-        }
-        if self.first(HeaderName::ContentLength).is_some() && self.content_length() != Some(self.body().len())
-        {
-            return Err(Missing::ContentLength);
-        }
-        if self.faults.bad_line {
-            return Err(Missing::HeaderLine);
-        }
-        Ok(())
+    /// Index of the first header of a name; past all headers when there is none.
+    pub(crate) fn first_index(&self, name: HeaderName) -> usize {
+        self.first.get(name as usize).map_or(0, |at| usize::from(*at))
     }
 
     fn cut(&self, range: &Range<u32>) -> &[u8] {
@@ -528,7 +383,7 @@ impl Message {
         }
         let mut start = match memchr::memchr(b'\n', &self.buf) {
             Some(end) => {
-                self.line = first_line(self.buf.get(..end).unwrap_or_default())?;
+                self.line = FirstLine::parse(self.buf.get(..end).unwrap_or_default())?;
                 end + 1
             }
             None => return Err(ParseError::new("first line without an end", len, "7.1")),
@@ -610,19 +465,6 @@ fn cached<T: Copy>(cell: &Cell<Cached<T>>, read: impl FnOnce() -> Option<T>) -> 
     }
 }
 
-/// Headers whose repetition makes a message ambiguous for everyone on its path.
-const fn is_mandatory_single(name: HeaderName) -> bool {
-    matches!(
-        name,
-        HeaderName::From
-            | HeaderName::To
-            | HeaderName::CallId
-            | HeaderName::CSeq
-            | HeaderName::MaxForwards
-            | HeaderName::ContentLength
-    )
-}
-
 /// Length of the line ends before the first line, which are ignored (§7.5).
 fn leading_line_ends(data: &[u8]) -> usize {
     data.iter()
@@ -642,64 +484,294 @@ fn field_len(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// Reads a request line or a status line (§7.1, §7.2), tolerant of more than one space.
-fn first_line(raw: &[u8]) -> Result<FirstLine, ParseError> {
-    let line = raw.strip_suffix(b"\r").unwrap_or(raw);
-    let span = |part: &[u8]| Span::of(raw, part);
-    let invalid = |what| Err(ParseError::new(what, 0, "7.1"));
-    let Some(space) = memchr::memchr2(b' ', b'\t', line) else {
-        return invalid("first line of one word");
-    };
-    let (word, rest) = line.split_at_checked(space).unwrap_or_default();
-    let rest = trim(rest);
-    if is_version(word) {
-        let (code, reason) = rest.split_at_checked(3).unwrap_or_default();
-        let Some(status @ 100..=699) = number(code) else {
-            return Err(ParseError::new("invalid status code", space + 1, "7.2"));
-        };
-        if !reason.first().is_none_or(|b| is_lws(*b)) {
-            return Err(ParseError::new("invalid status code", space + 1, "7.2"));
-        }
-        return Ok(FirstLine {
-            kind: Kind::Reply,
-            whole: span(line),
-            version: span(word),
-            reason: span(trim(reason)),
-            status: status as u16,
-            ..FirstLine::default()
-        });
-    }
-    if word.is_empty() || !word.iter().all(|b| is_token(*b)) {
-        return invalid("invalid method");
-    }
-    let Some(last) = memchr::memrchr2(b' ', b'\t', rest) else {
-        return invalid("no version in the request line");
-    };
-    let (uri, version) = rest.split_at_checked(last).unwrap_or_default();
-    let version = trim(version);
-    if !is_version(version) {
-        return Err(ParseError::new(
-            "no version in the request line",
-            raw.len(),
-            "7.1",
-        ));
-    }
-    Ok(FirstLine {
-        kind: Kind::Request,
-        whole: span(line),
-        method: span(word),
-        uri: span(trim(uri)),
-        version: span(version),
-        ..FirstLine::default()
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::error::Missing;
+    use proptest::prelude::*;
 
-/// True for a protocol name that shares SIP's syntax, a slash, and a version.
-fn is_version(word: &[u8]) -> bool {
-    let Some(slash) = memchr::memchr(b'/', word) else {
-        return false;
-    };
-    let (name, version) = word.split_at_checked(slash).unwrap_or_default();
-    (name.eq_ignore_ascii_case(b"SIP") || name.eq_ignore_ascii_case(b"HTTP"))
-        && version.get(1).is_some_and(u8::is_ascii_digit)
+    const INVITE: &str = "INVITE sip:bob@biloxi.com SIP/2.0\r\n\
+        Via: SIP/2.0/UDP a.com;branch=z9hG4bK1, SIP/2.0/TCP b.com;branch=z9hG4bK2\r\n\
+        Max-Forwards: 70\r\n\
+        t: Bob <sip:bob@biloxi.com>\r\n\
+        FROM : Alice <sip:alice@atlanta.com>\r\n ;tag=19283\r\n\
+        X-One: 1\r\n\
+        v: SIP/2.0/UDP c.com;branch=z9hG4bK3\r\n\
+        Call-ID: a84b4c76e66710\r\n\
+        CSeq: 314159 INVITE\r\n\
+        Contact: \"A, B\" <sip:a@b;x=1,2>;q=0.5 , <sip:c@d>\r\n\
+        m: *\r\n\
+        x-one:2\r\n\
+        Expires: 300\r\n\
+        Content-Length: 4\r\n\r\nbodytrailing";
+
+    fn invite() -> Message {
+        Message::parse(INVITE).unwrap()
+    }
+
+    #[test]
+    fn request() {
+        let m = invite();
+        assert!(m.is_request() && !m.is_reply());
+        assert_eq!(m.method(), Method::Invite);
+        assert_eq!(m.request_uri(), b"sip:bob@biloxi.com");
+        assert_eq!(&m.as_bytes()[m.request_uri_range()], b"sip:bob@biloxi.com");
+        assert_eq!(
+            (m.version(), m.status(), m.reason()),
+            (&b"SIP/2.0"[..], 0, &b""[..])
+        );
+        assert_eq!(m.first_line(), b"INVITE sip:bob@biloxi.com SIP/2.0");
+        assert_eq!(m.call_id(), b"a84b4c76e66710");
+        assert_eq!(
+            m.cseq(),
+            Some(CSeq {
+                number: 314_159,
+                method: Method::Invite
+            })
+        );
+        assert_eq!((m.from_tag(), m.to_tag()), (&b"19283"[..], &b""[..]));
+        assert_eq!(m.to().unwrap().uri, b"sip:bob@biloxi.com");
+        assert_eq!(m.from().unwrap().display, b"Alice");
+        assert_eq!(
+            (m.max_forwards(), m.content_length(), m.expires()),
+            (Some(70), Some(4), Some(300))
+        );
+        assert_eq!(m.body(), b"body");
+        assert_eq!(m.mandatory(), Ok(()));
+        // Once more, out of the caches.
+        assert_eq!(
+            m.cseq(),
+            Some(CSeq {
+                number: 314_159,
+                method: Method::Invite
+            })
+        );
+        assert_eq!(m.from_tag(), b"19283");
+        for _ in 0..2 {
+            let via = m.top_via().unwrap();
+            assert_eq!(
+                (via.transport, via.host, via.branch()),
+                (&b"UDP"[..], &b"a.com"[..], Some(&b"z9hG4bK1"[..]))
+            );
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let m = invite();
+        assert_eq!(m.headers().len(), 13);
+        let from = m.first_header(HeaderName::From).unwrap();
+        assert_eq!(m.name(from), b"FROM");
+        assert_eq!(m.value(from), b"Alice <sip:alice@atlanta.com>\r\n ;tag=19283");
+        assert_eq!(
+            m.field(from),
+            b"FROM : Alice <sip:alice@atlanta.com>\r\n ;tag=19283\r\n"
+        );
+        let named = |name: &str| {
+            m.all_named(name.as_bytes())
+                .map(|h| m.value(h).to_vec())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(named("X-ONE"), [b"1", b"2"]);
+        assert_eq!(named("V").len(), 2);
+        assert_eq!(named("contact").len(), 2);
+        assert!(named("X-Two").is_empty());
+        assert_eq!(m.first(HeaderName::Other), None);
+        assert_eq!(m.all(HeaderName::Other).count(), 2);
+        assert_eq!(m.first(HeaderName::Subject), None);
+        assert_eq!(m.all(HeaderName::Subject).count(), 0);
+        assert_eq!(&m.as_bytes()[m.headers_end()..], b"\r\nbodytrailing");
+        assert!(m.as_bytes()[m.headers_start()..].starts_with(b"Via"));
+    }
+
+    #[test]
+    fn lists() {
+        let m = invite();
+        let vias: Vec<_> = m
+            .vias()
+            .map(|v| (v.via().unwrap().host.to_vec(), v.header))
+            .collect();
+        assert_eq!(
+            vias,
+            [
+                (b"a.com".to_vec(), 0),
+                (b"b.com".to_vec(), 0),
+                (b"c.com".to_vec(), 5)
+            ]
+        );
+        for v in m.vias().chain(m.values(HeaderName::Contact)) {
+            assert_eq!(&m.as_bytes()[v.range.clone()], v.bytes);
+        }
+        let contacts: Vec<_> = m.contacts().map(|c| c.unwrap()).collect();
+        assert_eq!(
+            contacts.iter().map(|c| c.uri()).collect::<Vec<_>>(),
+            [&b"sip:a@b;x=1,2"[..], b"sip:c@d", b"*"]
+        );
+        assert_eq!((contacts[0].q(), contacts[2].is_star()), (Some(500), true));
+        assert_eq!(
+            m.routes().count() + m.record_routes().count() + m.paths().count(),
+            0
+        );
+    }
+
+    #[test]
+    fn reply() {
+        let m = Message::parse("SIP/2.0 200  All  well \nCSeq: 1 FOO\nl:0\n\n").unwrap();
+        assert!(m.is_reply() && !m.is_request());
+        assert_eq!(
+            (m.status(), m.reason(), m.method()),
+            (200, &b"All  well"[..], Method::Other(b"FOO"))
+        );
+        assert_eq!(
+            (m.request_uri(), m.first_line()),
+            (&b""[..], &b"SIP/2.0 200  All  well "[..])
+        );
+        assert_eq!(Message::parse("SIP/2.0 486\r\n\r\n").unwrap().reason(), b"");
+        assert_eq!(Message::parse("SIP/2.0 486 \r\n\r\n").unwrap().status(), 486);
+        assert_eq!(
+            Message::parse("SIP/2.0 200 \r\n\r\n").unwrap().method(),
+            Method::Other(b"")
+        );
+    }
+
+    #[test]
+    fn first_lines() {
+        let table = [
+            ("REGISTER   sip:a@b SIP/2.0", Ok("REGISTER sip:a@b SIP/2.0")),
+            ("REGISTER sip:a@b  SIP/2.0 ", Ok("REGISTER sip:a@b SIP/2.0")),
+            (
+                "INVITE sip:user@example.com; lr SIP/2.0",
+                Ok("INVITE sip:user@example.com; lr SIP/2.0"),
+            ),
+            ("OPTIONS sip:a@b SIP/7.0", Ok("OPTIONS sip:a@b SIP/7.0")),
+            ("POST /RPC HTTP/1.1", Ok("POST /RPC HTTP/1.1")),
+            (
+                "!interesting-Method0123456789_*+`.%indeed'~ sip:a SIP/2.0",
+                Ok("!interesting-Method0123456789_*+`.%indeed'~ sip:a SIP/2.0"),
+            ),
+            ("INVITE sip:a@b", Err("no version in the request line")),
+            ("INVITE", Err("first line of one word")),
+            ("", Err("first line without an end")),
+            (" INVITE sip:a@b SIP/2.0", Err("invalid method")),
+            ("INV<>ITE sip:a@b SIP/2.0", Err("invalid method")),
+            ("INVITE sip:a@b FOO/2.0", Err("no version in the request line")),
+            ("INVITE sip:a@b SIP/", Err("no version in the request line")),
+            (
+                "SIP/2.0 4294967301 better not break the receiver",
+                Err("invalid status code"),
+            ),
+            ("SIP/2.0 2xx OK", Err("invalid status code")),
+            ("SIP/2.0 099 x", Err("invalid status code")),
+            ("SIP/2.0 OK", Err("invalid status code")),
+        ];
+        for (line, expected) in table {
+            let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+            let got = Message::parse(format!("X{line}\r\n\r\n").split_off(1))
+                .map(|m| format!("{} {} {}", m.method(), text(m.request_uri()), text(m.version())))
+                .map_err(|e| e.what);
+            assert_eq!(got, expected.map(str::to_owned), "{line:?}");
+        }
+        assert_eq!(
+            Message::parse("INVITE sip:a@b SIP/2.0").unwrap_err().what,
+            "first line without an end"
+        );
+        assert!(Message::parse("").is_err() && Message::parse("\r\n\r\n").is_err());
+        assert!(Message::parse("GET / HTTP/1.1\r\n\r\n").unwrap().is_http());
+    }
+
+    #[test]
+    fn lenient_lines() {
+        // Kamailio: takes lone line feeds, spaces before the colon, and any case of names.
+        let m = Message::parse(
+            "\r\n\r\nOPTIONS sip:a@b SIP/2.0\nto\t:<sip:a@b>;tag=2\nSUBJECT:\n  folded\n\ttwice \n\nx",
+        )
+        .unwrap();
+        assert_eq!(m.to_tag(), b"2");
+        assert_eq!(m.first(HeaderName::Subject), Some(&b"folded\n\ttwice"[..]));
+        assert_eq!(m.body(), b"x");
+        assert!(m.as_bytes().starts_with(b"OPTIONS"));
+        let cut = Message::parse("OPTIONS sip:a@b SIP/2.0\r\nSubject: cut").unwrap();
+        assert_eq!(cut.first(HeaderName::Subject), Some(&b"cut"[..]));
+        assert_eq!(cut.mandatory(), Err(Missing::Header(HeaderName::Via)));
+        let empty = Message::parse("OPTIONS sip:a@b SIP/2.0\r\nSubject:\r\nE: \t \r\n\r\n").unwrap();
+        assert_eq!(
+            (
+                empty.first(HeaderName::Subject),
+                empty.first(HeaderName::ContentEncoding)
+            ),
+            (Some(&b""[..]), Some(&b""[..]))
+        );
+        let value = &empty.headers()[0].value;
+        assert!(empty.as_bytes()[..value.start as usize].ends_with(b"Subject:"));
+    }
+
+    #[test]
+    fn reuse() {
+        let mut m = invite();
+        assert_eq!(m.from_tag(), b"19283");
+        m.reparse(b"BYE sip:x SIP/2.0\r\nFrom: <sip:b>;tag=new\r\n\r\n")
+            .unwrap();
+        assert_eq!(
+            (m.method(), m.from_tag(), m.call_id()),
+            (Method::Bye, &b"new"[..], &b""[..])
+        );
+        assert!(m.top_via().is_none() && m.cseq().is_none());
+        assert!(m.reparse(b"junk").is_err());
+        assert_eq!(
+            (m.as_bytes(), m.headers().len(), m.method()),
+            (&b""[..], 0, Method::Other(b""))
+        );
+        fn assert_send<T: Send>(_: &T) {}
+        assert_send(&m);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(data: Vec<u8>) {
+            touch(&data);
+        }
+
+        #[test]
+        fn almost_messages_never_panic(mut text in "(INVITE sip:a SIP/2\\.0|SIP/2\\.0 200 OK)\r?\n([vftimle]|CSeq|Route|X) ?: ?[ -~]{0,20}\r?\n(([vftiml]|CSeq|Route|X):[ -~\r\n]{0,20}\r\n){0,6}\r?\n?[a-z]{0,3}", cut in 0usize..200) {
+            text.truncate(cut);
+            touch(text.as_bytes());
+        }
+
+        #[test]
+        fn reparse_is_parse(a in "[A-Z]{1,4} sip:a SIP/2\\.0\r\n([a-z]{1,3}: [a-z]{0,5}\r\n){0,30}\r\n") {
+            let mut reused = invite();
+            reused.reparse(a.as_bytes()).unwrap();
+            let fresh = Message::parse(a).unwrap();
+            prop_assert_eq!(reused.headers(), fresh.headers());
+            prop_assert_eq!(reused.mandatory(), fresh.mandatory());
+        }
+    }
+
+    fn touch(data: &[u8]) {
+        if let Ok(m) = Message::parse(data) {
+            let _ = (
+                m.mandatory(),
+                m.from_tag(),
+                m.to_tag(),
+                m.top_via(),
+                m.cseq(),
+                m.body(),
+                m.method(),
+                m.expires(),
+            );
+            let _ = (
+                m.contacts().count(),
+                m.routes().filter(|r| r.route().is_ok()).count(),
+                m.vias().count(),
+            );
+            for h in m.headers() {
+                assert!(
+                    h.field.start <= h.name_range.start
+                        && h.name_range.end <= h.value.start
+                        && h.value.end <= h.field.end
+                );
+                let _ = (m.value(h), m.all_named(m.name(h)).count());
+            }
+        }
+    }
 }

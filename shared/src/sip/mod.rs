@@ -3,15 +3,20 @@
 
 pub mod build;
 pub mod error;
+mod first_line;
 pub mod frame;
 pub mod header;
+pub mod list;
 pub mod lump;
+mod mandatory;
 pub mod message;
 pub mod method;
 pub mod name_addr;
 pub mod params;
 pub mod scan;
 pub mod status;
+#[cfg(test)]
+mod torture;
 pub mod uri;
 
 pub use error::{Missing, ParseError};
@@ -20,8 +25,9 @@ pub use header::contact::Contact;
 pub use header::cseq::CSeq;
 pub use header::route::Route;
 pub use header::via::Via;
+pub use list::ListValue;
 pub use lump::Lumps;
-pub use message::{Header, ListValue, Message};
+pub use message::{Header, Message};
 pub use method::Method;
 pub use name_addr::NameAddr;
 pub use params::{Param, Params};

@@ -40,11 +40,12 @@ pub struct Uri<'a> {
     pub scheme: Scheme,
     /// The scheme as spelt.
     pub scheme_name: &'a [u8],
-    /// The user part; of a tel URI the number.
+    /// The user part; of a tel URI the number, of a URN the namespace.
     pub user: Option<&'a [u8]>,
     /// The password, which nobody should use.
     pub password: Option<&'a [u8]>,
-    /// The host, an IPv6 address with its brackets; empty for tel; of other schemes all that follows the colon.
+    /// The host, an IPv6 address with its brackets; empty for tel; of a URN the name within its
+    /// namespace, of other schemes all that follows the colon.
     pub host: &'a [u8],
     /// The port, when there is one.
     pub port: Option<u16>,
@@ -102,7 +103,16 @@ impl<'a> Uri<'a> {
                     ..bare
                 })
             }
-            Scheme::Urn | Scheme::Other => Ok(Self { host: rest, ..bare }),
+            // Kamailio: $rU of a URN is its namespace, $rd what it names there.
+            Scheme::Urn => match split(rest, b':') {
+                (namespace, Some(name)) if !namespace.is_empty() => Ok(Self {
+                    user: Some(namespace),
+                    host: name,
+                    ..bare
+                }),
+                _ => Ok(Self { host: rest, ..bare }),
+            },
+            Scheme::Other => Ok(Self { host: rest, ..bare }),
         }
     }
 
@@ -211,7 +221,10 @@ impl<'a> Uri<'a> {
                 same_number(self.user.unwrap_or_default(), other.user.unwrap_or_default())
                     && same_params(self, other)
             }
-            Scheme::Urn => self.host.eq_ignore_ascii_case(other.host),
+            Scheme::Urn => {
+                let namespaces = (self.user.unwrap_or_default(), other.user.unwrap_or_default());
+                namespaces.0.eq_ignore_ascii_case(namespaces.1) && self.host.eq_ignore_ascii_case(other.host)
+            }
             Scheme::Other => {
                 self.scheme_name.eq_ignore_ascii_case(other.scheme_name) && self.host == other.host
             }
@@ -271,7 +284,11 @@ impl UriParts<'_> {
                 out.extend_from_slice(password);
             }
             if !self.host.is_empty() {
-                out.push(b'@');
+                out.push(if self.scheme.eq_ignore_ascii_case(b"urn") {
+                    b':'
+                } else {
+                    b'@'
+                });
             }
         }
         out.extend_from_slice(self.host);
@@ -449,7 +466,7 @@ mod tests {
                 "tel:+358-555-1234567;postd=pp22",
                 "Tel +358-555-1234567 -  - postd=pp22 ",
             ),
-            ("urn:service:sos", "Urn - - service:sos -  "),
+            ("urn:service:sos", "Urn service - sos -  "),
             (
                 "nobodyKnowsThisScheme:totallyopaquecontent",
                 "Other - - totallyopaquecontent -  ",

@@ -1,0 +1,194 @@
+//! The counters of the core, sl and tm, as `stats.*` and `tm.stats` show them (inventory of Kamailio's statistics).
+
+use super::stats::Counter;
+use super::stats::Statistics;
+use shared::sip::Method;
+use std::sync::Arc;
+
+macro_rules! counters {
+    ($($field:ident: $group:literal $name:literal,)*) => {
+        /// Every counter that the runtime itself keeps.
+        pub(crate) struct Counters {
+            $($field: Arc<Counter>,)*
+            sl_codes: Vec<(u16, Arc<Counter>)>,
+            sl_classes: [Arc<Counter>; 6],
+            tm_classes: [Arc<Counter>; 5],
+        }
+
+        impl Counters {
+            /// Registers them.
+            pub(crate) fn new(statistics: &Statistics) -> Self {
+                let code = |code: &u16| (*code, statistics.counter("sl", &format!("{code}_replies")));
+                Self {
+                    $($field: statistics.counter($group, $name),)*
+                    sl_codes: SL_CODES.iter().map(code).collect(),
+                    sl_classes: ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("sl", &format!("{class}_replies"))),
+                    tm_classes: ["2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("tm", &format!("{class}_transactions"))),
+                }
+            }
+        }
+    };
+}
+
+/// Statuses that `sl` counts by themselves.
+const SL_CODES: [u16; 12] = [200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483];
+
+counters! {
+    rcv_requests: "core" "rcv_requests",
+    rcv_invite: "core" "rcv_requests_invite",
+    rcv_ack: "core" "rcv_requests_ack",
+    rcv_bye: "core" "rcv_requests_bye",
+    rcv_cancel: "core" "rcv_requests_cancel",
+    rcv_register: "core" "rcv_requests_register",
+    rcv_options: "core" "rcv_requests_options",
+    rcv_message: "core" "rcv_requests_message",
+    rcv_subscribe: "core" "rcv_requests_subscribe",
+    rcv_notify: "core" "rcv_requests_notify",
+    rcv_publish: "core" "rcv_requests_publish",
+    rcv_info: "core" "rcv_requests_info",
+    rcv_prack: "core" "rcv_requests_prack",
+    rcv_refer: "core" "rcv_requests_refer",
+    rcv_update: "core" "rcv_requests_update",
+    rcv_unsupported: "core" "unsupported_methods",
+    rcv_replies: "core" "rcv_replies",
+    rcv_1xx: "core" "rcv_replies_1xx",
+    rcv_2xx: "core" "rcv_replies_2xx",
+    rcv_3xx: "core" "rcv_replies_3xx",
+    rcv_4xx: "core" "rcv_replies_4xx",
+    rcv_5xx: "core" "rcv_replies_5xx",
+    rcv_6xx: "core" "rcv_replies_6xx",
+    rcv_401: "core" "rcv_replies_401",
+    rcv_404: "core" "rcv_replies_404",
+    rcv_407: "core" "rcv_replies_407",
+    rcv_480: "core" "rcv_replies_480",
+    rcv_486: "core" "rcv_replies_486",
+    fwd_requests: "core" "fwd_requests",
+    fwd_replies: "core" "fwd_replies",
+    drop_requests: "core" "drop_requests",
+    drop_replies: "core" "drop_replies",
+    err_requests: "core" "err_requests",
+    bad_uris: "core" "bad_URIs_rcvd",
+    bad_msg: "core" "bad_msg_hdr",
+    overload: "core" "overload",
+    sl_sent: "sl" "sent_replies",
+    sl_acks: "sl" "received_ACKs",
+    tm_active: "tm" "active_transactions",
+    tm_inuse: "tm" "inuse_transactions",
+    tm_uas: "tm" "UAS_transactions",
+    tm_uac: "tm" "UAC_transactions",
+    tm_received: "tm" "received_replies",
+    tm_relayed: "tm" "relayed_replies",
+    tm_answered: "tm" "local_replies",
+    tm_total: "tm" "total_transactions",
+    tm_freed: "tm" "freed_transactions",
+}
+
+impl Counters {
+    pub(crate) fn request_in(&self, method: Method<'_>) {
+        self.rcv_requests.inc();
+        match method {
+            Method::Invite => &self.rcv_invite,
+            Method::Ack => &self.rcv_ack,
+            Method::Bye => &self.rcv_bye,
+            Method::Cancel => &self.rcv_cancel,
+            Method::Register => &self.rcv_register,
+            Method::Options => &self.rcv_options,
+            Method::Message => &self.rcv_message,
+            Method::Subscribe => &self.rcv_subscribe,
+            Method::Notify => &self.rcv_notify,
+            Method::Publish => &self.rcv_publish,
+            Method::Info => &self.rcv_info,
+            Method::Prack => &self.rcv_prack,
+            Method::Refer => &self.rcv_refer,
+            Method::Update => &self.rcv_update,
+            Method::Other(_) => &self.rcv_unsupported,
+        }
+        .inc();
+    }
+
+    pub(crate) fn reply_in(&self, status: u16) {
+        self.rcv_replies.inc();
+        match status / 100 {
+            1 => &self.rcv_1xx,
+            2 => &self.rcv_2xx,
+            3 => &self.rcv_3xx,
+            4 => &self.rcv_4xx,
+            5 => &self.rcv_5xx,
+            _ => &self.rcv_6xx,
+        }
+        .inc();
+        match status {
+            401 => self.rcv_401.inc(),
+            404 => self.rcv_404.inc(),
+            407 => self.rcv_407.inc(),
+            480 => self.rcv_480.inc(),
+            486 => self.rcv_486.inc(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn bad_message(&self) {
+        self.bad_msg.inc();
+    }
+
+    pub(crate) fn overload(&self) {
+        self.overload.inc();
+        self.drop_requests.inc();
+    }
+
+    pub(crate) fn fwd_request(&self) {
+        self.fwd_requests.inc();
+    }
+
+    pub(crate) fn fwd_reply(&self) {
+        self.fwd_replies.inc();
+    }
+
+    pub(crate) fn sl_ack(&self) {
+        self.sl_acks.inc();
+    }
+
+    pub(crate) fn sl_reply(&self, status: u16) {
+        self.sl_sent.inc();
+        if let Some((_, counter)) = self.sl_codes.iter().find(|(code, _)| *code == status) {
+            counter.inc();
+        }
+        if let Some(class) = self.sl_classes.get(usize::from(status / 100).saturating_sub(1)) {
+            class.inc();
+        }
+    }
+
+    pub(crate) fn tm_created(&self) {
+        self.tm_active.inc();
+        self.tm_inuse.inc();
+        self.tm_uas.inc();
+        self.tm_total.inc();
+    }
+
+    pub(crate) fn tm_local(&self) {
+        self.tm_active.inc();
+        self.tm_inuse.inc();
+        self.tm_uac.inc();
+        self.tm_total.inc();
+    }
+
+    pub(crate) fn tm_freed(&self) {
+        self.tm_active.dec();
+        self.tm_inuse.dec();
+        self.tm_freed.inc();
+    }
+
+    pub(crate) fn rpl_received(&self) {
+        self.tm_received.inc();
+    }
+
+    /// A reply went upstream: made here, or passed on.
+    pub(crate) fn rpl_sent(&self, status: u16, local: bool) {
+        if local { self.tm_answered.inc() } else { self.tm_relayed.inc() }
+        if status >= 200
+            && let Some(class) = self.tm_classes.get(usize::from(status / 100) - 2)
+        {
+            class.inc();
+        }
+    }
+}

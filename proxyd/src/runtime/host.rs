@@ -1,0 +1,243 @@
+//! The proxy as a running script sees it: [`Host`] for live messages.
+
+use super::Guard;
+use super::Runtime;
+use super::ids::TagKind;
+use super::outbox::Outbox;
+use crate::proxy::context::Context;
+use crate::proxy::context::SocketId;
+use crate::proxy::context::Target;
+use crate::proxy::sockets::Sockets;
+use crate::script::exec;
+use crate::script::exec::Verdict;
+use crate::script::host::BranchView;
+use crate::script::host::Host;
+use crate::script::host::Intent;
+use crate::script::host::Job;
+use crate::script::host::LocalRequest;
+use crate::script::host::Matched;
+use crate::script::host::Millis;
+use crate::script::host::RelayOptions;
+use crate::script::host::RouteId;
+use crate::script::host::Scope;
+use crate::script::host::TransactionView;
+use crate::script::lists::Lists;
+use crate::script::module::Code;
+use crate::script::module::Env;
+use crate::script::module::RouteKind;
+use crate::script::module::Script;
+use crate::script::vars::Vars;
+use rand::Rng;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use shared::sip::Lumps;
+use shared::sip::Uri;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One worker's side of the proxy.
+pub(crate) struct Live {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) outbox: Outbox,
+    /// The script the present message began with.
+    pub(crate) script: Arc<Script>,
+    /// Monotonic time of the present batch.
+    pub(crate) now: Millis,
+    /// The transaction of the present message, locked.
+    pub(crate) current: Option<Guard>,
+    /// Routes and timers for a transaction yet to be made.
+    pub(crate) intent: Intent,
+    /// A buffer for one message.
+    pub(crate) scratch: Vec<u8>,
+    /// Edits of one message on its way out.
+    pub(crate) lumps: Lumps,
+    /// The number of this worker.
+    pub(crate) worker: usize,
+    pub(crate) random: SmallRng,
+}
+
+impl Live {
+    pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
+        let outbox = Outbox::new(&runtime.udp, runtime.streams.clone());
+        Self {
+            outbox,
+            script: runtime.script.load_full(),
+            now: super::clock::now(),
+            current: None,
+            intent: Intent::default(),
+            scratch: Vec::with_capacity(4096),
+            lumps: Lumps::default(),
+            worker,
+            random: SmallRng::seed_from_u64(rand::rng().next_u64()),
+            runtime,
+        }
+    }
+
+    /// Runs a route block on a context.
+    pub(crate) fn run(
+        &mut self,
+        route: RouteId,
+        kind: RouteKind,
+        ctx: &mut Context,
+        lists: &mut Lists,
+        vars: &mut Vars,
+        script: &Script,
+    ) -> Verdict {
+        let mut env = Env { ctx, lists, vars, script, host: self, route: kind, rc: 0 };
+        exec::run(route, &mut env)
+    }
+
+    /// Runs `event_route[name]` when the script has one.
+    pub(crate) fn run_event(&mut self, name: &str, scope: Scope<'_>) -> Option<Verdict> {
+        let route = scope.script.program.event_route(name)?;
+        Some(self.run(route, RouteKind::EVENT, scope.ctx, scope.lists, scope.vars, scope.script))
+    }
+}
+
+impl Host for Live {
+    fn now(&self) -> Millis {
+        self.now
+    }
+
+    fn wall(&self) -> Duration {
+        super::clock::wall()
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
+    fn sockets(&self) -> &Sockets {
+        &self.runtime.sockets
+    }
+
+    fn worker(&self) -> (usize, u32) {
+        (self.worker, std::process::id())
+    }
+
+    fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
+        let uri = Uri::parse(uri).ok()?;
+        self.runtime.resolve(&uri, socket)
+    }
+
+    fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
+        self.outbox.send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(bytes))
+    }
+
+    fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        self.send_stateless_reply(scope.ctx, status, reason)
+    }
+
+    fn reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        if self.current.is_some() {
+            self.transaction_reply(scope, status, reason)
+        } else {
+            self.send_stateless_reply(scope.ctx, status, reason)
+        }
+    }
+
+    fn forward(&mut self, scope: Scope<'_>, target: Option<Target>) -> Code {
+        self.forward_stateless(scope, target)
+    }
+
+    fn local_tag(&mut self, ctx: &Context) -> Vec<u8> {
+        let kind = if self.current.is_some() { TagKind::Stateful } else { TagKind::Stateless };
+        self.runtime.keys.tag(&ctx.msg, kind).to_vec()
+    }
+
+    fn new_transaction(&mut self, scope: Scope<'_>) -> Code {
+        self.begin_transaction(scope)
+    }
+
+    fn check_transaction(&mut self, scope: Scope<'_>) -> Matched {
+        self.match_transaction(scope)
+    }
+
+    fn precheck_transaction(&mut self, ctx: &Context) -> bool {
+        self.runtime.transactions.contains(&ctx.msg)
+    }
+
+    fn relay(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
+        self.relay_request(scope, options)
+    }
+
+    fn transaction_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        self.reply_in_transaction(scope, status, reason)
+    }
+
+    fn release_transaction(&mut self) {
+        // Nothing is held that would need it: an answered transaction ends by its timers.
+    }
+
+    fn cancel_branches(&mut self, scope: Scope<'_>, which: u32) -> Code {
+        self.cancel_pending(scope, which)
+    }
+
+    fn drop_replies(&mut self) {
+        if let Some(transaction) = &mut self.current {
+            transaction.branches.iter_mut().for_each(|branch| branch.dropped = true);
+        }
+    }
+
+    fn intent(&mut self) -> &mut Intent {
+        match &mut self.current {
+            Some(transaction) => &mut transaction.intent,
+            None => &mut self.intent,
+        }
+    }
+
+    fn transaction(&self) -> Option<TransactionView<'_>> {
+        let t = self.current.as_ref()?;
+        let best = t.branches.get(t.current_branch);
+        let branches = t.branches.iter().map(|branch| BranchView {
+            status: branch.status,
+            timed_out: branch.timed_out,
+            replied: branch.replied,
+            uri: &branch.uri,
+            flags: branch.flags,
+        });
+        Some(TransactionView {
+            id: (t.id.index, t.id.label),
+            request: t.request.as_deref(),
+            status: t.status,
+            reply: t.current_reply(),
+            reply_status: best.map_or(0, |branch| branch.status),
+            reply_reason: t.current_reply().map_or(b"", |reply| reply.reason()),
+            branches: branches.collect(),
+            first_branch: t.leg,
+            current_branch: t.current_branch,
+            cancelled: t.cancelled,
+            local: matches!(t.server, super::transaction::Server::Local),
+        })
+    }
+
+    fn transaction_request(&mut self) -> Option<&mut Context> {
+        self.current.as_mut()?.request.as_deref_mut()
+    }
+
+    fn originate(&mut self, request: LocalRequest) -> Code {
+        self.send_local(request)
+    }
+
+    fn suspend(&mut self, scope: Scope<'_>) -> Option<(u32, u32)> {
+        if self.current.is_none() && self.begin_transaction(scope).0 < 0 {
+            return None;
+        }
+        let transaction = self.current.as_mut()?;
+        transaction.suspended = true;
+        Some((transaction.id.index, transaction.id.label))
+    }
+
+    fn resume(&mut self, id: (u32, u32), route: RouteId) -> Code {
+        self.runtime.resume(id, route);
+        Code::TRUE
+    }
+
+    fn spawn(&mut self, job: Job) {
+        self.runtime.spawn(job);
+    }
+
+    fn http_reply(&mut self, ctx: &Context, bytes: &[u8]) -> bool {
+        ctx.source.conn.is_some_and(|conn| self.runtime.streams.send_on(conn, bytes.to_vec()).is_ok())
+    }
+}

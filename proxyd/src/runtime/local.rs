@@ -1,0 +1,157 @@
+//! Requests of our own: pings, NOTIFY, `uac_req_send` (RFC 3261 §8.1).
+
+use super::host::Live;
+use super::ids;
+use super::outbox::Outbox;
+use super::relay;
+use super::transaction::Client;
+use super::transaction::ClientBranch;
+use super::transaction::Server;
+use super::transaction::Transaction;
+use crate::modules::tm::Tm;
+use crate::proxy::context::Target;
+use crate::script::host::Intent;
+use crate::script::host::LocalReply;
+use crate::script::host::LocalRequest;
+use crate::script::host::TimerOverrides;
+use crate::script::lists::Lists;
+use crate::script::module::Code;
+use crate::transaction::action::ClientEvent;
+use crate::transaction::key;
+use crate::transaction::key::Lookup;
+use crate::transaction::key::Parts;
+use crate::transaction::table::Inserted;
+use crate::transaction::timer::NEVER;
+use shared::net::Transport;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+impl Live {
+    /// Sends a request in a transaction without a server side.
+    pub(crate) fn send_local(&mut self, request: LocalRequest) -> Code {
+        let next = request.dst_uri.as_deref().unwrap_or(&request.uri);
+        let target = shared::sip::Uri::parse(next).ok().and_then(|uri| self.runtime.resolve(&uri, request.socket));
+        let runtime = Arc::clone(&self.runtime);
+        let socket = target.as_ref().and_then(|target| Outbox::socket_for(&runtime.sockets, target));
+        let listener = socket.and_then(|id| runtime.sockets.get(id));
+        let (Some(target), Some(listener)) = (target, listener) else {
+            return self.refuse_local(request, 478);
+        };
+        let target = Target { socket, ..target };
+        let script = Arc::clone(&self.script);
+        let timers = relay::timers(script.states.get::<Tm>(), &TimerOverrides::default());
+        let call_id = request.call_id.clone().unwrap_or_else(|| ids::token().to_vec());
+        let from_tag = request.from_tag.clone().unwrap_or_else(|| ids::token()[..16].to_vec());
+        let label = rand::Rng::next_u32(&mut self.random);
+        let own = ids::token();
+        let parts = Parts {
+            method: &request.method,
+            call_id: &call_id,
+            cseq: request.cseq,
+            branch: &own,
+            via: &own,
+            from_tag: &from_tag,
+            ..Parts::default()
+        };
+        let table = &runtime.transactions;
+        let invite = request.method == b"INVITE";
+        let inserted = table.insert(&Lookup::request(parts, table.hasher()), label, |id| Transaction {
+            id,
+            invite,
+            server: Server::Local,
+            request: None,
+            lists: Lists::default(),
+            intent: Intent::default(),
+            timers,
+            branches: SmallVec::new(),
+            leg: 0,
+            current_branch: 0,
+            status: 0,
+            reply: Vec::new(),
+            reply_to: target,
+            cancelled: false,
+            replicate: false,
+            suspended: false,
+            script: Arc::clone(&script),
+            done: None,
+            armed: NEVER,
+        });
+        let Inserted::New(id, mut guard) = inserted else { return self.refuse_local(request, 503) };
+        let branch = key::Branch { id, routed: 0, number: 0 };
+        let mut sent = Vec::with_capacity(512 + request.body.len());
+        let line = |out: &mut Vec<u8>, parts: &[&[u8]]| {
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+            out.extend_from_slice(b"\r\n");
+        };
+        line(&mut sent, &[&request.method, b" ", &request.uri, b" SIP/2.0"]);
+        let transport = transport_token(listener.transport);
+        sent.extend_from_slice(b"Via: SIP/2.0/");
+        let (host, port) = (listener.host_text.as_bytes(), listener.port_text.as_bytes());
+        line(&mut sent, &[transport, b" ", host, b":", port, b";branch=", &branch_text(&branch)]);
+        line(&mut sent, &[b"To: ", &request.to, &tag(request.to_tag.as_deref())]);
+        line(&mut sent, &[b"From: ", &request.from, &tag(Some(&from_tag))]);
+        line(&mut sent, &[b"CSeq: ", request.cseq.to_string().as_bytes(), b" ", &request.method]);
+        line(&mut sent, &[b"Call-ID: ", &call_id]);
+        line(&mut sent, &[b"Max-Forwards: 70"]);
+        line(&mut sent, &[b"Content-Length: ", request.body.len().to_string().as_bytes()]);
+        if let Some(agent) = script.program.user_agent_header() {
+            line(&mut sent, &[b"User-Agent: ", agent]);
+        }
+        sent.extend_from_slice(&request.headers);
+        sent.extend_from_slice(b"\r\n");
+        sent.extend_from_slice(&request.body);
+        guard.done = request.done;
+        guard.branches.push(ClientBranch {
+            client: Client::new(invite),
+            target,
+            sent,
+            uri: request.uri,
+            flags: 0,
+            status: 0,
+            reply: None,
+            timed_out: false,
+            replied: false,
+            dropped: false,
+            cancelling: None,
+        });
+        let now = self.now;
+        let Some(branch) = guard.branches.first_mut() else { return Code::FALSE };
+        let reliable = branch.reliable();
+        branch.client.on(ClientEvent::Start, now, &timers, reliable);
+        self.outbox.send_with(&runtime.sockets, &target, |out| out.extend_from_slice(&branch.sent));
+        self.runtime.counters.tm_local();
+        self.settle(guard);
+        Code::TRUE
+    }
+
+    /// Tells the caller that nothing could be sent.
+    fn refuse_local(&mut self, request: LocalRequest, status: u16) -> Code {
+        if let Some(done) = request.done {
+            let script = Arc::clone(&self.script);
+            done(&mut LocalReply { status, message: None, request: b"", host: self, script: &script });
+        }
+        Code::FALSE
+    }
+}
+
+fn tag(tag: Option<&[u8]>) -> Vec<u8> {
+    tag.map(|tag| [b";tag=", tag].concat()).unwrap_or_default()
+}
+
+fn branch_text(branch: &key::Branch) -> Vec<u8> {
+    let mut text = Vec::with_capacity(key::MAX_BRANCH);
+    branch.write(&mut text);
+    text
+}
+
+/// The transport as Via spells it.
+pub(crate) fn transport_token(transport: Transport) -> &'static [u8] {
+    match transport {
+        Transport::Udp => b"UDP",
+        Transport::Tcp => b"TCP",
+        Transport::Tls => b"TLS",
+        Transport::Sctp => b"SCTP",
+        Transport::Ws => b"WS",
+        Transport::Wss => b"WSS",
+    }
+}

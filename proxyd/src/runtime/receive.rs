@@ -1,0 +1,147 @@
+//! One message from bytes to verdict: start reading here.
+
+use super::Runtime;
+use super::host::Live;
+use crate::proxy::context::Context;
+use crate::proxy::context::Source;
+use crate::script::exec::Verdict;
+use crate::script::host::Intent;
+use crate::script::host::Scope;
+use crate::script::lists::Lists;
+use crate::script::module::Env;
+use crate::script::module::Hook;
+use crate::script::module::RouteKind;
+use crate::script::module::Script;
+use crate::script::vars::Vars;
+use shared::sip::Method;
+use shared::sip::Missing;
+use std::sync::Arc;
+
+/// What a worker needs to handle messages, one after the other.
+pub(crate) struct Receiver {
+    pub(crate) live: Live,
+    pub(crate) ctx: Box<Context>,
+    pub(crate) lists: Lists,
+    pub(crate) vars: Vars,
+    handled: u64,
+}
+
+impl Receiver {
+    pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
+        let ctx = runtime.fresh_context();
+        Self { live: Live::new(runtime, worker), ctx, lists: Lists::default(), vars: Vars::default(), handled: 0 }
+    }
+
+    /// Reads the clock and picks up a reloaded script, once for a batch.
+    pub(crate) fn begin_batch(&mut self) {
+        self.live.now = super::clock::now();
+        if !std::ptr::eq(&*self.live.script, &**self.live.runtime.script.load()) {
+            self.live.script = self.live.runtime.script.load_full();
+        }
+    }
+
+    /// Handles one message.
+    pub(crate) fn message(&mut self, bytes: &[u8], source: Source) {
+        if is_keepalive(bytes) {
+            return;
+        }
+        self.handled += 1;
+        self.ctx.reset(source, self.handled);
+        self.lists.clear();
+        if let Err(error) = self.ctx.msg.reparse(bytes) {
+            self.live.runtime.counters.bad_message();
+            crate::log::debug("core", format_args!("message from {} is not SIP: {error}", source.peer));
+            return;
+        }
+        self.live.intent = Intent::default();
+        if self.ctx.msg.is_http() {
+            self.http();
+        } else if self.ctx.msg.is_reply() {
+            self.live.runtime.counters.reply_in(self.ctx.msg.status());
+            if self.ctx.msg.mandatory().is_ok() {
+                self.live.receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
+            }
+        } else {
+            self.live.runtime.counters.request_in(self.ctx.msg.method());
+            self.request();
+        }
+        debug_assert!(self.live.current.is_none());
+    }
+
+    fn request(&mut self) {
+        match self.ctx.msg.mandatory() {
+            // a wrong CSeq method is for sanity_check() to judge
+            Ok(()) | Err(Missing::CSeqMethod) => {}
+            Err(missing) => return self.refuse(missing),
+        }
+        if self.ctx.msg.method() == Method::Ack
+            && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
+        {
+            // the ACK of a reply without a transaction (RFC 3261 §8.2.7) is of no further use
+            self.live.runtime.counters.sl_ack();
+            let script = Arc::clone(&self.live.script);
+            let Self { live, ctx, lists, vars, .. } = self;
+            live.run_event("sl:filtered-ack", Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT });
+            return;
+        }
+        let script = Arc::clone(&self.live.script);
+        let Some(route) = script.program.request_route() else { return };
+        if self.admitted(&script) {
+            let Self { live, ctx, lists, vars, .. } = self;
+            live.run(route, RouteKind::REQUEST, ctx, lists, vars, &script);
+        }
+        self.finish();
+    }
+
+    /// Asks the modules that look at each request first.
+    fn admitted(&mut self, script: &Script) -> bool {
+        let Self { live, ctx, lists, vars, .. } = self;
+        script.hooks().all(|hook| match hook {
+            Hook::RequestIn(run) => {
+                let mut env = Env { ctx, lists, vars, script, host: live, route: RouteKind::REQUEST, rc: 0 };
+                run(&mut env)
+            }
+            _ => true,
+        })
+    }
+
+    /// Gives the request to the transaction that the script made for it.
+    fn finish(&mut self) {
+        let Some(mut guard) = self.live.current.take() else { return };
+        if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
+            // Kamailio: a transaction that was neither answered nor relayed is dropped with a warning
+            let id = guard.id;
+            drop(guard);
+            self.live.runtime.transactions.remove(id);
+            return;
+        }
+        let fresh = self.live.runtime.fresh_context();
+        guard.request = Some(std::mem::replace(&mut self.ctx, fresh));
+        guard.lists = std::mem::take(&mut self.lists);
+        self.live.settle(guard);
+    }
+
+    /// Answers a request that lacks what every request must have (RFC 3261 §8.1.1, §21.5.6).
+    fn refuse(&mut self, missing: Missing) {
+        self.live.runtime.counters.bad_message();
+        if self.ctx.msg.method() != Method::Ack && self.ctx.msg.top_via().is_some() {
+            self.live.send_stateless_reply(&mut self.ctx, missing.status(), missing.reason().as_bytes());
+        }
+    }
+
+    fn http(&mut self) {
+        let script = Arc::clone(&self.live.script);
+        let Self { live, ctx, lists, vars, .. } = self;
+        let scope = Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT };
+        let ran: Option<Verdict> = live.run_event("xhttp:request", scope);
+        if ran.is_none() {
+            crate::log::debug("xhttp", format_args!("HTTP request from {} and no event_route for it", self.ctx.source.peer));
+        }
+        self.live.current = None;
+    }
+}
+
+/// CRLF keepalives (RFC 5626 §4.4.1) and the zero bytes that some phones send.
+fn is_keepalive(bytes: &[u8]) -> bool {
+    bytes.len() <= 4 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0 | b' '))
+}

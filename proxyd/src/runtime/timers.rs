@@ -1,0 +1,72 @@
+//! The timer worker: deadlines of transactions, intervals of modules, continued transactions.
+
+use super::Runtime;
+use super::receive::Receiver;
+use crate::script::module::Env;
+use crate::script::module::ModuleTimer;
+use crate::script::module::RouteKind;
+use crate::transaction::key::Id;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it looks: half of what a retransmission may be late.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Runs until the daemon stops.
+pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
+    let mut receiver = Receiver::new(Arc::clone(runtime), worker);
+    let mut due = Vec::new();
+    let mut intervals = Intervals::default();
+    while !runtime.is_stopping() {
+        std::thread::park_timeout(TICK);
+        receiver.begin_batch();
+        let now = receiver.live.now;
+        runtime.transactions.expired(now, &mut due);
+        for found in due.drain(..) {
+            let guard = found.transaction.lock_arc();
+            receiver.live.tick(guard, &mut receiver.vars);
+        }
+        let resumed = std::mem::take(&mut *runtime.resumed.lock());
+        for ((index, label), route) in resumed {
+            if let Some(found) = runtime.transactions.by_id(Id { index, label }) {
+                receiver.live.go_on(found.transaction.lock_arc(), route, &mut receiver.vars);
+            }
+        }
+        intervals.run(&mut receiver, now);
+        receiver.live.outbox.flush();
+    }
+}
+
+/// When each module timer runs next.
+#[derive(Default)]
+struct Intervals {
+    next: Vec<(&'static str, u64)>,
+}
+
+impl Intervals {
+    fn run(&mut self, receiver: &mut Receiver, now: u64) {
+        let script = Arc::clone(&receiver.live.script);
+        for timer in script.modules.iter().flat_map(|module| module.def.timers) {
+            let Some(interval) = (timer.interval)(&script).filter(|ms| *ms > 0) else { continue };
+            let at = match self.next.iter_mut().find(|(name, _)| *name == timer.name) {
+                Some((_, at)) => at,
+                None => {
+                    self.next.push((timer.name, now + interval));
+                    continue;
+                }
+            };
+            if *at <= now {
+                *at = now + interval;
+                run_one(receiver, &script, timer);
+            }
+        }
+    }
+}
+
+fn run_one(receiver: &mut Receiver, script: &crate::script::module::Script, timer: &ModuleTimer) {
+    let Receiver { live, ctx, lists, vars, .. } = receiver;
+    ctx.reset(crate::proxy::context::Source::default(), 0);
+    ctx.msg.clear();
+    let mut env = Env { ctx, lists, vars, script, host: live, route: RouteKind::EVENT, rc: 0 };
+    (timer.run)(&mut env);
+}

@@ -1,0 +1,72 @@
+//! Worker threads: datagrams in and out in batches, stream messages from a queue.
+
+use super::Runtime;
+use super::receive::Receiver;
+use crate::proxy::context::SocketId;
+use crate::proxy::context::Source;
+use crate::transport::conn::Inbound;
+use crate::transport::Queue;
+use crate::transport::udp::Batch;
+use crate::transport::udp::UdpSocket;
+use crate::transport::udp::Wait;
+use shared::net::Transport;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a worker waits before it looks whether the daemon stops.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Handles what arrives at one UDP socket until the daemon stops.
+pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, socket: &UdpSocket) {
+    let local = socket.local();
+    let mut batch = Batch::default();
+    let mut receiver = Receiver::new(Arc::clone(&runtime), worker);
+    while !runtime.is_stopping() {
+        match batch.receive(socket, Wait::Block { spin: 0 }) {
+            Ok(0) => continue,
+            Ok(_) => {}
+            Err(error) => {
+                crate::log::error("udp", format_args!("receiving at {local}: {error}"));
+                std::thread::park_timeout(PATIENCE);
+                continue;
+            }
+        }
+        receiver.begin_batch();
+        for datagram in batch.iter() {
+            let peer = datagram.source;
+            let source = Source { peer, local, transport: Transport::Udp, socket: id, conn: None };
+            guarded(&mut receiver, datagram.bytes, source);
+        }
+        receiver.live.outbox.flush();
+    }
+}
+
+/// Handles what the connections deliver until the daemon stops.
+pub(crate) fn serve_streams(runtime: Arc<Runtime>, worker: usize, queue: &Queue<Inbound>) {
+    let mut receiver = Receiver::new(Arc::clone(&runtime), worker);
+    let mut batch = Vec::new();
+    while !runtime.is_stopping() {
+        if queue.take(&mut batch, 32, PATIENCE) == 0 {
+            continue;
+        }
+        receiver.begin_batch();
+        for inbound in batch.drain(..) {
+            let Inbound { bytes, source: peer, local, transport, conn, socket, broken } = inbound;
+            if broken.is_none() {
+                guarded(&mut receiver, &bytes, Source { peer, local, transport, socket, conn });
+            }
+        }
+        receiver.live.outbox.flush();
+    }
+}
+
+/// Handles one message; a defect that panics costs this message, not the daemon.
+fn guarded(receiver: &mut Receiver, bytes: &[u8], source: Source) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| receiver.message(bytes, source)));
+    if outcome.is_err() {
+        crate::log::bug("core", format_args!("a message from {} could not be handled; it is dropped", source.peer));
+        receiver.live.current = None;
+        receiver.live.intent = crate::script::host::Intent::default();
+        receiver.ctx = receiver.live.runtime.fresh_context();
+    }
+}

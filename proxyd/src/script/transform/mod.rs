@@ -1,0 +1,69 @@
+//! TRANSFORMATIONS: what may stand in braces behind a pseudo-variable (Kamailio transformations cookbook).
+//!
+//! Parameters are split at commas into as many as a row takes at most; the last one takes the rest, commas and all.
+
+use super::module::Transformation;
+use super::value::Value;
+use std::borrow::Cow;
+
+mod address;
+mod coding;
+mod lines;
+mod params;
+mod string;
+pub(crate) mod subst;
+mod time;
+mod uri;
+mod val;
+
+/// Every transformation of the core, by class.
+pub(crate) static TRANSFORMATIONS: &[&[Transformation]] = &[
+    string::TABLE,
+    coding::TABLE,
+    time::TABLE,
+    uri::TABLE,
+    params::TABLE,
+    address::TABLE,
+    lines::TABLE,
+    subst::TABLE,
+    val::TABLE,
+];
+
+/// The transformation with this class and name: `s.len`.
+pub(crate) fn find(name: &[u8]) -> Option<&'static Transformation> {
+    TRANSFORMATIONS.iter().flat_map(|table| table.iter()).find(|row| row.name.as_bytes() == name)
+}
+
+/// Splits the text behind a name at its commas, the last of `at_most` parameters taking the rest.
+pub(crate) fn split_params(text: &[u8], at_most: usize) -> Vec<&[u8]> {
+    if at_most == 0 {
+        return Vec::new();
+    }
+    text.splitn(at_most, |byte| *byte == b',').collect()
+}
+
+/// A part of a text, chosen by `choose`; borrowed when the text is.
+fn part<'v>(text: Cow<'v, [u8]>, choose: impl for<'a> FnOnce(&'a [u8]) -> Option<&'a [u8]>) -> Value<'v> {
+    match text {
+        Cow::Borrowed(bytes) => Value::maybe(choose(bytes)),
+        Cow::Owned(bytes) => choose(&bytes).map_or(Value::Null, |found| Value::owned(found)),
+    }
+}
+
+/// The text of a value that is not null.
+fn text(value: Value<'_>) -> Option<Cow<'_, [u8]>> {
+    if value.is_null() { None } else { Some(value.into_text()) }
+}
+
+/// The text of parameter `n`; empty when it was left out.
+fn param<'p>(params: &'p [Value<'_>], n: usize) -> Cow<'p, [u8]> {
+    params.get(n).map_or(Cow::Borrowed(b"".as_slice()), Value::to_text)
+}
+
+/// Parameter `n` as an integer, if given.
+fn number(params: &[Value<'_>], n: usize) -> Option<i64> {
+    params.get(n).map(Value::to_int)
+}
+
+#[cfg(test)]
+mod tests;

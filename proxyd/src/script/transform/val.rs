@@ -1,0 +1,116 @@
+//! `{val.*}` `{sql.*}` `{json.*}`: values for other languages (Kamailio transformations cookbook).
+
+use super::coding::escape_quotes;
+use super::param;
+use crate::script::module::Transformation;
+use crate::script::value::Value;
+
+/// The rows.
+pub(super) static TABLE: &[Transformation] = &[
+    Transformation { name: "val.n0", params: (0, 0), doc: "0 for null.", apply: n0 },
+    Transformation { name: "val.ne", params: (0, 0), doc: "Empty for null.", apply: ne },
+    Transformation { name: "val.json", params: (0, 0), doc: "Escaped for a JSON string, without quotes.", apply: json },
+    Transformation { name: "val.jsonqe", params: (0, 0), doc: "A JSON string with its quotes, or a number.", apply: json_quoted },
+    Transformation { name: "sql.val", params: (0, 0), doc: "An SQL value: NULL, a number or a quoted text.", apply: sql },
+    Transformation { name: "sql.val.int", params: (0, 0), doc: "The same, 0 for null.", apply: sql_int },
+    Transformation { name: "sql.val.str", params: (0, 0), doc: "The same, '' for null.", apply: sql_str },
+    Transformation { name: "json.parse", params: (1, 1), doc: "A member of a JSON object, dots between levels.", apply: json_member },
+];
+
+fn n0<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    if value.is_null() { Value::Int(0) } else { value }
+}
+
+fn ne<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    if value.is_null() { Value::text(b"") } else { value }
+}
+
+/// Appends text escaped for a JSON string (RFC 8259 §7).
+pub(crate) fn push_json(text: &[u8], out: &mut Vec<u8>) {
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            control if *control < 0x20 => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
+            other => out.push(*other),
+        }
+    }
+}
+
+fn json<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    match value {
+        Value::Null => Value::text(b""),
+        Value::Int(n) => Value::Int(n),
+        Value::Str(text) => {
+            let mut out = Vec::with_capacity(text.len() + 8);
+            push_json(&text, &mut out);
+            Value::owned(out)
+        }
+    }
+}
+
+fn json_quoted<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    match value {
+        Value::Null => Value::text(b"\"\""),
+        Value::Int(n) => Value::Int(n),
+        Value::Str(text) => {
+            let mut out = vec![b'"'];
+            push_json(&text, &mut out);
+            out.push(b'"');
+            Value::owned(out)
+        }
+    }
+}
+
+fn sql_with<'v>(value: Value<'v>, null: &'static [u8]) -> Value<'v> {
+    match value {
+        Value::Null => Value::text(null),
+        Value::Int(n) => Value::Int(n),
+        Value::Str(text) => {
+            let mut out = vec![b'\''];
+            out.extend(escape_quotes(&text));
+            out.push(b'\'');
+            Value::owned(out)
+        }
+    }
+}
+
+fn sql<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    sql_with(value, b"NULL")
+}
+
+fn sql_int<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    sql_with(value, b"0")
+}
+
+fn sql_str<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    sql_with(value, b"''")
+}
+
+fn json_member<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+    let text = value.into_text();
+    let Ok(mut found) = serde_json::from_slice::<serde_json::Value>(&text) else { return Value::Null };
+    let path = param(params, 0);
+    for step in String::from_utf8_lossy(&path).split('.') {
+        let next = match &mut found {
+            serde_json::Value::Object(members) => members.get_mut(step).map(serde_json::Value::take),
+            serde_json::Value::Array(items) => {
+                step.parse::<usize>().ok().and_then(|at| items.get_mut(at)).map(serde_json::Value::take)
+            }
+            _ => None,
+        };
+        let Some(next) = next else { return Value::Null };
+        found = next;
+    }
+    match found {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(yes) => Value::Int(i64::from(yes)),
+        serde_json::Value::String(text) => Value::owned(text.into_bytes()),
+        serde_json::Value::Number(n) if n.is_i64() => Value::Int(n.as_i64().unwrap_or(0)),
+        other => Value::owned(other.to_string().into_bytes()),
+    }
+}

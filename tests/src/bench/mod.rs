@@ -1,0 +1,334 @@
+//! The side-by-side benchmark: proxyd and Debian's Kamailio under the same load in alternating rounds.
+
+mod report;
+pub mod row;
+mod seed;
+mod side;
+
+use std::fs;
+use std::io;
+use std::io::Write;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::load::Outcome;
+use crate::load::Pace;
+use crate::load::process;
+use crate::subject::StartError;
+use crate::subject::Subject;
+use row::Kind;
+use row::ROWS;
+use row::Row;
+use row::Stock;
+use side::Places;
+use side::Side;
+use side::Work;
+
+/// The domain every user belongs to.
+pub(crate) const DOMAIN: &str = "bench.test";
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Rows by name; all when empty.
+    pub only: Vec<String>,
+    /// Alternating rounds.
+    pub rounds: usize,
+    /// Seconds of each measurement.
+    pub seconds: f64,
+    /// Where to write the result as JSON.
+    pub json: Option<PathBuf>,
+    /// Programs to leave out: `kamailio` or `proxyd`.
+    pub without: Vec<String>,
+    /// The folder `tests/bench`.
+    pub scripts: PathBuf,
+    /// Kamailio's own script.
+    pub stock_script: PathBuf,
+    /// Processors of the server and of the generator.
+    pub processors: (String, String),
+}
+
+/// Why the benchmark could not be run.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    /// A file or program could not be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A file is missing.
+    #[error("{0}: {1}")]
+    File(String, io::Error),
+    /// SQLite refused.
+    #[error("cannot seed the database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// No private MariaDB server was named.
+    #[error("TEST_MYSQL_URL names no usable server: run under tests/databases")]
+    NoMariaDb,
+    /// A server did not start.
+    #[error("{0}: {1}")]
+    Start(&'static str, StartError),
+    /// The generator failed.
+    #[error("load on {0} failed: {1}; the server's log:\n{2}")]
+    Load(&'static str, String, String),
+    /// The generator's output is not its JSON.
+    #[error("generator's output: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The server never gave the expected answer.
+    #[error("{0} did not answer in time; its log:\n{1}")]
+    Silent(&'static str, String),
+}
+
+impl From<StartError> for BenchError {
+    fn from(error: StartError) -> Self {
+        Self::Start("server", error)
+    }
+}
+
+/// Everything one side showed in one row.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    pub(crate) row: &'static str,
+    pub(crate) side: &'static str,
+    #[serde(skip)]
+    pub(crate) which: Side,
+    /// Saturated rounds; for a start, `seconds` is the time to the first correct reply.
+    pub(crate) saturated: Vec<Outcome>,
+    /// Rounds at half of the rate that its Kamailio reaches.
+    pub(crate) half: Vec<Outcome>,
+    /// Resident bytes per contact, by round.
+    pub(crate) bytes: Vec<f64>,
+}
+
+/// Runs the chosen rows, printing the table as it grows; true when no reply was lost or wrong.
+pub fn run(options: &Options, out: &mut impl Write) -> Result<bool, BenchError> {
+    let folder = tempfile::Builder::new().prefix("proxyd-bench-").tempdir()?;
+    let places = Places {
+        scripts: options.scripts.clone(),
+        stock_script: options.stock_script.clone(),
+        processors: options.processors.clone(),
+    };
+    report::heading(options, out)?;
+    let mut records = Vec::new();
+    for row in ROWS
+        .iter()
+        .filter(|row| options.only.is_empty() || options.only.iter().any(|name| name == row.name))
+    {
+        let place = folder.path().join(row.name);
+        match measure(row, options, &place, &places) {
+            Ok(found) => {
+                report::row(row, &found, out)?;
+                records.extend(found);
+            }
+            Err(error) => writeln!(out, "{}: not measured: {error}", row.name)?,
+        }
+        out.flush()?;
+        // A row's files are of no use to the next one, and a million contacts are large.
+        let _ = fs::remove_dir_all(&place);
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, report::json(&records)?)?;
+    }
+    Ok(report::summary(&records, out)?)
+}
+
+fn measure(row: &Row, options: &Options, folder: &Path, places: &Places) -> Result<Vec<Record>, BenchError> {
+    let sides = Side::ALL
+        .into_iter()
+        .filter(|side| !side.stock() || row.stock != Stock::Absent)
+        .filter(|side| {
+            let name = if side.subject() == Subject::Kamailio {
+                "kamailio"
+            } else {
+                "proxyd"
+            };
+            side.subject().program().exists() && !options.without.iter().any(|without| without == name)
+        });
+    let mut records: Vec<Record> = sides
+        .map(|which| Record {
+            row: row.name,
+            side: which.name(),
+            which,
+            saturated: Vec::new(),
+            half: Vec::new(),
+            bytes: Vec::new(),
+        })
+        .collect();
+    match row.kind {
+        Kind::Steady => steady(row, options, folder, places, &mut records)?,
+        Kind::Fill(contacts) => {
+            // A million contacts take their time and vary little.
+            let rounds = if contacts > 500_000 { 1 } else { options.rounds };
+            for round in 0..rounds {
+                for record in &mut records {
+                    let place = folder.join(format!("{}-{round}", record.side));
+                    let running = side::start(record.which, row, None, &place, places, None)?;
+                    running.await_answer()?;
+                    let work = Work {
+                        pace: Pace::Window(row.window),
+                        seconds: 0.0,
+                        count: Some(u64::from(contacts)),
+                    };
+                    let outcome = running.load(row, &work, places)?;
+                    let grown = outcome.resident.1.saturating_sub(outcome.resident.0);
+                    record.bytes.push(grown as f64 / outcome.done.max(1) as f64);
+                    record.saturated.push(outcome);
+                }
+            }
+        }
+        Kind::Start(contacts) => {
+            for round in 0..options.rounds {
+                for record in &mut records {
+                    let place = folder.join(format!("{}-{round}", record.side));
+                    record
+                        .saturated
+                        .push(time_start(record.which, row, contacts, &place, places)?);
+                }
+            }
+        }
+    }
+    Ok(records)
+}
+
+fn steady(
+    row: &Row,
+    options: &Options,
+    folder: &Path,
+    places: &Places,
+    records: &mut [Record],
+) -> Result<(), BenchError> {
+    let helper: Option<u32> = match row.database {
+        row::Database::MariaDb => std::env::var("TEST_MYSQL_PID")
+            .ok()
+            .and_then(|pid| pid.parse().ok()),
+        _ => None,
+    };
+    let mut running = Vec::new();
+    for record in records.iter() {
+        let place = folder.join(record.side);
+        fs::create_dir_all(&place)?;
+        // The stock script needs credentials where the tuned one does not.
+        let kind = if record.which.stock() && row.stock == Stock::Challenged {
+            row::Database::Sqlite
+        } else {
+            row.database
+        };
+        let kind = if record.which.stock() && row.stock == Stock::Plain {
+            row::Database::None
+        } else {
+            kind
+        };
+        let url = seed::database(kind, row.users, 0, &place)?;
+        running.push(side::start(
+            record.which,
+            row,
+            url.as_deref(),
+            &place,
+            places,
+            helper,
+        )?);
+    }
+    for server in &running {
+        server.await_answer()?;
+    }
+    if let Some(pid) = helper {
+        // The database server shares the processor of the server it works for.
+        let pid = u32::to_string(&pid);
+        Command::new("taskset")
+            .args(["-acp", &places.processors.0, &pid])
+            .stdout(Stdio::null())
+            .status()?;
+    }
+    let saturate = Work {
+        pace: Pace::Window(row.window),
+        seconds: options.seconds,
+        count: None,
+    };
+    for _ in 0..options.rounds {
+        for (record, server) in records.iter_mut().zip(&running) {
+            record.saturated.push(server.load(row, &saturate, places)?);
+        }
+        let reached: Vec<(Side, f64)> = records
+            .iter()
+            .map(|record| (record.which, median(&record.saturated, |o| o.rate)))
+            .collect();
+        for (record, server) in records.iter_mut().zip(&running) {
+            let Some((_, rate)) = reached.iter().find(|(side, _)| *side == record.which.yardstick()) else {
+                continue;
+            };
+            let half = Work {
+                pace: Pace::Rate(rate / 2.0),
+                seconds: options.seconds,
+                count: None,
+            };
+            record.half.push(server.load(row, &half, places)?);
+        }
+    }
+    Ok(())
+}
+
+/// Starts a server on a table of contacts and waits until it lists the last of them.
+fn time_start(
+    side: Side,
+    row: &Row,
+    contacts: u32,
+    folder: &Path,
+    places: &Places,
+) -> Result<Outcome, BenchError> {
+    fs::create_dir_all(folder)?;
+    let url = seed::database(row.database, 0, contacts, folder)?;
+    let begun = Instant::now();
+    let running = side::start(side, row, url.as_deref(), folder, places, None)?;
+    let socket = UdpSocket::bind("127.22.0.2:0")?;
+    socket.connect(running.address())?;
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let last = contacts.saturating_sub(1);
+    let wanted = format!("sip:u{last:07}@");
+    let mut buffer = [0; 4096];
+    let mut attempt = 0;
+    while begun.elapsed() < Duration::from_secs(120) {
+        attempt += 1;
+        // A REGISTER without Contact asks for the contacts there are (RFC 3261 §10.2.3).
+        let request = format!(
+            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKstart{attempt}\r\nMax-Forwards: 70\r\n\
+             From: <sip:u{last:07}@{DOMAIN}>;tag=1\r\nTo: <sip:u{last:07}@{DOMAIN}>\r\nCall-ID: start{attempt}\r\n\
+             CSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n",
+            socket.local_addr()?
+        );
+        // Until the server listens, sending or receiving fails: that is what is being measured.
+        let answer = socket
+            .send(request.as_bytes())
+            .and_then(|_| socket.recv(&mut buffer));
+        let Ok(length) = answer else { continue };
+        if buffer[..length]
+            .windows(wanted.len())
+            .any(|window| window == wanted.as_bytes())
+        {
+            let seconds = begun.elapsed().as_secs_f64();
+            let family = process::family(running.server.pid());
+            let used = process::cost(&family).on_cpu_ns as f64;
+            let resident = process::resident(&family);
+            return Ok(Outcome {
+                done: 1,
+                seconds,
+                cpu_us: used / 1e3,
+                resident: (0, resident),
+                ..Outcome::default()
+            });
+        }
+    }
+    Err(BenchError::Silent(side.name(), running.server.log()))
+}
+
+/// Returns the middle of one figure over all rounds.
+pub(crate) fn median(outcomes: &[Outcome], figure: impl Fn(&Outcome) -> f64) -> f64 {
+    let mut values: Vec<f64> = outcomes.iter().map(figure).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
