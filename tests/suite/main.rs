@@ -6,3 +6,4 @@ mod sipp;
 mod sources;
 mod support;
 mod tidy;
+mod tutorial;

@@ -59,13 +59,21 @@ fn play(called: &str, caller: &str) {
     let house = open();
     let (phone, address) = callee(&house, called);
     register(&house, "bob", &address);
-    let caller = sipp(&house, caller, &["-s", "alice", "-au", "alice", "-key", "called", "bob"]);
+    let caller = sipp(
+        &house,
+        caller,
+        &["-s", "alice", "-au", "alice", "-key", "called", "bob"],
+    );
     finish(&house, caller, "the caller");
     finish(&house, phone, "the called");
 }
 
 fn register(house: &House, user: &str, contact: &str) {
-    let child = sipp(house, "register", &["-s", user, "-au", user, "-key", "contact", contact]);
+    let child = sipp(
+        house,
+        "register",
+        &["-s", user, "-au", user, "-key", "contact", contact],
+    );
     finish(house, child, "the registration");
 }
 
