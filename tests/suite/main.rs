@@ -1,6 +1,9 @@
 //! Every integration test, in one binary.
 
+mod cli;
 mod layering;
+mod rfc4475;
+mod rpc;
 mod scenarios;
 mod sipp;
 mod sources;
