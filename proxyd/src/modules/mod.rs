@@ -2,13 +2,17 @@
 
 use crate::script::module::ModuleDef;
 
+mod rr;
 mod sl;
 pub(crate) mod tm;
+mod tmx;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,
+    &tmx::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.

@@ -39,7 +39,11 @@ pub struct TooManyBranches;
 impl Branch {
     /// A branch that has nothing but its URI.
     pub fn new(uri: impl Into<Vec<u8>>) -> Self {
-        Self { uri: uri.into(), q: Q_UNSET, ..Self::default() }
+        Self {
+            uri: uri.into(),
+            q: Q_UNSET,
+            ..Self::default()
+        }
     }
 }
 
@@ -64,7 +68,10 @@ mod tests {
     #[test]
     fn highest_q_first_and_stable() {
         let mut branches: Vec<_> = [("a", Q_UNSET), ("b", 500), ("c", 500), ("d", 1000), ("e", 0)]
-            .map(|(uri, q)| Branch { q, ..Branch::new(uri) })
+            .map(|(uri, q)| Branch {
+                q,
+                ..Branch::new(uri)
+            })
             .into();
         sort_by_q(&mut branches);
         let order: Vec<_> = branches.iter().map(|branch| branch.uri[0]).collect();
@@ -77,6 +84,9 @@ mod tests {
         for _ in 1..MAX_BRANCHES {
             assert_eq!(append(&mut branches, Branch::new("sip:a@b")), Ok(()));
         }
-        assert_eq!(append(&mut branches, Branch::new("sip:a@b")), Err(TooManyBranches));
+        assert_eq!(
+            append(&mut branches, Branch::new("sip:a@b")),
+            Err(TooManyBranches)
+        );
     }
 }

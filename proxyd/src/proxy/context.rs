@@ -1,6 +1,7 @@
 //! What a script works on: one message, the edits recorded for it, where it came from and where it shall go.
 
 use super::branch::Branch;
+use super::record_route::Double;
 use shared::net::Transport;
 use shared::sip::Lumps;
 use shared::sip::Message;
@@ -55,8 +56,34 @@ pub struct Switches {
     pub reply_close: bool,
     /// `set_forward_close()`.
     pub forward_close: bool,
-    /// The lumps hold a Record-Route of ours.
-    pub record_routed: bool,
+}
+
+/// A Record-Route asked for by the script; written when the next hop is known, for it may need one for each side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRouteIntent {
+    /// How we name ourselves.
+    pub form: RecordRouteForm,
+    /// User part, or empty.
+    pub user: Vec<u8>,
+    /// Adds `;ftag=`.
+    pub ftag: bool,
+    /// `;lr=on` instead of `;lr`.
+    pub full_lr: bool,
+    /// When to write two.
+    pub double: Double,
+    /// Parameters given with the function, each with its `;`; those of `add_rr_param()` are in [`Context::rr_params`].
+    pub params: Vec<u8>,
+}
+
+/// How a Record-Route names this proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordRouteForm {
+    /// By its sockets.
+    Sockets,
+    /// By this address.
+    Advertised(Vec<u8>),
+    /// By these texts: the outbound side's, the inbound side's.
+    Preset(Vec<u8>, Option<Vec<u8>>),
 }
 
 /// One message under way, with everything a script may change about it (Kamailio's `sip_msg`).
@@ -100,6 +127,8 @@ pub struct Context {
     pub switches: Switches,
     /// Set by loose_route(): the URI of our own topmost Route, for `$route_uri` and `check_route_param`.
     pub route_uri: Option<Vec<u8>>,
+    /// The Record-Route to be written.
+    pub record_route: Option<RecordRouteIntent>,
     /// Text to be added to the parameters of our Record-Route (`add_rr_param`).
     pub rr_params: Vec<u8>,
     /// `set_body`-like change of the body: content replaced as a whole when lumps are applied.
@@ -186,6 +215,7 @@ impl Default for Context {
             xflags: [0; 2],
             switches: Switches::default(),
             route_uri: None,
+            record_route: None,
             rr_params: Vec::new(),
             new_body: None,
             answered: 0,
@@ -234,6 +264,7 @@ impl Context {
         self.xflags = [0; 2];
         self.switches = Switches::default();
         self.route_uri = None;
+        self.record_route = None;
         self.rr_params.clear();
         self.new_body = None;
         self.answered = 0;

@@ -2,4 +2,8 @@
 
 pub mod branch;
 pub mod context;
+pub mod loose_route;
+pub mod record_route;
+pub mod request;
+pub mod response;
 pub mod sockets;

@@ -3,15 +3,16 @@
 use super::stats::Counter;
 use super::stats::Statistics;
 use shared::sip::Method;
+use std::sync::Arc;
 
 macro_rules! counters {
     ($($field:ident: $group:literal $name:literal,)*) => {
         /// Every counter that the runtime itself keeps.
         pub(crate) struct Counters {
-            $($field: Counter,)*
-            sl_codes: Vec<(u16, Counter)>,
-            sl_classes: [Counter; 6],
-            tm_classes: [Counter; 5],
+            $($field: Arc<Counter>,)*
+            sl_codes: Vec<(u16, Arc<Counter>)>,
+            sl_classes: [Arc<Counter>; 6],
+            tm_classes: [Arc<Counter>; 5],
         }
 
         impl Counters {
@@ -77,14 +78,14 @@ counters! {
     tm_uac: "tm" "UAC_transactions",
     tm_received: "tm" "received_replies",
     tm_relayed: "tm" "relayed_replies",
-    tm_local: "tm" "local_replies",
+    tm_answered: "tm" "local_replies",
     tm_total: "tm" "total_transactions",
     tm_freed: "tm" "freed_transactions",
 }
 
 impl Counters {
     pub(crate) fn request_in(&self, method: Method<'_>) {
-        self.rcv_requests.add(1);
+        self.rcv_requests.inc();
         match method {
             Method::Invite => &self.rcv_invite,
             Method::Ack => &self.rcv_ack,
@@ -102,11 +103,11 @@ impl Counters {
             Method::Update => &self.rcv_update,
             Method::Other(_) => &self.rcv_unsupported,
         }
-        .add(1);
+        .inc();
     }
 
     pub(crate) fn reply_in(&self, status: u16) {
-        self.rcv_replies.add(1);
+        self.rcv_replies.inc();
         match status / 100 {
             1 => &self.rcv_1xx,
             2 => &self.rcv_2xx,
@@ -115,79 +116,79 @@ impl Counters {
             5 => &self.rcv_5xx,
             _ => &self.rcv_6xx,
         }
-        .add(1);
+        .inc();
         match status {
-            401 => self.rcv_401.add(1),
-            404 => self.rcv_404.add(1),
-            407 => self.rcv_407.add(1),
-            480 => self.rcv_480.add(1),
-            486 => self.rcv_486.add(1),
+            401 => self.rcv_401.inc(),
+            404 => self.rcv_404.inc(),
+            407 => self.rcv_407.inc(),
+            480 => self.rcv_480.inc(),
+            486 => self.rcv_486.inc(),
             _ => {}
         }
     }
 
     pub(crate) fn bad_message(&self) {
-        self.bad_msg.add(1);
+        self.bad_msg.inc();
     }
 
     pub(crate) fn overload(&self) {
-        self.overload.add(1);
-        self.drop_requests.add(1);
+        self.overload.inc();
+        self.drop_requests.inc();
     }
 
     pub(crate) fn fwd_request(&self) {
-        self.fwd_requests.add(1);
+        self.fwd_requests.inc();
     }
 
     pub(crate) fn fwd_reply(&self) {
-        self.fwd_replies.add(1);
+        self.fwd_replies.inc();
     }
 
     pub(crate) fn sl_ack(&self) {
-        self.sl_acks.add(1);
+        self.sl_acks.inc();
     }
 
     pub(crate) fn sl_reply(&self, status: u16) {
-        self.sl_sent.add(1);
+        self.sl_sent.inc();
         if let Some((_, counter)) = self.sl_codes.iter().find(|(code, _)| *code == status) {
-            counter.add(1);
+            counter.inc();
         }
         if let Some(class) = self.sl_classes.get(usize::from(status / 100).saturating_sub(1)) {
-            class.add(1);
+            class.inc();
         }
     }
 
     pub(crate) fn tm_created(&self) {
-        self.tm_active.add(1);
-        self.tm_inuse.add(1);
-        self.tm_uas.add(1);
-        self.tm_total.add(1);
+        self.tm_active.inc();
+        self.tm_inuse.inc();
+        self.tm_uas.inc();
+        self.tm_total.inc();
     }
 
     pub(crate) fn tm_local(&self) {
-        self.tm_active.add(1);
-        self.tm_inuse.add(1);
-        self.tm_uac.add(1);
-        self.tm_total.add(1);
+        self.tm_active.inc();
+        self.tm_inuse.inc();
+        self.tm_uac.inc();
+        self.tm_total.inc();
     }
 
     pub(crate) fn tm_freed(&self) {
-        self.tm_active.sub(1);
-        self.tm_inuse.sub(1);
-        self.tm_freed.add(1);
+        self.tm_active.dec();
+        self.tm_inuse.dec();
+        self.tm_freed.inc();
     }
 
     pub(crate) fn rpl_received(&self) {
-        self.tm_received.add(1);
+        self.tm_received.inc();
     }
 
     /// A reply went upstream: made here, or passed on.
     pub(crate) fn rpl_sent(&self, status: u16, local: bool) {
-        if local { self.tm_local.add(1) } else { self.tm_relayed.add(1) }
+        if local { self.tm_answered.inc() } else { self.tm_relayed.inc() }
         if status >= 200
             && let Some(class) = self.tm_classes.get(usize::from(status / 100) - 2)
         {
-            class.add(1);
+            class.inc();
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::script::vars::Vars;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use shared::sip::Lumps;
 use shared::sip::Uri;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub(crate) struct Live {
     pub(crate) intent: Intent,
     /// A buffer for one message.
     pub(crate) scratch: Vec<u8>,
+    /// Edits of one message on its way out.
+    pub(crate) lumps: Lumps,
     /// The number of this worker.
     pub(crate) worker: usize,
     pub(crate) random: SmallRng,
@@ -55,7 +58,7 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
-        let outbox = Outbox::new(&runtime.udp, Arc::clone(&runtime.streams));
+        let outbox = Outbox::new(&runtime.udp, runtime.streams.clone());
         Self {
             outbox,
             script: runtime.script.load_full(),
@@ -63,6 +66,7 @@ impl Live {
             current: None,
             intent: Intent::default(),
             scratch: Vec::with_capacity(4096),
+            lumps: Lumps::default(),
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
             runtime,
@@ -234,9 +238,6 @@ impl Host for Live {
     }
 
     fn http_reply(&mut self, ctx: &Context, bytes: &[u8]) -> bool {
-        let source = &ctx.source;
-        let target =
-            Target { peer: source.peer, transport: source.transport, socket: Some(source.socket), conn: source.conn };
-        self.runtime.streams.send(&target, Some(source.local), bytes.to_vec())
+        ctx.source.conn.is_some_and(|conn| self.runtime.streams.send_on(conn, bytes.to_vec()).is_ok())
     }
 }

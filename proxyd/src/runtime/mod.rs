@@ -1,5 +1,142 @@
-//! The only room that sees every other: the runtime owns the parts, `receive` handles one message.
+//! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
+mod counters;
+mod host;
 pub mod clock;
 pub mod ids;
+mod local;
+mod outbox;
+mod receive;
+mod relay;
+mod reply;
+mod response;
 pub mod stats;
+mod timers;
+mod transaction;
+mod worker;
+
+use crate::proxy::context::Context;
+use crate::proxy::context::SocketId;
+use crate::proxy::context::Target;
+use crate::proxy::sockets::Sockets;
+use crate::script::host::Job;
+use crate::script::host::RouteId;
+use crate::script::module::Script;
+use crate::transaction::key::Id;
+use crate::transaction::table::Locked;
+use crate::transaction::table::Table;
+use crate::transport::resolve::Question;
+use crate::transport::resolve::Resolver;
+use crate::transport::conn::Connections;
+use crate::transport::udp::UdpSocket;
+use arc_swap::ArcSwap;
+use counters::Counters;
+use parking_lot::Mutex;
+use shared::net::Transport;
+use shared::sip::Message;
+use shared::sip::Uri;
+use stats::Statistics;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use transaction::Transaction;
+
+/// Names a transaction.
+pub(crate) type TransactionId = Id;
+
+/// A locked transaction.
+pub(crate) type Guard = Locked<Transaction>;
+
+/// The most transactions that may live at a time; beyond it new requests are refused with 503.
+pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
+
+/// Everything the workers share.
+pub struct Runtime {
+    /// The script in force.
+    pub(crate) script: ArcSwap<Script>,
+    /// What we listen on.
+    pub(crate) sockets: Sockets,
+    /// The UDP sockets, by [`SocketId`].
+    pub(crate) udp: Vec<Option<Arc<UdpSocket>>>,
+    /// Connections of stream transports.
+    pub(crate) streams: Connections,
+    /// Transactions.
+    pub(crate) transactions: TransactionTable,
+    /// Names to addresses.
+    pub(crate) resolver: Resolver,
+    /// Tags.
+    pub(crate) keys: ids::Keys,
+    /// Hashes that detect loops and make stateless branches.
+    pub(crate) loop_keys: ahash::RandomState,
+    /// Counters of the runtime.
+    pub(crate) counters: Counters,
+    /// All counters.
+    pub(crate) statistics: Arc<Statistics>,
+    /// Continuations for the timer worker.
+    pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
+    /// Set when the daemon stops.
+    pub(crate) stopping: AtomicBool,
+    /// Runs jobs that may block.
+    pub(crate) tokio: tokio::runtime::Handle,
+}
+
+/// The table of transactions, looked up by message.
+pub(crate) struct TransactionTable(Table<Transaction>);
+
+impl std::ops::Deref for TransactionTable {
+    type Target = Table<Transaction>;
+
+    fn deref(&self) -> &Table<Transaction> {
+        &self.0
+    }
+}
+
+impl TransactionTable {
+    pub(crate) fn new(now: u64) -> Self {
+        Self(Table::new(256, MAX_TRANSACTIONS, ahash::RandomState::new(), 10, now))
+    }
+
+    /// Whether the transaction of this request, or the INVITE that a CANCEL is for, is known.
+    pub(crate) fn contains(&self, msg: &Message) -> bool {
+        let lookup = crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
+        self.find(&lookup).is_some()
+    }
+}
+
+impl Runtime {
+    /// An empty context, to swap for one that a transaction keeps.
+    pub(crate) fn fresh_context(&self) -> Box<Context> {
+        Box::default()
+    }
+
+    /// Where a URI leads (RFC 3263); none when it cannot be resolved.
+    pub(crate) fn resolve(&self, uri: &Uri<'_>, socket: Option<SocketId>) -> Option<Target> {
+        let transport = match uri.param(b"transport") {
+            Some(Some(name)) => Some(std::str::from_utf8(name).ok()?.parse::<Transport>().ok()?),
+            _ => None,
+        };
+        let forced = socket.and_then(|id| self.sockets.get(id)).map(|listener| listener.transport);
+        let host = uri.param(b"maddr").flatten().filter(|_| false).unwrap_or(uri.host); // Kamailio: maddr is ignored
+        let question = Question { host, port: uri.port, transport: transport.or(forced), sips: uri.scheme == shared::sip::Scheme::Sips };
+        let target = match question.numeric() {
+            Some(target) => target,
+            None => self.resolver.resolve(&question, &mut rand::random::<u32>).ok()?.into_iter().next()?,
+        };
+        Some(Target { peer: target.addr, transport: target.transport, socket, conn: None })
+    }
+
+    /// Goes on with a suspended transaction, on the timer worker.
+    pub(crate) fn resume(&self, id: (u32, u32), route: RouteId) {
+        self.resumed.lock().push((id, route));
+    }
+
+    /// Runs work that may block, on a thread for such work.
+    pub(crate) fn spawn(&self, job: Job) {
+        self.tokio.spawn_blocking(job);
+    }
+
+    /// Whether the daemon is stopping.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}

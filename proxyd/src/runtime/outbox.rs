@@ -3,7 +3,9 @@
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
-use crate::transport::tcp::Streams;
+use crate::transport::conn::Connect;
+use crate::transport::conn::Connections;
+use crate::transport::conn::StreamTarget;
 use crate::transport::udp::SendBatch;
 use crate::transport::udp::UdpSocket;
 use shared::net::Transport;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 pub(crate) struct Outbox {
     /// One batch for each listening socket; none for those of stream transports.
     batches: Vec<Option<Batch>>,
-    streams: Arc<Streams>,
+    streams: Connections,
     /// Datagrams that the kernel refused.
     pub(crate) failed: u64,
 }
@@ -26,7 +28,7 @@ struct Batch {
 
 impl Outbox {
     /// An outbox over these UDP sockets, by [`SocketId`], and the streams.
-    pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Arc<Streams>) -> Self {
+    pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Connections) -> Self {
         let batch = |socket: &Arc<UdpSocket>| Batch { socket: Arc::clone(socket), queue: SendBatch::new() };
         Self { batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(), streams, failed: 0 }
     }
@@ -51,8 +53,7 @@ impl Outbox {
         if target.transport != Transport::Udp {
             let mut bytes = Vec::with_capacity(1024);
             write(&mut bytes);
-            let local = socket.and_then(|id| sockets.get(id)).map(|listener| listener.address);
-            return self.streams.send(target, local, bytes);
+            return self.send_stream(sockets, target, socket, bytes);
         }
         let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else { return false };
         batch.queue.push_with(target.peer, write);
@@ -60,6 +61,25 @@ impl Outbox {
             flush(batch, &mut self.failed);
         }
         true
+    }
+
+    fn send_stream(&self, sockets: &Sockets, target: &Target, socket: Option<SocketId>, bytes: Vec<u8>) -> bool {
+        let Some((id, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else { return false };
+        let target = StreamTarget {
+            transport: target.transport,
+            remote: target.peer,
+            conn: target.conn,
+            socket: id,
+            local: listener.address,
+            connect: Connect::Allowed,
+        };
+        match self.streams.send(&target, bytes) {
+            Ok(_) => true,
+            Err(error) => {
+                crate::log::debug("tcp", format_args!("sending to {}: {error}", target.remote));
+                false
+            }
+        }
     }
 
     /// Sends everything that waits.

@@ -2,8 +2,9 @@
 
 use super::TransactionId;
 use super::host::Live;
-use super::reply::Seen;
+use super::reply::fix;
 use super::reply::reply_target;
+use super::reply::seen;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
 use super::transaction::Server;
@@ -15,9 +16,16 @@ use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::request::Forward;
+use crate::proxy::context::RecordRouteForm;
+use crate::proxy::record_route;
+use crate::proxy::request::ForwardPlan;
+use crate::proxy::request::ViaBranch;
+use crate::proxy::request::ViaLine;
+use crate::proxy::request::parts;
 use crate::proxy::request::routed_hash;
-use crate::proxy::request::write_forward;
+use crate::proxy::request::stateless_branch;
+use crate::proxy::request::write_forwarded;
+use crate::proxy::sockets::Listener;
 use crate::script::host::Intent;
 use crate::script::host::Matched;
 use crate::script::host::RelayOptions;
@@ -34,34 +42,15 @@ use crate::transaction::action::ServerEvent;
 use crate::transaction::invite_server::InviteServer;
 use crate::transaction::key;
 use crate::transaction::key::Lookup;
-use crate::transaction::key::Parts;
 use crate::transaction::non_invite_server::NonInviteServer;
 use crate::transaction::table::Inserted;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
-use shared::sip::Message;
 use shared::sip::Method;
 use smallvec::SmallVec;
 
 /// The most branches one transaction may have.
 const MAX_BRANCHES: usize = 64;
-
-/// What the matching rules see of a request.
-pub(crate) fn parts(msg: &Message) -> Parts<'_> {
-    let via = msg.top_via();
-    Parts {
-        method: msg.method().as_bytes(),
-        call_id: msg.call_id(),
-        cseq: msg.cseq().map_or(0, |cseq| cseq.number),
-        branch: via.as_ref().and_then(|v| v.branch()).unwrap_or_default(),
-        host: via.as_ref().map_or(b"", |v| v.host),
-        port: via.as_ref().and_then(|v| v.port),
-        from_tag: msg.from_tag(),
-        to_tag: msg.to_tag(),
-        uri: msg.request_uri(),
-        via: msg.vias().next().map_or(b"", |value| value.bytes),
-    }
-}
 
 /// The timers of a transaction: the module's, with what the script set for this one.
 pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
@@ -339,7 +328,7 @@ impl Live {
             }
         }
         match self.hop(branch, options) {
-            Ok(hop) => self.send_branch(hop, ctx, script),
+            Ok(hop) => self.send_branch(hop, ctx),
             Err(failure) => ctx.failure = failure,
         }
         restore(ctx, saved);
@@ -361,14 +350,14 @@ impl Live {
         path: Option<&[u8]>,
         socket: Option<SocketId>,
     ) -> Result<Target, Failure> {
-        let first_path = path.and_then(crate::proxy::request::first_route);
+        let first_path = path.and_then(first_route);
         let next = dst_uri.or(first_path).unwrap_or(uri);
         let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
         self.runtime.resolve(&parsed, socket).ok_or(Failure::Unresolvable)
     }
 
     /// Writes one copy of the request, starts its client machine and sends it.
-    fn send_branch(&mut self, hop: Hop, ctx: &mut Context, script: &Script) {
+    fn send_branch(&mut self, hop: Hop, ctx: &mut Context) {
         let Some(guard) = &mut self.current else { return };
         let Hop { branch, target } = hop;
         let sockets = &self.runtime.sockets;
@@ -380,13 +369,18 @@ impl Live {
         let target = Target { socket: Some(socket), ..target };
         let id = key::Branch {
             id: guard.id,
-            routed: routed_hash(ctx, &self.runtime.loop_keys),
+            routed: routed_hash(&ctx.msg, &self.runtime.loop_keys),
             number: u8::try_from(guard.branches.len()).unwrap_or(u8::MAX),
         };
         let mut sent = Vec::with_capacity(ctx.msg.as_bytes().len() + 256);
-        let seen = Seen::of(ctx);
-        let forward = Forward { uri: &branch.uri, path: branch.path.as_deref(), listener, branch: &id, seen: seen.fix() };
-        write_forward(&mut sent, ctx, &forward);
+        let out = Outgoing {
+            uri: &branch.uri,
+            path: branch.path.as_deref(),
+            listener,
+            inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
+            branch: ViaBranch::Transaction(id),
+        };
+        write_request(&mut sent, &mut self.lumps, ctx, &out);
         let client = Client::new(guard.invite);
         guard.branches.push(ClientBranch {
             client,
@@ -417,11 +411,6 @@ impl Live {
             added.client.on(ClientEvent::Cancel, self.now, &timers, reliable);
         }
         self.runtime.counters.fwd_request();
-        for hook in script.hooks() {
-            if let Hook::RequestForwarded(_) = hook {
-                self.runtime.counters.hook_forwarded();
-            }
-        }
     }
 
     /// An ACK to a 2xx goes on without a transaction; one to a refusal ends here.
@@ -467,18 +456,18 @@ impl Live {
             ctx.failure = Failure::Send;
             return Code::FALSE;
         };
-        // §16.11: the branch follows from the request, so that a retransmission and an ACK get the same one.
-        let seed = self.runtime.stateless_branch(&ctx.msg);
-        let id = key::Branch {
-            id: TransactionId { index: seed as u32, label: 0 },
-            routed: routed_hash(ctx, &self.runtime.loop_keys),
-            number: u8::MAX,
+        let mut branch = Vec::with_capacity(key::MAX_BRANCH);
+        stateless_branch(&ctx.msg, 0, &self.runtime.loop_keys, &mut branch);
+        let out = Outgoing {
+            uri: ctx.uri(),
+            path: ctx.path.as_deref(),
+            listener,
+            inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
+            branch: ViaBranch::Text(&branch),
         };
-        let seen = Seen::of(ctx);
-        let uri = ctx.uri();
-        let forward = Forward { uri, path: ctx.path.as_deref(), listener, branch: &id, seen: seen.fix() };
         let target = Target { socket: Some(socket), ..target };
-        let sent = self.outbox.send_with(sockets, &target, |out| write_forward(out, ctx, &forward));
+        let lumps = &mut self.lumps;
+        let sent = self.outbox.send_with(sockets, &target, |bytes| write_request(bytes, lumps, ctx, &out));
         self.runtime.counters.fwd_request();
         if !sent {
             ctx.failure = Failure::Send;
@@ -588,4 +577,68 @@ fn restore(ctx: &mut Context, saved: Option<Saved>) {
         ctx.path = path;
         ctx.bflags = bflags;
     }
+}
+
+/// The first URI of a Path vector.
+fn first_route(path: &[u8]) -> Option<&[u8]> {
+    let first = shared::sip::scan::CommaList::new(path).next()?;
+    shared::sip::NameAddr::parse(first).ok().map(|addr| addr.uri)
+}
+
+/// One copy of a request on its way out.
+struct Outgoing<'a> {
+    uri: &'a [u8],
+    path: Option<&'a [u8]>,
+    listener: &'a Listener,
+    inbound: &'a Listener,
+    branch: ViaBranch<'a>,
+}
+
+fn hop(listener: &Listener) -> record_route::Hop<'_> {
+    record_route::Hop {
+        host: listener.host_text.as_bytes(),
+        port: listener.port_text.as_bytes(),
+        transport: listener.transport,
+    }
+}
+
+/// Writes a request as it leaves: edits applied, our Via on top, our Record-Route for the hops it joins.
+fn write_request(bytes: &mut Vec<u8>, scratch: &mut shared::sip::Lumps, ctx: &Context, out: &Outgoing<'_>) {
+    let mut rr = Vec::new();
+    if let Some(intent) = &ctx.record_route {
+        let params = [&intent.params[..], &ctx.rr_params].concat();
+        let route = record_route::RecordRoute {
+            form: match &intent.form {
+                RecordRouteForm::Sockets => record_route::Form::Sockets,
+                RecordRouteForm::Advertised(address) => record_route::Form::Advertised(address),
+                RecordRouteForm::Preset(first, second) => record_route::Form::Preset(first, second.as_deref()),
+            },
+            sips: out.uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:")),
+            user: &intent.user,
+            ftag: if intent.ftag { ctx.msg.from_tag() } else { b"" },
+            full_lr: intent.full_lr,
+            params: &params,
+            double: intent.double,
+        };
+        route.write(&hop(out.inbound), &hop(out.listener), &mut rr);
+    }
+    let seen = seen(ctx);
+    let via = ViaLine {
+        hop: hop(out.listener),
+        branch: out.branch,
+        rport: ctx.switches.local_rport,
+        connection: ctx.source.conn,
+        alias: false,
+    };
+    let plan = ForwardPlan {
+        uri: Some(out.uri),
+        via,
+        fix: fix(ctx, &seen),
+        max_forwards: None,
+        record_route: &rr,
+        path: out.path,
+        body: ctx.new_body.as_ref(),
+        content_length: out.listener.transport != shared::net::Transport::Udp,
+    };
+    write_forwarded(&ctx.msg, &ctx.lumps, &plan, scratch, bytes);
 }

@@ -4,104 +4,39 @@ use super::host::Live;
 use super::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
+use crate::proxy::request::AddressText;
+use crate::proxy::request::via_fix;
+use crate::proxy::response::datagram_destination;
 use crate::script::module::Code;
 use shared::net::Transport;
 use shared::sip::Method;
-use shared::sip::Via;
 use shared::sip::build::Reply;
 use shared::sip::build::ViaFix;
 use shared::sip::build::write_reply;
-use std::fmt::Write;
-use std::net::IpAddr;
-use std::net::SocketAddr;
 
-/// An address as text without allocating.
-#[derive(Default)]
-pub(crate) struct IpText {
-    bytes: [u8; 46],
-    len: usize,
+/// The address of the sender as text, for its Via.
+pub(crate) fn seen(ctx: &Context) -> AddressText {
+    AddressText::new(ctx.source.peer.ip())
 }
 
-impl IpText {
-    pub(crate) fn new(ip: IpAddr) -> Self {
-        let mut text = Self::default();
-        let _ = write!(text, "{ip}"); // 46 bytes hold any address
-        text
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl Write for IpText {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        let end = self.len + s.len();
-        let place = self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?;
-        place.copy_from_slice(s.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-}
-
-/// Whether the sent-by host of a Via is this address.
-fn is_host(host: &[u8], ip: IpAddr, text: &IpText) -> bool {
-    match ip {
-        IpAddr::V4(_) => host == text.as_bytes(),
-        IpAddr::V6(ip) => {
-            let bare = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]")).unwrap_or(host);
-            std::str::from_utf8(bare).ok().and_then(|h| h.parse().ok()) == Some(ip)
-        }
-    }
-}
-
-/// What we write into the sender's Via: where it really sent from.
-pub(crate) struct Seen {
-    text: IpText,
-    received: bool,
-    rport: Option<u16>,
-}
-
-impl Seen {
-    pub(crate) fn of(ctx: &Context) -> Self {
-        let peer = ctx.source.peer;
-        let text = IpText::new(peer.ip());
-        let Some(via) = ctx.msg.top_via() else { return Self { text, received: false, rport: None } };
-        let received = !is_host(via.host, peer.ip(), &text);
-        let rport = (ctx.switches.force_rport || via.rport().is_some()).then(|| peer.port());
-        Self { text, received, rport }
-    }
-
-    pub(crate) fn fix(&self) -> ViaFix<'_> {
-        ViaFix { received: self.received.then(|| self.text.as_bytes()), rport: self.rport }
-    }
-
-    pub(crate) fn is_nothing(&self) -> bool {
-        !self.received && self.rport.is_none()
+/// What we write into the sender's Via.
+pub(crate) fn fix<'a>(ctx: &Context, seen: &'a AddressText) -> ViaFix<'a> {
+    match ctx.msg.top_via() {
+        Some(via) => via_fix(&via, ctx.source.peer, ctx.switches.force_rport, seen),
+        None => ViaFix::default(),
     }
 }
 
 /// Where replies to this request go.
 pub(crate) fn reply_target(ctx: &Context) -> Target {
     let source = &ctx.source;
-    let mut peer = source.peer;
-    if source.transport == Transport::Udp
-        && let Some(via) = ctx.msg.top_via()
-    {
-        peer = udp_peer(ctx, &via);
-    }
+    let peer = match ctx.msg.top_via() {
+        Some(via) if source.transport == Transport::Udp => {
+            datagram_destination(&via, source.peer, ctx.switches.force_rport)
+        }
+        _ => source.peer,
+    };
     Target { peer, transport: source.transport, socket: Some(source.socket), conn: source.conn }
-}
-
-fn udp_peer(ctx: &Context, via: &Via<'_>) -> SocketAddr {
-    let source = ctx.source.peer;
-    if let Some(maddr) = via.maddr().and_then(|m| std::str::from_utf8(m).ok()).and_then(|m| m.parse::<IpAddr>().ok()) {
-        return SocketAddr::new(maddr, via.port.unwrap_or(5060));
-    }
-    if ctx.switches.force_rport || via.rport().is_some() {
-        return source;
-    }
-    SocketAddr::new(source.ip(), via.port.unwrap_or(5060))
 }
 
 /// Contact lines of a redirect: the new Request-URI and every branch, with q.
@@ -149,7 +84,7 @@ impl Live {
     /// Appends a reply made here.
     pub(crate) fn write_reply(&self, out: &mut Vec<u8>, ctx: &Context, status: u16, reason: &[u8], kind: TagKind) {
         let tag = self.runtime.keys.tag(&ctx.msg, kind);
-        let seen = Seen::of(ctx);
+        let seen = seen(ctx);
         let mut redirect = Vec::new();
         let mut headers = &ctx.reply_headers[..];
         if (300..400).contains(&status) && (ctx.new_uri.is_some() || !ctx.branches.is_empty()) {
@@ -168,7 +103,7 @@ impl Live {
             headers,
             server: self.script.program.server_header(),
             body,
-            via: seen.fix(),
+            via: fix(ctx, &seen),
         };
         write_reply(out, &ctx.msg, &reply);
     }

@@ -11,7 +11,9 @@ use crate::modules::tm::disable;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
 use crate::proxy::response;
+use crate::proxy::response::Best;
 use crate::proxy::response::Candidate;
+use crate::proxy::response::Rules;
 use crate::script::host::LocalReply;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
@@ -64,25 +66,22 @@ impl Live {
             return;
         };
         let mut guard = found.transaction.lock_arc();
+        let (timers, invite) = (guard.timers, guard.invite);
         let Some(branch) = guard.branches.get_mut(number) else { return };
         let status = ctx.msg.status();
+        let reliable = branch.reliable();
         let cancel = ctx.msg.method() == Method::Cancel;
-        if cancel && guard.invite {
+        if cancel && invite {
             if let Some(cancelling) = &mut branch.cancelling {
-                let timers = guard.timers;
-                let reliable = branch.target.transport != shared::net::Transport::Udp;
                 cancelling.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
             }
             return self.settle(guard);
         }
-        if cancel != is_cancel(&branch.sent) || (ctx.msg.method() == Method::Invite) != guard.invite {
+        if cancel != is_cancel(&branch.sent) || (ctx.msg.method() == Method::Invite) != invite {
             return;
         }
         self.runtime.counters.rpl_received();
         branch.replied = true;
-        let timers = guard.timers;
-        let Some(branch) = guard.branches.get_mut(number) else { return };
-        let reliable = branch.reliable();
         let actions = branch.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
         if actions.contains(Action::SendAck) {
             self.send_ack(&guard, number, &ctx.msg);
@@ -235,12 +234,13 @@ impl Live {
         let candidates = guard.branches.iter().enumerate().filter(|(number, branch)| {
             *number >= first && branch.status >= 200 && !branch.dropped
         });
-        let chosen = response::best(candidates.map(|(number, branch)| Candidate {
-            branch: number,
-            status: branch.status,
-            received: branch.reply.is_some(),
-        }));
-        chosen.or_else(|| guard.branches.len().checked_sub(1))
+        let candidates = candidates.map(|(number, branch)| {
+            (number, Candidate { status: branch.status, made_here: branch.reply.is_none() })
+        });
+        match response::choose(candidates, &Rules::default()) {
+            Some(Best::Forward(branch) | Best::Challenges(branch) | Best::Unavailable(branch)) => Some(branch),
+            None => guard.branches.len().checked_sub(1),
+        }
     }
 
     /// Forwards a reply upstream in its transaction.
@@ -259,7 +259,7 @@ impl Live {
         let status = ctx.new_status.as_ref().map_or(ctx.msg.status(), |(status, _)| *status);
         let mut bytes = std::mem::take(&mut guard.reply);
         bytes.clear();
-        response::write_upstream(&mut bytes, ctx);
+        write_upstream(&mut bytes, &mut self.lumps, ctx);
         guard.reply = bytes;
         let t = &mut **guard;
         let reliable = t.reliable();
@@ -514,13 +514,27 @@ impl Live {
 
     /// Sends a reply on by its next Via (RFC 3261 §16.11); false when there is none.
     pub(crate) fn forward_reply_stateless(&mut self, ctx: &mut Context) -> bool {
-        let Some((peer, transport)) = response::next_via_target(&ctx.msg) else { return false };
-        let target = Target { peer, transport, socket: Some(ctx.source.socket), conn: None };
+        let Some(via) = ctx.msg.vias().nth(1).and_then(|value| value.via().ok()) else { return false };
+        let next = response::destination(&via);
+        let (Some(peer), Some(transport)) = (next.address(), next.transport) else { return false };
+        let target = Target { peer, transport, socket: None, conn: next.connection };
+        let lumps = &mut self.lumps;
         let sent =
-            self.outbox.send_with(&self.runtime.sockets, &target, |out| response::write_upstream(out, ctx));
+            self.outbox.send_with(&self.runtime.sockets, &target, |out| write_upstream(out, lumps, ctx));
         self.runtime.counters.fwd_reply();
         sent
     }
+}
+
+/// Writes a reply as it goes upstream: without our Via, edits applied, with another status if a route set one.
+fn write_upstream(out: &mut Vec<u8>, lumps: &mut shared::sip::Lumps, ctx: &Context) {
+    let Some((status, reason)) = &ctx.new_status else {
+        return response::strip_top_via(&ctx.msg, &ctx.lumps, lumps, out);
+    };
+    let line = [b"SIP/2.0 ", status.to_string().as_bytes(), b" ", reason].concat();
+    let mut edits = ctx.lumps.clone();
+    edits.replace(ctx.msg.first_line_range(), &line);
+    response::strip_top_via(&ctx.msg, &edits, lumps, out);
 }
 
 fn is_cancel(sent: &[u8]) -> bool {
@@ -549,11 +563,8 @@ fn aggregate(best: &mut Context, guard: &Transaction, chosen: usize) {
     });
     for (_, branch) in others {
         let Some(reply) = &branch.reply else { continue };
-        for name in [&b"WWW-Authenticate"[..], b"Proxy-Authenticate"] {
-            for header in reply.msg.all_named(name) {
-                let lines = [reply.msg.name(header), b": ", reply.msg.value(header), b"\r\n"].concat();
-                best.lumps.append_header(&best.msg, &lines);
-            }
-        }
+        let mut lines = Vec::new();
+        response::challenges(&reply.msg, &mut lines);
+        best.lumps.append_header(&best.msg, &lines);
     }
 }

@@ -4,7 +4,7 @@ use super::Runtime;
 use super::receive::Receiver;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Source;
-use crate::transport::Inbound;
+use crate::transport::conn::Inbound;
 use crate::transport::Queue;
 use crate::transport::udp::Batch;
 use crate::transport::udp::UdpSocket;
@@ -44,10 +44,18 @@ pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, sock
 /// Handles what the connections deliver until the daemon stops.
 pub(crate) fn serve_streams(runtime: Arc<Runtime>, worker: usize, queue: &Queue<Inbound>) {
     let mut receiver = Receiver::new(Arc::clone(&runtime), worker);
+    let mut batch = Vec::new();
     while !runtime.is_stopping() {
-        let Some(inbound) = queue.pop(PATIENCE) else { continue };
+        if queue.take(&mut batch, 32, PATIENCE) == 0 {
+            continue;
+        }
         receiver.begin_batch();
-        guarded(&mut receiver, &inbound.bytes, inbound.source);
+        for inbound in batch.drain(..) {
+            let Inbound { bytes, source: peer, local, transport, conn, socket, broken } = inbound;
+            if broken.is_none() {
+                guarded(&mut receiver, &bytes, Source { peer, local, transport, socket, conn });
+            }
+        }
         receiver.live.outbox.flush();
     }
 }

@@ -1,5 +1,6 @@
 //! The compiled script: immutable, every name resolved, shared by all workers.
 
+use super::host::RouteId;
 use super::module::Env;
 use super::module::SetError;
 use super::value::Value;
@@ -8,6 +9,33 @@ use std::borrow::Cow;
 /// A compiled script.
 #[derive(Debug, Default)]
 pub struct Program {}
+
+impl Program {
+    /// The block that every request runs.
+    pub fn request_route(&self) -> Option<RouteId> {
+        None
+    }
+
+    /// The block that every reply runs (`reply_route`, or `onreply_route` without a name).
+    pub fn reply_route(&self) -> Option<RouteId> {
+        None
+    }
+
+    /// The block of an event: `xhttp:request`.
+    pub fn event_route(&self, _name: &str) -> Option<RouteId> {
+        None
+    }
+
+    /// The value of Server in replies made here; none when switched off.
+    pub fn server_header(&self) -> Option<&[u8]> {
+        Some(b"proxyd")
+    }
+
+    /// The value of User-Agent in requests made here.
+    pub fn user_agent_header(&self) -> Option<&[u8]> {
+        Some(b"proxyd")
+    }
+}
 
 /// Text with pseudo-variables.
 #[derive(Debug, Default)]

@@ -346,7 +346,7 @@ impl Server {
             "1062" | "23505" => Error::Duplicate(reason),
             "1146" | "1051" | "42P01" => Error::NoTable {
                 url: url(),
-                table: last_quoted(&reason),
+                table: first_quoted(&reason),
             },
             "1049" | "3D000" => Error::NoDatabase {
                 url: url(),
@@ -627,8 +627,8 @@ fn is_lost(error: &::sqlx::Error) -> bool {
     }
 }
 
-/// The table a message names: what stands in its last quotes, without the database.
-fn last_quoted(message: &str) -> String {
-    let name = message.rsplit(['\'', '"']).nth(1).unwrap_or(message);
+/// The table a message names: what stands in its first quotes, without the database.
+fn first_quoted(message: &str) -> String {
+    let name = message.split(['\'', '"']).nth(1).unwrap_or(message);
     name.rsplit('.').next().unwrap_or(name).to_owned()
 }

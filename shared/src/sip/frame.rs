@@ -180,26 +180,29 @@ impl Framer {
 /// Finds the number in Content-Length among whole headers.
 fn content_length(head: &[u8]) -> Result<Option<usize>, FrameError> {
     let mut found = None;
-    let mut lines = head.split(|b| *b == b'\n').skip(1).peekable();
-    while let Some(line) = lines.next() {
+    let mut ends = memchr::memchr_iter(b'\n', head).peekable();
+    while let Some(end) = ends.next() {
+        let line = head.get(end + 1..).unwrap_or_default();
+        if !matches!(line.first(), Some(b'C' | b'c' | b'L' | b'l')) {
+            continue;
+        }
         let name_len = line.iter().position(|b| !is_token(*b)).unwrap_or(line.len());
         let (name, rest) = line.split_at_checked(name_len).unwrap_or_default();
-        if HeaderName::from_bytes(name) != HeaderName::ContentLength {
+        let colon = rest.iter().position(|b| !matches!(b, b' ' | b'\t'));
+        if HeaderName::from_bytes(name) != HeaderName::ContentLength
+            || colon.and_then(|at| rest.get(at)) != Some(&b':')
+        {
             continue;
         }
-        let Some(value) = rest.trim_ascii_start().strip_prefix(b":") else {
-            continue;
-        };
-        let mut value = trim(value);
         // The number may stand in a folded line.
-        while let Some([b' ' | b'\t', ..]) = lines.peek() {
-            let more = trim(lines.next().unwrap_or_default());
-            if !more.is_empty() && !value.is_empty() {
-                return Err(FrameError::BadContentLength);
-            }
-            value = if value.is_empty() { more } else { value };
-        }
-        let length = number(value).ok_or(FrameError::BadContentLength)? as usize;
+        let folded = |end: &usize| matches!(head.get(end + 1), Some(b' ' | b'\t'));
+        while ends.next_if(folded).is_some() {}
+        let value_end = ends.peek().copied().unwrap_or(head.len());
+        let value = head.get(end + 1..value_end).unwrap_or_default();
+        let value = value
+            .get(name_len + colon.unwrap_or_default() + 1..)
+            .unwrap_or_default();
+        let length = number(trim(value)).ok_or(FrameError::BadContentLength)? as usize;
         if found.is_some_and(|f| f != length) {
             return Err(FrameError::BadContentLength);
         }

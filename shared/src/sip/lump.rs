@@ -385,7 +385,8 @@ mod tests {
     #[test]
     fn headers() {
         let to = |m: &Message| m.first_header(HeaderName::To).unwrap().clone();
-        let table: &[(fn(&Message, &mut Lumps), String)] = &[
+        type Edit = fn(&Message, &mut Lumps);
+        let table: &[(Edit, String)] = &[
             (
                 |m, l| l.prepend_header(m, b"A: 1\r\n"),
                 with("Via", "A: 1\r\nVia"),

@@ -265,7 +265,7 @@ impl Message {
 
     /// Every header of a name in order.
     pub fn all(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = &Header> {
-        let from = self.first.get(name as usize).map_or(0, |at| usize::from(*at));
+        let from = self.first_index(name);
         self.headers
             .get(from..)
             .unwrap_or_default()

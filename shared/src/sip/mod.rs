@@ -15,6 +15,8 @@ pub mod name_addr;
 pub mod params;
 pub mod scan;
 pub mod status;
+#[cfg(test)]
+mod torture;
 pub mod uri;
 
 pub use error::{Missing, ParseError};

@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn grammar() {
-        let table: &[(&str, Option<(&str, &str, &str)>)] = &[
+        type Parts = Option<(&'static str, &'static str, &'static str)>;
+        let table: &[(&str, Parts)] = &[
             ("<sip:a@b>", Some(("", "sip:a@b", ""))),
             ("sip:a@b;tag=1", Some(("", "sip:a@b", ";tag=1"))),
             (

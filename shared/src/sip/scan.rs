@@ -42,8 +42,26 @@ impl Span {
 
 /// True for the characters of a `token`.
 pub const fn is_token(b: u8) -> bool {
-    matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+    TOKEN[b as usize]
 }
+
+static TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        {
+            table[b] = (b as u8).is_ascii_alphanumeric()
+                || matches!(
+                    b as u8,
+                    b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+                );
+        }
+        b += 1;
+    }
+    table
+};
 
 /// True for white space, line ends included, as it stands in a folded value.
 pub const fn is_lws(b: u8) -> bool {

@@ -27,11 +27,14 @@ pub struct Contact<'a> {
 }
 
 impl<'a> Contact<'a> {
-    /// Reads one value.
+    /// Reads one value; a bare URI has no headers (§20.10).
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
-        Ok(Self {
-            addr: NameAddr::parse(value)?,
-        })
+        let addr = NameAddr::parse(value)?;
+        let bare = memchr::memchr(b'<', value).is_none();
+        match memchr::memchr(b'?', addr.uri).filter(|_| bare) {
+            Some(at) => Err(ParseError::new("'?' in a URI without brackets", at, "20.10")),
+            None => Ok(Self { addr }),
+        }
     }
 
     /// True for `*`, all bindings (§10.2.2).

@@ -221,7 +221,10 @@ impl HeaderName {
                 .map_or(Self::Other, |d| d.name);
         }
         match LONG.get(slot(name)).and_then(|at| HEADERS.get(*at as usize)) {
-            Some(def) if def.long.as_bytes().eq_ignore_ascii_case(name) => def.name,
+            // The usual spelling is compared at once, others letter by letter.
+            Some(def) if def.long.as_bytes() == name || def.long.as_bytes().eq_ignore_ascii_case(name) => {
+                def.name
+            }
             _ => Self::Other,
         }
     }

@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn grammar() {
-        let table: &[(&str, Option<(&str, &str, Option<u16>, Option<&str>)>)] = &[
+        type Parts = Option<(&'static str, &'static str, Option<u16>, Option<&'static str>)>;
+        let table: &[(&str, Parts)] = &[
             (
                 "SIP/2.0/UDP h;branch=z9hG4bK1",
                 Some(("UDP", "h", None, Some("z9hG4bK1"))),

@@ -1,0 +1,339 @@
+//! `loadmodule "rr"`: staying in the path of a dialog and following it (RFC 3261 §16.4, §16.6 step 4, §16.12).
+
+use crate::proxy::context::RecordRouteForm;
+use crate::proxy::context::RecordRouteIntent;
+use crate::proxy::loose_route;
+use crate::proxy::loose_route::Direction;
+use crate::proxy::loose_route::Mode;
+use crate::proxy::record_route::Double;
+use crate::script::module::Arg;
+use crate::script::module::Call;
+use crate::script::module::Code;
+use crate::script::module::Env;
+use crate::script::module::Function;
+use crate::script::module::Init;
+use crate::script::module::InitError;
+use crate::script::module::ModuleDef;
+use crate::script::module::Param;
+use crate::script::module::Pv;
+use crate::script::module::PvParam;
+use crate::script::module::PvSpec;
+use crate::script::module::Routes;
+use crate::script::module::State;
+use crate::script::value::Value;
+use shared::net::Transport;
+use shared::sip::HeaderName;
+use shared::sip::Uri;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The module's parameters.
+struct Rr {
+    full_lr: bool,
+    ftag: bool,
+    double: Double,
+    add_username: bool,
+    ignore_user: bool,
+}
+
+const FORWARDING: Routes = Routes::REQUEST.or(Routes::BRANCH).or(Routes::FAILURE).or(Routes::EVENT);
+
+/// The module.
+pub(crate) static MODULE: ModuleDef = ModuleDef {
+    params: &[
+        Param::Int("enable_full_lr", 0, "Writes ;lr=on instead of ;lr."),
+        Param::Int("append_fromtag", 1, "Adds ;ftag= with the From tag; is_direction() needs it."),
+        Param::Int("enable_double_rr", 1, "Two headers when transport or socket change: 0 never, 2 always."),
+        Param::Int("add_username", 0, "Adds the user of the Request-URI."),
+        Param::Int("ignore_user", 0, "A user part does not keep a URI from being ours."),
+        Param::Ignored("enable_socket_warning", "a Route that names no socket of ours is met without a warning"),
+        Param::Ignored("custom_user_avp", "the user part is that of the Request-URI"),
+        Param::Ignored("force_send_socket", "the socket of the second Route is always used"),
+        Param::Ignored("flow_token_secret", "flow tokens are made with the process's own key"),
+        Param::Ignored("ignore_sips", "sips: follows the Request-URI"),
+        Param::Ignored("sockname_mode", "sockets are named by address"),
+        Param::Ignored("loose_route_mode", "given with loose_route_mode()"),
+    ],
+    functions: &[
+        Function {
+            names: &["record_route"],
+            args: &[Arg::OptText("params")],
+            routes: FORWARDING,
+            doc: "Adds a Record-Route, with further parameters if given.",
+            call: record_route,
+        },
+        Function {
+            names: &["record_route_preset"],
+            args: &[Arg::Text("outbound"), Arg::OptText("inbound")],
+            routes: FORWARDING,
+            doc: "Adds a Record-Route (or two) with this text as host, port and parameters.",
+            call: record_route_preset,
+        },
+        Function {
+            names: &["record_route_advertised_address"],
+            args: &[Arg::Text("address")],
+            routes: FORWARDING,
+            doc: "Adds a Record-Route with this address.",
+            call: record_route_advertised_address,
+        },
+        Function {
+            names: &["remove_record_route"],
+            args: &[],
+            routes: FORWARDING,
+            doc: "Takes the Record-Route of this proxy back.",
+            call: remove_record_route,
+        },
+        Function {
+            names: &["add_rr_param"],
+            args: &[Arg::Text("param")],
+            routes: FORWARDING,
+            doc: "Adds a parameter, with its semicolon, to the Record-Route.",
+            call: add_rr_param,
+        },
+        Function {
+            names: &["loose_route"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::EVENT),
+            doc: "Follows the Route headers; true when the request is to be relayed along them.",
+            call: loose_route_full,
+        },
+        Function {
+            names: &["loose_route_preloaded"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::EVENT),
+            doc: "Like loose_route(), also true for a request outside a dialog that has only our Route.",
+            call: loose_route_preloaded,
+        },
+        Function {
+            names: &["loose_route_mode"],
+            args: &[Arg::Int("mode")],
+            routes: Routes::REQUEST.or(Routes::EVENT),
+            doc: "Like loose_route(); mode 1 does not repair what strict routers do.",
+            call: loose_route_mode,
+        },
+        Function {
+            names: &["check_route_param"],
+            args: &[Arg::Regex("re")],
+            routes: Routes::ANY,
+            doc: "True when the parameters of our Route match.",
+            call: check_route_param,
+        },
+        Function {
+            names: &["is_direction"],
+            args: &[Arg::Text("dir")],
+            routes: Routes::ANY,
+            doc: "True when the request goes downstream (from the caller) or upstream.",
+            call: is_direction,
+        },
+        Function {
+            names: &["rr_next_hop_route"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "True when the next hop was set from a Route header.",
+            call: rr_next_hop_route,
+        },
+    ],
+    pvs: &[
+        Pv {
+            names: &["rr_count"],
+            param: PvParam::None,
+            doc: "Number of Record-Route headers.",
+            compile: None,
+            get: rr_count,
+            set: None,
+        },
+        Pv {
+            names: &["rr_top_count"],
+            param: PvParam::None,
+            doc: "2 when the topmost Record-Route is one of a pair, 1 when single, 0 when there is none.",
+            compile: None,
+            get: rr_top_count,
+            set: None,
+        },
+        Pv {
+            names: &["rdir"],
+            param: PvParam::Required,
+            doc: "$rdir(id): 1 downstream, 2 upstream; $rdir(name): the words.",
+            compile: None,
+            get: rdir,
+            set: None,
+        },
+    ],
+    init: Some(init),
+    ..ModuleDef::new("rr", "Record-Route and loose routing.")
+};
+
+fn init(init: &mut Init<'_>) -> Result<State, InitError> {
+    Ok(Arc::new(Rr {
+        full_lr: init.int("enable_full_lr") != 0,
+        ftag: init.int("append_fromtag") != 0,
+        double: match init.int("enable_double_rr") {
+            0 => Double::Off,
+            1 => Double::OnChange,
+            2 => Double::Always,
+            _ => return Err(InitError::Param { name: "enable_double_rr", why: "is none of 0, 1, 2".into() }),
+        },
+        add_username: init.int("add_username") != 0,
+        ignore_user: init.int("ignore_user") != 0,
+    }))
+}
+
+/// Asks for a Record-Route; a second one is refused, as Kamailio refuses it.
+fn want(call: &mut Call<'_, '_>, form: RecordRouteForm, params: Vec<u8>) -> Code {
+    let Some(rr) = call.state::<Rr>() else { return Code::FALSE };
+    let ctx = &mut *call.env.ctx;
+    if ctx.record_route.is_some() {
+        return Code::FALSE;
+    }
+    let user = if rr.add_username {
+        Uri::parse(ctx.uri()).ok().and_then(|uri| uri.user).unwrap_or_default().to_vec()
+    } else {
+        Vec::new()
+    };
+    ctx.record_route =
+        Some(RecordRouteIntent { form, user, ftag: rr.ftag, full_lr: rr.full_lr, double: rr.double, params });
+    Code::TRUE
+}
+
+fn record_route(call: &mut Call<'_, '_>) -> Code {
+    let params = call.text_owned(0);
+    want(call, RecordRouteForm::Sockets, params)
+}
+
+fn record_route_preset(call: &mut Call<'_, '_>) -> Code {
+    let second = call.has(1).then(|| call.text_owned(1));
+    let form = RecordRouteForm::Preset(call.text_owned(0), second);
+    want(call, form, Vec::new())
+}
+
+fn record_route_advertised_address(call: &mut Call<'_, '_>) -> Code {
+    let form = RecordRouteForm::Advertised(call.text_owned(0));
+    want(call, form, Vec::new())
+}
+
+fn remove_record_route(call: &mut Call<'_, '_>) -> Code {
+    let ctx = &mut *call.env.ctx;
+    ctx.rr_params.clear();
+    Code::from(ctx.record_route.take().is_some())
+}
+
+fn add_rr_param(call: &mut Call<'_, '_>) -> Code {
+    let param = call.text_owned(0);
+    call.env.ctx.rr_params.extend_from_slice(&param);
+    Code::TRUE
+}
+
+/// Whether a Route's URI is ours; without a port the default one counts, and a user part makes it somebody else's.
+fn is_local(env: &Env<'_>, uri: &Uri<'_>, ignore_user: bool) -> bool {
+    let port = uri.port.unwrap_or_else(|| uri.port_or_default());
+    (ignore_user || uri.user.is_none_or(<[u8]>::is_empty)) && env.is_myself(uri.host, port)
+}
+
+fn follow(call: &mut Call<'_, '_>, mode: Mode) -> loose_route::Code {
+    let ignore_user = call.state::<Rr>().is_some_and(|rr| rr.ignore_user);
+    let env = &mut *call.env;
+    let mut lumps = std::mem::take(&mut env.ctx.lumps);
+    let uri = env.ctx.uri().to_vec();
+    let verdict = {
+        let local = |uri: &Uri<'_>| is_local(env, uri, ignore_user);
+        loose_route::loose_route(&env.ctx.msg, &uri, mode, local, &mut lumps)
+    };
+    let own = verdict.own.map(<[u8]>::to_vec);
+    let second = verdict.second.and_then(|text| socket_of(env, text));
+    let (new_uri, dst_uri) = (verdict.uri.map(<[u8]>::to_vec), verdict.dst_uri.map(<[u8]>::to_vec));
+    let code = verdict.code;
+    let ctx = &mut *env.ctx;
+    ctx.lumps = lumps;
+    ctx.route_uri = own;
+    ctx.send_socket = second.or(ctx.send_socket);
+    if let Some(uri) = new_uri {
+        ctx.set_uri(uri);
+    }
+    if dst_uri.is_some() {
+        ctx.set_dst_uri(dst_uri);
+    }
+    code
+}
+
+/// The listening socket that a Route URI of ours names.
+fn socket_of(env: &Env<'_>, text: &[u8]) -> Option<crate::proxy::context::SocketId> {
+    let uri = Uri::parse(text).ok()?;
+    let transport = match uri.param(b"transport").flatten() {
+        Some(name) => Transport::from_bytes(name)?,
+        None => Transport::Udp,
+    };
+    let ip: IpAddr = std::str::from_utf8(uri.host_bare()).ok()?.parse().ok()?;
+    env.host.sockets().find(transport, SocketAddr::new(ip, uri.port_or_default()))
+}
+
+fn loose_route_full(call: &mut Call<'_, '_>) -> Code {
+    Code::from(follow(call, Mode::Full) == loose_route::Code::Routed)
+}
+
+fn loose_route_preloaded(call: &mut Call<'_, '_>) -> Code {
+    match follow(call, Mode::Full) {
+        loose_route::Code::Failed => Code::FALSE,
+        loose_route::Code::Routed | loose_route::Code::Preloaded => Code::TRUE,
+    }
+}
+
+fn loose_route_mode(call: &mut Call<'_, '_>) -> Code {
+    let mode = if call.int(0) == 0 { Mode::Full } else { Mode::LooseOnly };
+    Code::from(follow(call, mode) == loose_route::Code::Routed)
+}
+
+fn check_route_param(call: &mut Call<'_, '_>) -> Code {
+    let Some(regex) = call.regex(0) else { return Code::FALSE };
+    let Some(own) = call.env.ctx.route_uri.as_deref() else { return Code::FALSE };
+    // the parameters with their first semicolon, as an expression may begin with one
+    let params = memchr::memchr(b';', own).and_then(|at| own.get(at..)).unwrap_or_default();
+    Code::from(!params.is_empty() && regex.is_match(params))
+}
+
+fn direction(env: &Env<'_>) -> Direction {
+    match env.ctx.route_uri.as_deref() {
+        Some(own) => loose_route::direction(own, env.ctx.msg.from_tag()),
+        None => Direction::Downstream,
+    }
+}
+
+fn is_direction(call: &mut Call<'_, '_>) -> Code {
+    let wanted = match &*call.text(0) {
+        b"downstream" => Direction::Downstream,
+        b"upstream" => Direction::Upstream,
+        other => {
+            let other = String::from_utf8_lossy(other);
+            crate::log::error("rr", format_args!("is_direction: {other:?} is neither downstream nor upstream"));
+            return Code::FALSE;
+        }
+    };
+    Code::from(direction(call.env) == wanted)
+}
+
+fn rr_next_hop_route(call: &mut Call<'_, '_>) -> Code {
+    Code::from(call.env.ctx.dst_uri.is_some() && call.env.ctx.msg.first(HeaderName::Route).is_some())
+}
+
+fn rr_count<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
+    Value::Int(i64::try_from(env.ctx.msg.record_routes().count()).unwrap_or(0))
+}
+
+fn rr_top_count<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
+    let double = |value: &[u8]| value.windows(5).any(|w| w == b";r2=o");
+    Value::Int(match env.ctx.msg.record_routes().next() {
+        None => 0,
+        Some(top) if double(top.bytes) => 2,
+        Some(_) => 1,
+    })
+}
+
+fn rdir<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let words = &*spec.text(env) == b"name";
+    match (direction(env), words) {
+        (Direction::Downstream, false) => Value::Int(1),
+        (Direction::Upstream, false) => Value::Int(2),
+        (Direction::Downstream, true) => Value::text(b"downstream"),
+        (Direction::Upstream, true) => Value::text(b"upstream"),
+    }
+}
