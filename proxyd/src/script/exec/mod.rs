@@ -7,6 +7,9 @@ pub mod trace;
 use super::host::RouteId;
 use super::module::Env;
 use super::program::Program;
+pub(in crate::script) use expr::apply;
+pub(in crate::script) use expr::apply_unary;
+pub(in crate::script) use expr::whole_int;
 use stmt::Flow;
 
 /// How a route ended.
