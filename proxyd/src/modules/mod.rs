@@ -2,6 +2,7 @@
 
 use crate::script::module::ModuleDef;
 
+mod db;
 mod rr;
 mod sl;
 pub(crate) mod tm;
@@ -9,6 +10,10 @@ mod tmx;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &db::MYSQL,
+    &db::POSTGRES,
+    &db::SQLITE,
+    &db::TEXT,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,

@@ -12,6 +12,7 @@ use super::program::Program;
 use super::program::PvRef;
 use super::value::Value;
 use super::vars::Vars;
+use crate::control::methods::Methods;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcResult;
 use crate::proxy::context::Context;
@@ -490,6 +491,10 @@ pub struct Init<'a> {
     pub program: &'a Program,
     /// Counters shown by `stats.*`.
     pub statistics: &'a Arc<crate::runtime::stats::Statistics>,
+    /// Every RPC method, for modules that serve them by another transport.
+    pub methods: &'a Arc<Methods>,
+    /// Runs what waits.
+    pub tokio: &'a tokio::runtime::Handle,
     /// The run-time directory (`-Y`).
     pub run_dir: &'a std::path::Path,
     /// Compiles a text with pseudo-variables, for parameters such as `log_extra`.

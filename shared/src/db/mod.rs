@@ -160,6 +160,8 @@ pub trait Backend: Send {
     fn reconnect(&mut self) -> Result<(), Error>;
 }
 
+type Opener = fn(&Url, Access) -> Result<Box<dyn Backend>, Error>;
+
 /// One entry of [`BACKENDS`].
 pub struct BackendDef {
     /// Schemes of its URLs, the preferred one first.
@@ -168,7 +170,7 @@ pub struct BackendDef {
     pub engine: Engine,
     /// The Kamailio module it stands for.
     pub module: &'static str,
-    open: fn(&Url, Access) -> Result<Box<dyn Backend>, Error>,
+    open: Opener,
 }
 
 /// Every engine.

@@ -174,7 +174,7 @@ impl Backend for Sqlite {
                 ..Outcome::default()
             });
         }
-        let mut rows = Rows::new(statement.column_names().into_iter().map(str::to_owned).collect());
+        let mut rows = Rows::new(statement.column_names().map(str::to_owned).collect());
         let walked = walk(&mut statement, params, &mut |row| {
             rows.push(row.cells().iter().cloned());
             Ok(())

@@ -44,6 +44,9 @@ const STATEMENT: Duration = Duration::from_secs(15);
 /// After a failed connection attempt, calls fail at once for so long: a dead server must not hold every worker.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
+/// How long the end of a connection may take.
+const GOOD_BYE: Duration = Duration::from_millis(200);
+
 /// A connection idle for longer is tried before a statement that cannot be repeated.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -97,8 +100,10 @@ impl Server {
             Some(seconds) => Some(Duration::from_secs(seconds)),
             None => Some(STATEMENT),
         };
+        let mut known = url.clone();
+        known.options.retain(|(name, _)| name != "timeout");
         let mut server = Self {
-            url: url.clone(),
+            url: known,
             read_only: access == Access::ReadOnly,
             statement,
             runtime: Some(runtime),
@@ -364,8 +369,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let connection = self.connection.take();
+        // A worker of another runtime must not wait; everyone else says good-bye, so that the server lets go at once.
+        if tokio::runtime::Handle::try_current().is_err() {
+            let _ = self.wait(Some(GOOD_BYE), async {
+                match connection {
+                    Some(Connection::MySql(c)) => c.close().await,
+                    Some(Connection::Postgres(c)) => c.close().await,
+                    None => Ok(()),
+                }
+            });
+        }
         // A runtime must not be dropped inside another one; this way it never waits.
-        self.connection = None;
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -242,6 +242,11 @@ impl Store {
         }
     }
 
+    /// How contacts of an address are ordered.
+    pub(crate) fn order(&self) -> Order {
+        self.order
+    }
+
     /// How many shards there are.
     pub(crate) fn shards(&self) -> usize {
         self.shards.len()
