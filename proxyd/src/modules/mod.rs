@@ -3,6 +3,7 @@
 use crate::script::module::ModuleDef;
 
 mod database;
+pub(crate) mod registrar;
 mod rr;
 mod sl;
 pub(crate) mod tm;
@@ -11,6 +12,7 @@ pub(crate) mod usrloc;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,
