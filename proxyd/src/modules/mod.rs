@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 pub(crate) mod database;
 mod db;
+mod registrar;
 mod rr;
 mod sl;
 pub(crate) mod tm;
@@ -19,6 +20,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,

@@ -15,7 +15,11 @@ struct Bench {
 }
 
 fn layout() -> Layout {
-    Layout::new(COLUMNS.iter().map(|(_, name)| (*name).to_owned()).collect(), false, false)
+    Layout::new(
+        COLUMNS.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        false,
+        false,
+    )
 }
 
 fn create(path: &std::path::Path) {
@@ -31,10 +35,19 @@ impl Bench {
         create(&path);
         let database = Database::shared(&format!("sqlite:///{}", path.display())).unwrap();
         let journal = Arc::new(Journal::new(Arc::clone(&database), layout(), pace, true));
-        journal.add_table(Table { name: "location".into(), each: Box::new(|_| ()) });
+        journal.add_table(Table {
+            name: "location".into(),
+            each: Box::new(|_| ()),
+        });
         let run = Arc::clone(&journal);
         let writer = Some(std::thread::spawn(move || run.run()));
-        Self { _dir: dir, path, database, journal, writer }
+        Self {
+            _dir: dir,
+            path,
+            database,
+            journal,
+            writer,
+        }
     }
 
     fn put(&self, ruid: &str, expires: u32) -> u64 {
@@ -47,18 +60,30 @@ impl Bench {
             attributes: &attributes,
             ..Binding::default()
         };
-        self.journal.sink(0).put(OwnedContact::of(&binding).unwrap().view(), true)
+        self.journal
+            .sink(0)
+            .put(OwnedContact::of(&binding).unwrap().view(), true)
     }
 
     fn remove(&self, ruid: &str) {
-        let binding = Binding { aor: b"alice", ruid: ruid.as_bytes(), ..Binding::default() };
-        self.journal.sink(0).remove(OwnedContact::of(&binding).unwrap().view());
+        let binding = Binding {
+            aor: b"alice",
+            ruid: ruid.as_bytes(),
+            ..Binding::default()
+        };
+        self.journal
+            .sink(0)
+            .remove(OwnedContact::of(&binding).unwrap().view());
     }
 
     fn rows(&self) -> Vec<(String, i64)> {
-        let select = Select::from("location").columns(&["ruid", "expires"]).order_by("ruid");
+        let select = Select::from("location")
+            .columns(&["ruid", "expires"])
+            .order_by("ruid");
         let rows = self.database.with(|db| db.query(&select)).unwrap();
-        rows.iter().map(|row| (row.str("ruid").unwrap().to_owned(), row.time("expires").unwrap())).collect()
+        rows.iter()
+            .map(|row| (row.str("ruid").unwrap().to_owned(), row.time("expires").unwrap()))
+            .collect()
     }
 }
 
@@ -82,13 +107,28 @@ fn what_is_waited_for_is_there() {
     bench.put("r3", 1);
     bench.remove("r3");
     let (tell, told) = std::sync::mpsc::channel();
-    bench.journal.when_committed(bench.journal.appended(), Box::new(move |done| tell.send(done).unwrap()));
+    bench.journal.when_committed(
+        bench.journal.appended(),
+        Box::new(move |done| tell.send(done).unwrap()),
+    );
     assert_eq!(told.recv_timeout(LONG), Ok(true));
     assert_eq!(bench.rows(), [("r1".to_owned(), 6000), ("r2".to_owned(), 7000)]);
-    assert_eq!(bench.database.with(|db| db.count(&Select::from("location_attrs"))).unwrap(), 2);
+    assert_eq!(
+        bench
+            .database
+            .with(|db| db.count(&Select::from("location_attrs")))
+            .unwrap(),
+        2
+    );
     bench.remove("r1");
     assert!(bench.journal.wait(bench.journal.appended(), LONG));
-    assert_eq!(bench.database.with(|db| db.count(&Select::from("location_attrs"))).unwrap(), 1);
+    assert_eq!(
+        bench
+            .database
+            .with(|db| db.count(&Select::from("location_attrs")))
+            .unwrap(),
+        1
+    );
 }
 
 #[test]
@@ -115,17 +155,26 @@ fn everything_is_written_at_the_end() {
         std::thread::yield_now();
     }
     assert!(path.exists());
-    assert_eq!(database.with(|db| db.count(&Select::from("location"))).unwrap(), 1);
+    assert_eq!(
+        database.with(|db| db.count(&Select::from("location"))).unwrap(),
+        1
+    );
 }
 
 #[test]
 fn an_outage_is_told_and_made_good() {
     let bench = Bench::new(Pace::Through);
     assert!(bench.journal.wait(bench.put("r1", 5000), LONG));
-    bench.database.with(|db| db.raw("ALTER TABLE location RENAME TO gone", &[]).map(drop)).unwrap();
+    bench
+        .database
+        .with(|db| db.raw("ALTER TABLE location RENAME TO gone", &[]).map(drop))
+        .unwrap();
     // A table that is not there is no outage: the change is logged and dropped, and others are not held up.
     assert!(bench.journal.wait(bench.put("r2", 5000), LONG));
-    bench.database.with(|db| db.raw("ALTER TABLE gone RENAME TO location", &[]).map(drop)).unwrap();
+    bench
+        .database
+        .with(|db| db.raw("ALTER TABLE gone RENAME TO location", &[]).map(drop))
+        .unwrap();
     assert!(bench.journal.wait(bench.put("r3", 5000), LONG));
     assert_eq!(bench.rows().len(), 2);
 }
@@ -135,19 +184,36 @@ fn a_database_that_comes_back_gets_what_it_missed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("late.db");
     let database = Database::shared(&format!("sqlite:///{}", path.display())).unwrap();
-    let journal = Arc::new(Journal::new(Arc::clone(&database), layout(), Pace::Through, false));
-    journal.add_table(Table { name: "location".into(), each: Box::new(|_| ()) });
+    let journal = Arc::new(Journal::new(
+        Arc::clone(&database),
+        layout(),
+        Pace::Through,
+        false,
+    ));
+    journal.add_table(Table {
+        name: "location".into(),
+        each: Box::new(|_| ()),
+    });
     let run = Arc::clone(&journal);
     let writer = std::thread::spawn(move || run.run());
-    let binding = Binding { aor: b"alice", ruid: b"r1", ..Binding::default() };
-    let sequence = journal.sink(0).put(OwnedContact::of(&binding).unwrap().view(), true);
+    let binding = Binding {
+        aor: b"alice",
+        ruid: b"r1",
+        ..Binding::default()
+    };
+    let sequence = journal
+        .sink(0)
+        .put(OwnedContact::of(&binding).unwrap().view(), true);
     assert!(!journal.wait(sequence, LONG), "whoever waits is told at once");
     create(&path);
     let until = Instant::now() + LONG;
     while journal.committed() < sequence && Instant::now() < until {
         std::thread::yield_now();
     }
-    assert_eq!(database.with(|db| db.count(&Select::from("location"))).unwrap(), 1);
+    assert_eq!(
+        database.with(|db| db.count(&Select::from("location"))).unwrap(),
+        1
+    );
     journal.stop();
     writer.join().unwrap();
 }

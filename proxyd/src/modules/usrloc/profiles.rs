@@ -21,7 +21,12 @@ thread_local! {
 
 /// Keeps contacts under a name, in place of what was there.
 pub(crate) fn set(name: &[u8], domain: &str, aor: &[u8], contacts: Vec<OwnedContact>) {
-    let profile = Profile { name: name.into(), aor: aor.into(), domain: domain.into(), contacts };
+    let profile = Profile {
+        name: name.into(),
+        aor: aor.into(),
+        domain: domain.into(),
+        contacts,
+    };
     PROFILES.with_borrow_mut(|profiles| {
         profiles.retain(|known| *known.name != *name);
         profiles.push(profile);

@@ -25,19 +25,58 @@ use std::time::Duration;
 
 /// The methods of this module.
 pub(super) static RPCS: &[Rpc] = &[
-    Rpc { name: "ul.dump", doc: "Dump user location tables. Parameters: [brief].", call: dump },
-    Rpc { name: "ul.lookup", doc: "Lookup one AOR. Parameters: table, AOR.", call: lookup },
-    Rpc { name: "ul.add", doc: "Add a contact. Parameters: table, AOR, contact, expires, q, path, flags, cflags, methods, [received, [socket]].", call: add },
-    Rpc { name: "ul.rm", doc: "Delete an AOR with its contacts. Parameters: table, AOR.", call: remove },
-    Rpc { name: "ul.rm_contact", doc: "Delete a contact. Parameters: table, AOR, contact.", call: remove_contact },
-    Rpc { name: "ul.flush", doc: "Write what is not in the database yet.", call: flush },
-    Rpc { name: "ul.db_users", doc: "Count users with contacts in the database. Parameters: table.", call: db_users },
-    Rpc { name: "ul.db_contacts", doc: "Count unexpired contacts in the database. Parameters: table.", call: db_contacts },
-    Rpc { name: "ul.db_expired_contacts", doc: "Count expired contacts in the database. Parameters: table.", call: db_expired_contacts },
+    Rpc {
+        name: "ul.dump",
+        doc: "Dump user location tables. Parameters: [brief].",
+        call: dump,
+    },
+    Rpc {
+        name: "ul.lookup",
+        doc: "Lookup one AOR. Parameters: table, AOR.",
+        call: lookup,
+    },
+    Rpc {
+        name: "ul.add",
+        doc: "Add a contact. Parameters: table, AOR, contact, expires, q, path, flags, cflags, methods, [received, [socket]].",
+        call: add,
+    },
+    Rpc {
+        name: "ul.rm",
+        doc: "Delete an AOR with its contacts. Parameters: table, AOR.",
+        call: remove,
+    },
+    Rpc {
+        name: "ul.rm_contact",
+        doc: "Delete a contact. Parameters: table, AOR, contact.",
+        call: remove_contact,
+    },
+    Rpc {
+        name: "ul.flush",
+        doc: "Write what is not in the database yet.",
+        call: flush,
+    },
+    Rpc {
+        name: "ul.db_users",
+        doc: "Count users with contacts in the database. Parameters: table.",
+        call: db_users,
+    },
+    Rpc {
+        name: "ul.db_contacts",
+        doc: "Count unexpired contacts in the database. Parameters: table.",
+        call: db_contacts,
+    },
+    Rpc {
+        name: "ul.db_expired_contacts",
+        doc: "Count expired contacts in the database. Parameters: table.",
+        call: db_expired_contacts,
+    },
 ];
 
 fn usrloc(script: &Script) -> Result<&Usrloc, RpcFault> {
-    script.states.get::<Usrloc>().ok_or_else(|| RpcFault::failed("module usrloc is not loaded"))
+    script
+        .states
+        .get::<Usrloc>()
+        .ok_or_else(|| RpcFault::failed("module usrloc is not loaded"))
 }
 
 fn now() -> u32 {
@@ -71,7 +110,9 @@ fn dump_domain(domain: &Domain, size: u64, brief: bool, out: &mut dyn Write) -> 
     let (now, committed, mut first) = (now(), domain.committed(), true);
     for shard in 0..domain.store().shards() {
         domain.store().each_in_shard(shard, |contacts| {
-            let Some(aor) = contacts.clone().next().map(|contact| contact.aor()) else { return };
+            let Some(aor) = contacts.clone().next().map(|contact| contact.aor()) else {
+                return;
+            };
             if !std::mem::replace(&mut first, false) {
                 text.push(b',');
             }
@@ -93,7 +134,11 @@ fn dump_domain(domain: &Domain, size: u64, brief: bool, out: &mut dyn Write) -> 
         text.clear();
     }
     let counts = domain.counts();
-    write!(out, "],\"Stats\":{{\"Records\":{},\"Max-Slots\":{}}}}}}}", counts.users, counts.fullest)
+    write!(
+        out,
+        "],\"Stats\":{{\"Records\":{},\"Max-Slots\":{}}}}}}}",
+        counts.users, counts.fullest
+    )
 }
 
 fn lookup(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -117,15 +162,23 @@ fn lookup(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn remove(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let (domain, aor) = table_and_aor(call, usrloc(script)?, "Not enough parameters (table and AOR to lookup)")?;
-    let ((), ticket) = domain.edit(&aor, |edit| edit.clear()).map_err(|_| unavailable())?;
+    let (domain, aor) = table_and_aor(
+        call,
+        usrloc(script)?,
+        "Not enough parameters (table and AOR to lookup)",
+    )?;
+    let ((), ticket) = domain
+        .edit(&aor, |edit| edit.clear())
+        .map_err(|_| unavailable())?;
     ticket.wait(COMMIT_TIMEOUT).map_err(|_| unavailable())?;
     Ok(RpcReply::empty())
 }
 
 fn remove_contact(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     const USAGE: &str = "Not enough parameters (table, AOR and contact)";
-    let Ok(Some(address)) = call.opt_str(2) else { return Err(RpcFault::failed(USAGE)) };
+    let Ok(Some(address)) = call.opt_str(2) else {
+        return Err(RpcFault::failed(USAGE));
+    };
     let usrloc = usrloc(script)?;
     let (domain, aor) = table_and_aor(call, usrloc, USAGE)?;
     let (result, ticket) = domain
@@ -133,12 +186,17 @@ fn remove_contact(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
             if edit.contacts().len() == 0 {
                 return Err(RpcFault::not_found("AOR not found"));
             }
-            let wanted = Binding { address: address.as_bytes(), ..Binding::default() };
+            let wanted = Binding {
+                address: address.as_bytes(),
+                ..Binding::default()
+            };
             let at = usrloc.matching.position(edit.contacts(), &wanted).or_else(|| {
                 // Matching by Call-ID or Path has neither here: the URI as it stands decides.
-                edit.contacts().position(|contact| contact.address() == wanted.address)
+                edit.contacts()
+                    .position(|contact| contact.address() == wanted.address)
             });
-            at.map(|at| edit.remove(at)).ok_or_else(|| RpcFault::not_found("Contact not found"))
+            at.map(|at| edit.remove(at))
+                .ok_or_else(|| RpcFault::not_found("Contact not found"))
         })
         .map_err(|_| unavailable())?;
     result?;
@@ -157,7 +215,9 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let (expires, flags, cflags, methods) = (needed(3)?, needed(6)?, needed(7)?, needed(8)?);
     let q = call.opt_float(4).ok().flatten().ok_or_else(usage)?;
     let set = |value: Option<std::borrow::Cow<'_, str>>| {
-        value.filter(|value| !matches!(&**value, "" | "." | "0")).map_or_else(Vec::new, |value| value.into_owned().into_bytes())
+        value
+            .filter(|value| !matches!(&**value, "" | "." | "0"))
+            .map_or_else(Vec::new, |value| value.into_owned().into_bytes())
     };
     let (path, received, socket) = (set(text(5)?), set(text(9)?), set(text(10)?));
     let usrloc = usrloc(script)?;
@@ -175,9 +235,19 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         path: &path,
         received: &received,
         socket: &socket,
-        expires: if expires == 0 { 0 } else { u32::try_from(i64::from(now).saturating_add(expires)).unwrap_or(u32::MAX).max(1) },
+        expires: if expires == 0 {
+            0
+        } else {
+            u32::try_from(i64::from(now).saturating_add(expires))
+                .unwrap_or(u32::MAX)
+                .max(1)
+        },
         // Kamailio: any q is taken here, also one above 1.
-        q: if q < 0.0 { Q_UNSET } else { (q * 1000.0).min(f64::from(i16::MAX)) as i16 },
+        q: if q < 0.0 {
+            Q_UNSET
+        } else {
+            (q * 1000.0).min(f64::from(i16::MAX)) as i16
+        },
         flags: flags as u32,
         cflags: cflags as u32,
         methods: methods as u32,
@@ -188,9 +258,11 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         ..Binding::default()
     };
     let (result, ticket) = domain
-        .edit(&aor, |edit| match usrloc.matching.position(edit.contacts(), &binding) {
-            Some(at) => edit.update(at, &Binding { ruid: b"", ..binding }),
-            None => edit.insert(&binding),
+        .edit(&aor, |edit| {
+            match usrloc.matching.position(edit.contacts(), &binding) {
+                Some(at) => edit.update(at, &Binding { ruid: b"", ..binding }),
+                None => edit.insert(&binding),
+            }
         })
         .map_err(|_| unavailable())?;
     result.map_err(|_| usage())?;
@@ -226,7 +298,10 @@ fn db_users(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         let select = select.columns(&columns);
         let result = database.with(|db| {
             db.each(&select, &mut |row| {
-                let cell = |index| row.at(index).map_or_else(Vec::new, |value| value.to_bytes().into_owned());
+                let cell = |index| {
+                    row.at(index)
+                        .map_or_else(Vec::new, |value| value.to_bytes().into_owned())
+                };
                 users.insert((cell(0), cell(1)));
                 Ok(())
             })
@@ -241,7 +316,9 @@ fn count(call: &RpcCall<'_>, script: &Arc<Script>, op: Op) -> RpcResult {
     let (database, table) = database_and_table(call, usrloc)?;
     let mut total = 0;
     for select in unexpired(usrloc, &table, op) {
-        total += database.with(|db| db.count(&select)).map_err(|_| RpcFault::failed("Failed to query contact count"))?;
+        total += database
+            .with(|db| db.count(&select))
+            .map_err(|_| RpcFault::failed("Failed to query contact count"))?;
     }
     Ok(Value::from(total).into())
 }
@@ -256,7 +333,11 @@ fn unexpired<'a>(usrloc: &'a Usrloc, table: &'a str, op: Op) -> Vec<Select<'a>> 
             all().filter(layout.expires(), Op::Gt, now),
             all().filter(layout.expires(), Op::Le, epoch),
         ],
-        _ => vec![all().filter(layout.expires(), Op::Le, now).filter(layout.expires(), Op::Gt, epoch)],
+        _ => vec![
+            all()
+                .filter(layout.expires(), Op::Le, now)
+                .filter(layout.expires(), Op::Gt, epoch),
+        ],
     }
 }
 
@@ -269,18 +350,29 @@ fn database_and_table<'u>(
 ) -> Result<(&'u Arc<crate::modules::database::Database>, String), RpcFault> {
     let mode = usrloc.tables().settings.mode;
     let Some(database) = usrloc.tables().database().filter(|_| mode != Mode::Memory) else {
-        return Err(RpcFault::failed(format!("Command is not supported in db_mode={}", mode.number())));
+        return Err(RpcFault::failed(format!(
+            "Command is not supported in db_mode={}",
+            mode.number()
+        )));
     };
-    let Ok(Some(table)) = call.opt_str(0) else { return Err(RpcFault::failed("Not enough parameters (table to lookup)")) };
+    let Ok(Some(table)) = call.opt_str(0) else {
+        return Err(RpcFault::failed("Not enough parameters (table to lookup)"));
+    };
     Ok((database, table.into_owned()))
 }
 
-fn table_and_aor(call: &RpcCall<'_>, usrloc: &Usrloc, usage: &'static str) -> Result<(Arc<Domain>, Vec<u8>), RpcFault> {
+fn table_and_aor(
+    call: &RpcCall<'_>,
+    usrloc: &Usrloc,
+    usage: &'static str,
+) -> Result<(Arc<Domain>, Vec<u8>), RpcFault> {
     let (Ok(Some(table)), Ok(Some(aor))) = (call.opt_str(0), call.opt_str(1)) else {
         return Err(RpcFault::failed(usage));
     };
-    let domain =
-        usrloc.tables().find(table.as_bytes()).ok_or_else(|| RpcFault::failed("Domain table not found"))?;
+    let domain = usrloc
+        .tables()
+        .find(table.as_bytes())
+        .ok_or_else(|| RpcFault::failed("Domain table not found"))?;
     let mut aor = aor.into_owned().into_bytes();
     match memchr::memchr(b'@', &aor) {
         Some(at) if !usrloc.use_domain() => aor.truncate(at),
@@ -323,7 +415,9 @@ fn json_contact(out: &mut Vec<u8>, contact: Contact<'_>, now: u32, committed: u6
         name(out, label);
         json_text(out, value);
     };
-    let maybe = |out: &mut Vec<u8>, label, value: &[u8]| text(out, label, if value.is_empty() { b"[not set]" } else { value });
+    let maybe = |out: &mut Vec<u8>, label, value: &[u8]| {
+        text(out, label, if value.is_empty() { b"[not set]" } else { value })
+    };
     let number = |out: &mut Vec<u8>, label, value: i64| {
         name(out, label);
         crate::script::value::print_int(value, out);
@@ -351,7 +445,13 @@ fn json_contact(out: &mut Vec<u8>, contact: Contact<'_>, now: u32, committed: u6
     maybe(out, "Instance", contact.instance());
     number(out, "Reg-Id", contact.reg_id().into());
     number(out, "Server-Id", contact.server_id().into());
-    number(out, "Tcpconn-Id", contact.connection().map_or(-1, |id| i64::try_from(id).unwrap_or(-1)));
+    number(
+        out,
+        "Tcpconn-Id",
+        contact
+            .connection()
+            .map_or(-1, |id| i64::try_from(id).unwrap_or(-1)),
+    );
     number(out, "Keepalive", contact.keepalive().into());
     number(out, "Last-Keepalive", contact.last_keepalive().into());
     number(out, "KA-Roundtrip", contact.roundtrip().into());
@@ -388,7 +488,8 @@ pub(crate) fn aor_hash(aor: &[u8]) -> u32 {
         let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
         sum.wrapping_add(word ^ word >> 3)
     });
-    sum.wrapping_add(sum >> 11).wrapping_add((sum >> 13).wrapping_add(sum >> 23))
+    sum.wrapping_add(sum >> 11)
+        .wrapping_add((sum >> 13).wrapping_add(sum >> 23))
 }
 
 #[cfg(test)]
@@ -440,7 +541,14 @@ mod tests {
             r#""Server-Id":0,"Tcpconn-Id":-1,"Keepalive":0,"Last-Keepalive":1000,"KA-Roundtrip":0,"Last-Modified":1000}"#
         );
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        for (q, text) in [(-1, "-1"), (0, "0"), (1000, "1"), (2000, "2"), (123, "0.123000"), (5, "0.005000")] {
+        for (q, text) in [
+            (-1, "-1"),
+            (0, "0"),
+            (1000, "1"),
+            (2000, "2"),
+            (123, "0.123000"),
+            (5, "0.005000"),
+        ] {
             let mut out = Vec::new();
             json_q(&mut out, q);
             assert_eq!(out, text.as_bytes());
