@@ -3,6 +3,7 @@
 pub mod conn;
 pub mod dns;
 pub mod memory;
+pub mod interfaces;
 mod queue;
 pub mod resolve;
 mod sys;
