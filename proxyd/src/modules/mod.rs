@@ -2,6 +2,8 @@
 
 use crate::script::module::ModuleDef;
 
+pub(crate) mod auth;
+pub(crate) mod database;
 mod rr;
 mod sl;
 pub(crate) mod tm;
@@ -9,6 +11,7 @@ mod tmx;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &auth::MODULE,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,

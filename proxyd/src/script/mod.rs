@@ -12,5 +12,7 @@ pub mod preprocess;
 pub mod program;
 pub mod regex;
 pub mod span;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod value;
 pub mod vars;
