@@ -1,0 +1,88 @@
+//! From a compiled script to one in force: every module gets its state before anything is swapped.
+
+use super::stats::Statistics;
+use crate::control::methods::Methods;
+use crate::script::compile::Compiled;
+use crate::script::compile::parse_format;
+use crate::script::module::Init;
+use crate::script::module::InitError;
+use crate::script::module::Loaded;
+use crate::script::module::Script;
+use crate::script::module::States;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What modules may use while they are initialised.
+pub(crate) struct Surroundings<'a> {
+    /// Counters.
+    pub(crate) statistics: &'a Arc<Statistics>,
+    /// The RPC methods.
+    pub(crate) methods: &'a Arc<Methods>,
+    /// Where run-time files go.
+    pub(crate) run_dir: &'a Path,
+    /// Runs what waits.
+    pub(crate) tokio: &'a tokio::runtime::Handle,
+}
+
+/// A module that cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[error("module {module}: {error}")]
+pub struct LoadError {
+    /// The module.
+    pub module: &'static str,
+    /// Why not.
+    pub error: InitError,
+}
+
+/// Initialises every module, those that others need first.
+pub(crate) fn initialise(
+    compiled: Compiled,
+    previous: Option<&Script>,
+    around: &Surroundings<'_>,
+) -> Result<Script, LoadError> {
+    let Compiled { program, modules } = compiled;
+    let mut states = States::default();
+    let mut done = vec![false; modules.len()];
+    let parse = |text: &[u8]| parse_format(text, &modules, &program);
+    for at in 0..modules.len() {
+        start(at, &modules, &mut done, &mut |module: &Loaded| {
+            let Some(init) = module.def.init else { return Ok(()) };
+            let state = init(&mut Init {
+                module,
+                modules: &modules,
+                states: &states,
+                previous: previous.map(|script| &script.states),
+                program: &program,
+                statistics: around.statistics,
+                methods: around.methods,
+                run_dir: around.run_dir,
+                tokio: around.tokio,
+                parse: &parse,
+                wall: super::clock::wall(),
+                seed: rand::random(),
+            });
+            let state = state.map_err(|error| LoadError { module: module.def.name, error })?;
+            states.insert(state);
+            Ok(())
+        })?;
+    }
+    Ok(Script { program, modules, states })
+}
+
+/// Initialises one module after those it needs.
+fn start(
+    at: usize,
+    modules: &[Loaded],
+    done: &mut [bool],
+    init: &mut dyn FnMut(&Loaded) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    if std::mem::replace(&mut done[at], true) {
+        return Ok(());
+    }
+    for needed in modules[at].def.needs {
+        if let Some(other) = modules.iter().position(|module| module.def.name == *needed) {
+            start(other, modules, done, init)?;
+        }
+    }
+    init(&modules[at])
+}
