@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod baresip;
 mod cli;
 mod layering;
 mod rfc4475;
