@@ -2,11 +2,13 @@
 
 use crate::script::module::ModuleDef;
 
+mod database;
 mod db;
 mod rr;
 mod sl;
 pub(crate) mod tm;
 mod tmx;
+pub(crate) mod usrloc;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -18,6 +20,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &sl::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &usrloc::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.

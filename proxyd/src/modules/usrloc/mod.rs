@@ -5,6 +5,7 @@ pub(crate) mod contact;
 pub(crate) mod expire;
 pub(crate) mod matching;
 mod persist;
+pub(crate) mod profiles;
 mod rows;
 mod rpc;
 pub(crate) mod store;
@@ -182,7 +183,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let mut db_url = init.text("db_url");
     if db_url.is_empty() && mode != Mode::Memory {
         // Kamailio: the compiled-in URL; ours is the file that the daemon makes.
-        db_url = format!("sqlite:///{}", shared::paths::database().display());
+        db_url = format!("sqlite:///{}", shared::paths::Places::find(None, &shared::paths::environment).database().display());
     }
     let number = init.int("matching_mode");
     let matching = Matching::of(number).ok_or_else(|| refuse("matching_mode", format!("{number} is not 0 to 3")))?;
