@@ -337,6 +337,7 @@ impl Preprocessor<'_> {
                         format!(" `{shown}`")
                     };
                     self.error("syntax", span, format!("{what}{quoted}"));
+                    return Some(Token { kind: TokenKind::Broken, span, spaced, first });
                 }
                 Scanned::Directive => {
                     self.carried = (true, true);

@@ -20,7 +20,7 @@ pub(crate) mod headers;
 mod lists;
 mod message;
 mod misc;
-mod request;
+pub(crate) mod request;
 mod select;
 mod source;
 mod time;
