@@ -13,9 +13,11 @@ pub mod module;
 pub mod parse;
 pub mod preprocess;
 pub mod program;
-pub mod pv;
+pub(crate) mod pv;
 pub mod regex;
 pub mod span;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transform;
 pub mod value;
 pub mod vars;

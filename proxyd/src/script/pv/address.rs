@@ -99,7 +99,7 @@ fn set(env: &mut Env<'_>, side: Side, part: Part, value: &Value<'_>) -> Result<(
         (Part::Display, _) => addr.uri.to_vec(),
         (Part::User | Part::Host, _) => return Err(refused(value)),
     };
-    let display = if matches!(part, Part::Display) { &*value.to_text() } else { addr.display }.to_vec();
+    let display = if matches!(part, Part::Display) { value.to_text().into_owned() } else { addr.display.to_vec() };
     let params = addr.params.to_vec();
     let name = if side == Side::From { HeaderName::From } else { HeaderName::To };
     let Some(header) = ctx.msg.first_header(name).cloned() else { return Ok(()) };

@@ -8,8 +8,6 @@ use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvSpec;
 use crate::script::module::SetError;
-use crate::script::transform::uri::script_host;
-use crate::script::transform::uri::script_user;
 use crate::script::value::Value;
 use shared::net::Transport;
 use shared::sip::Method;
@@ -68,20 +66,20 @@ fn current(ctx: &Context) -> &[u8] {
 
 /// The user part of a URI as a value.
 pub(super) fn user(uri: &[u8]) -> Value<'_> {
-    Value::maybe(Uri::parse(uri).ok().and_then(|uri| script_user(&uri)))
+    Value::maybe(Uri::parse(uri).ok().and_then(|uri| uri.user))
 }
 
 /// The length of a user part, 0 without one.
 pub(super) fn user_length(uri: &[u8]) -> Value<'_> {
     match Uri::parse(uri) {
-        Ok(uri) => Value::Int(script_user(&uri).map_or(0, <[u8]>::len) as i64),
+        Ok(uri) => Value::Int(uri.user.map_or(0, <[u8]>::len) as i64),
         Err(_) => Value::Null,
     }
 }
 
 /// The host of a URI as a value.
 pub(super) fn host(uri: &[u8]) -> Value<'_> {
-    Uri::parse(uri).map_or(Value::Null, |uri| Value::text_or_null(script_host(&uri)))
+    Uri::parse(uri).map_or(Value::Null, |uri| Value::text_or_null(uri.host))
 }
 
 /// The port of a URI as a value.

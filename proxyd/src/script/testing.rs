@@ -1,0 +1,310 @@
+//! A stage for unit tests: one message, an empty script and a host that writes down what it was asked for.
+
+use super::host::Host;
+use super::host::Intent;
+use super::host::Job;
+use super::host::LocalRequest;
+use super::host::Matched;
+use super::host::Millis;
+use super::host::RelayOptions;
+use super::host::RouteId;
+use super::host::Scope;
+use super::host::TransactionView;
+use super::lists::Lists;
+use super::module::Call;
+use super::module::Code;
+use super::module::CompiledArg;
+use super::module::Env;
+use super::module::Function;
+use super::module::Index;
+use super::module::ModuleDef;
+use super::module::Names;
+use super::module::PvData;
+use super::module::PvInner;
+use super::module::PvSpec;
+use super::module::Routes;
+use super::module::Script;
+use super::module::SetError;
+use super::module::State;
+use super::module::States;
+use super::program::Format;
+use super::program::Program;
+use super::value::Value;
+use super::vars::Vars;
+use crate::proxy::context::Context;
+use crate::proxy::context::SocketId;
+use crate::proxy::context::Target;
+use crate::proxy::sockets::Alias;
+use crate::proxy::sockets::Listener;
+use crate::proxy::sockets::Sockets;
+use shared::net::Transport;
+use shared::sip::Message;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A host that answers nothing and remembers everything.
+#[derive(Default)]
+pub(crate) struct FakeHost {
+    /// What we listen on.
+    pub(crate) sockets: Sockets,
+    /// Replies: status and reason.
+    pub(crate) replies: Vec<(u16, Vec<u8>)>,
+    /// What was sent, and where.
+    pub(crate) sent: Vec<(Target, Vec<u8>)>,
+    /// How often the request was relayed or forwarded.
+    pub(crate) relayed: usize,
+    /// Requests of our own.
+    pub(crate) originated: Vec<LocalRequest>,
+    /// Where every URI leads.
+    pub(crate) resolves_to: Option<Target>,
+    /// Wall time.
+    pub(crate) wall: Duration,
+    /// Monotonic time.
+    pub(crate) now: Millis,
+    intent: Intent,
+    random: u64,
+}
+
+impl Host for FakeHost {
+    fn now(&self) -> Millis {
+        self.now
+    }
+    fn wall(&self) -> Duration {
+        self.wall
+    }
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random
+    }
+    fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+    fn worker(&self) -> (usize, u32) {
+        (1, 4711)
+    }
+    fn resolve(&mut self, _: &[u8], _: Option<SocketId>) -> Option<Target> {
+        self.resolves_to
+    }
+    fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
+        self.sent.push((*target, bytes.to_vec()));
+        true
+    }
+    fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        self.reply(scope, status, reason)
+    }
+    fn reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        scope.ctx.answered = status;
+        self.replies.push((status, reason.to_vec()));
+        Code::TRUE
+    }
+    fn forward(&mut self, _: Scope<'_>, _: Option<Target>) -> Code {
+        self.relayed += 1;
+        Code::TRUE
+    }
+    fn local_tag(&mut self, _: &Context) -> Vec<u8> {
+        b"local-tag".to_vec()
+    }
+    fn new_transaction(&mut self, _: Scope<'_>) -> Code {
+        Code::TRUE
+    }
+    fn check_transaction(&mut self, _: Scope<'_>) -> Matched {
+        Matched::None
+    }
+    fn precheck_transaction(&mut self, _: &Context) -> bool {
+        false
+    }
+    fn relay(&mut self, _: Scope<'_>, _: RelayOptions) -> Code {
+        self.relayed += 1;
+        Code::TRUE
+    }
+    fn transaction_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        self.reply(scope, status, reason)
+    }
+    fn release_transaction(&mut self) {}
+    fn cancel_branches(&mut self, _: Scope<'_>, _: u32) -> Code {
+        Code::TRUE
+    }
+    fn drop_replies(&mut self) {}
+    fn intent(&mut self) -> &mut Intent {
+        &mut self.intent
+    }
+    fn transaction(&self) -> Option<TransactionView<'_>> {
+        None
+    }
+    fn transaction_request(&mut self) -> Option<&mut Context> {
+        None
+    }
+    fn originate(&mut self, request: LocalRequest) -> Code {
+        self.originated.push(request);
+        Code::TRUE
+    }
+    fn suspend(&mut self, _: Scope<'_>) -> Option<(u32, u32)> {
+        None
+    }
+    fn resume(&mut self, _: (u32, u32), _: RouteId) -> Code {
+        Code::FALSE
+    }
+    fn spawn(&mut self, job: Job) {
+        job();
+    }
+    fn http_reply(&mut self, _: &Context, _: &[u8]) -> bool {
+        false
+    }
+}
+
+/// Everything that an [`Env`] borrows.
+pub(crate) struct Stage {
+    /// The message under way.
+    pub(crate) ctx: Context,
+    /// Its lists.
+    pub(crate) lists: Lists,
+    /// The worker's variables.
+    pub(crate) vars: Vars,
+    /// The script.
+    pub(crate) script: Script,
+    /// The proxy.
+    pub(crate) host: FakeHost,
+    /// The kind of route.
+    pub(crate) route: Routes,
+    /// Messages of failed assignments and unknown names.
+    pub(crate) rc: i64,
+}
+
+impl Stage {
+    /// A stage for a message from 127.0.0.2:5060 by UDP to our 127.0.0.1:5060, which is also `test.lan`.
+    pub(crate) fn new(message: &str) -> Self {
+        let mut ctx = Context { msg: Message::parse(message.replace('\n', "\r\n")).expect("a test's message"), ..Context::default() };
+        ctx.source.peer = SocketAddr::from(([127, 0, 0, 2], 5060));
+        ctx.source.local = SocketAddr::from(([127, 0, 0, 1], 5060));
+        let listener = Listener::new(Transport::Udp, ctx.source.local, None, Some("main".to_owned()));
+        let alias = Alias { transport: None, host: "test.lan".to_owned(), port: None };
+        let host = FakeHost {
+            sockets: Sockets { listeners: vec![listener], aliases: vec![alias] },
+            wall: Duration::new(1_700_000_000, 123_456_000),
+            now: 60_000,
+            ..FakeHost::default()
+        };
+        let script = Script { program: Program::default(), modules: Vec::new(), states: States::default() };
+        Self { ctx, lists: Lists::default(), vars: Vars::default(), script, host, route: Routes::REQUEST, rc: 1 }
+    }
+
+    /// An OPTIONS request with all that is usual.
+    pub(crate) fn options() -> Self {
+        Self::new(
+            "OPTIONS sip:bob@test.lan SIP/2.0\nVia: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKabc\nMax-Forwards: 70\n\
+             From: \"Al\" <sip:alice@a.example>;tag=ft1\nTo: <sip:bob@test.lan>\nCall-ID: cid-1@x\nCSeq: 7 OPTIONS\n\
+             Contact: <sip:alice@127.0.0.2:5060>\nUser-Agent: phone 1.0\nContent-Length: 0\n\n",
+        )
+    }
+
+    /// Adds a module's state.
+    pub(crate) fn with(mut self, state: State) -> Self {
+        self.script.states.insert(state);
+        self
+    }
+
+    /// What a route works on.
+    pub(crate) fn env(&mut self) -> Env<'_> {
+        Env {
+            ctx: &mut self.ctx,
+            lists: &mut self.lists,
+            vars: &mut self.vars,
+            script: &self.script,
+            host: &mut self.host,
+            route: self.route,
+            rc: self.rc,
+        }
+    }
+
+    /// Reads a core pseudo-variable: `ru`, `hdr(Via)[1]`, `avp(x)[*]`; `NULL` and `E: …` for null and errors.
+    pub(crate) fn read(&mut self, pv: &str) -> String {
+        let (row, spec) = match compile_pv(pv) {
+            Ok(compiled) => compiled,
+            Err(why) => return format!("E: {why}"),
+        };
+        let env = self.env();
+        match (row.get)(&env, &spec) {
+            Value::Null => "NULL".to_owned(),
+            value => String::from_utf8_lossy(&value.to_text()).into_owned(),
+        }
+    }
+
+    /// Assigns to a core pseudo-variable.
+    pub(crate) fn write(&mut self, pv: &str, value: Value<'_>) -> Result<(), SetError> {
+        let (row, spec) = compile_pv(pv).expect("a pseudo-variable");
+        let set = row.set.expect("it can be assigned to");
+        set(&mut self.env(), &spec, value)
+    }
+
+    /// Calls a module's function with constant arguments.
+    pub(crate) fn call(&mut self, module: &ModuleDef, name: &str, args: &[&str]) -> i32 {
+        let compiled: Vec<CompiledArg> = args.iter().map(|arg| CompiledArg::Text(arg.as_bytes().into())).collect();
+        self.call_with(module, name, compiled)
+    }
+
+    /// Calls a module's function with compiled arguments; texts become what the table asks for.
+    pub(crate) fn call_with(&mut self, module: &ModuleDef, name: &str, args: Vec<CompiledArg>) -> i32 {
+        let function: &Function = module
+            .functions
+            .iter()
+            .find(|row| row.names.contains(&name) && row.args.len() >= args.len())
+            .unwrap_or_else(|| panic!("no function {name}"));
+        let args: Vec<CompiledArg> = args.into_iter().zip(function.args).map(|(arg, kind)| fit(arg, *kind)).collect();
+        let mut env = self.env();
+        (function.call)(&mut Call { env: &mut env, args: &args, name }).0
+    }
+
+    /// The message with its edits.
+    pub(crate) fn edited(&self) -> String {
+        String::from_utf8_lossy(&self.ctx.lumps.apply(&self.ctx.msg)).into_owned()
+    }
+}
+
+/// Makes of a text what the compiler would make of it.
+fn fit(arg: CompiledArg, kind: super::module::Arg) -> CompiledArg {
+    use super::module::Arg;
+    use super::regex::Options;
+    use super::regex::Regex;
+    use super::transform::subst::Subst;
+    let CompiledArg::Text(text) = &arg else { return arg };
+    let regex = |options| CompiledArg::Regex(Regex::compile(text, options).expect("a regular expression"));
+    match kind {
+        Arg::Regex(_) | Arg::OptRegex(_) => regex(Options::CONDITION),
+        Arg::LineRegex(_) => regex(Options { ignore_case: true, newline: true }),
+        Arg::Subst(_) => CompiledArg::Subst(Subst::constant(text).expect("a substitution")),
+        _ => arg,
+    }
+}
+
+struct NoNames;
+
+impl Names for NoNames {
+    fn flag(&self, _: &[u8]) -> Option<u32> {
+        None
+    }
+}
+
+/// Compiles `name`, `name(inner)` or `name(inner)[index]`.
+fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String> {
+    let name = text.split(['(', '[']).next().unwrap_or_default();
+    let row = super::pv::find(name.as_bytes()).ok_or_else(|| format!("unknown {name}"))?;
+    let rest = text.get(name.len()..).unwrap_or_default();
+    let (inner, rest) = match rest.strip_prefix('(') {
+        Some(open) => open.rsplit_once(')').ok_or("no )")?,
+        None => ("", rest),
+    };
+    let index = match rest.strip_prefix('[').and_then(|r| r.strip_suffix(']')) {
+        None => Index::None,
+        Some("*") => Index::All,
+        Some(n) => Index::At(n.parse().map_err(|_| "index")?),
+    };
+    let parse = |_: &[u8]| Err("no pseudo-variables in tests".to_owned());
+    let data = match row.compile {
+        Some(compile) => {
+            let format = Format::default();
+            compile(&PvInner { text: inner.as_bytes(), format: &format, parse: &parse, names: &NoNames })?
+        }
+        None => PvData::None,
+    };
+    Ok((row, PvSpec { data, index }))
+}
