@@ -312,3 +312,10 @@ fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String
     };
     Ok((row, PvSpec { data, index }))
 }
+
+/// A runtime for modules that spawn tasks.
+pub(crate) fn tokio() -> &'static tokio::runtime::Handle {
+    static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> =
+        std::sync::LazyLock::new(|| tokio::runtime::Runtime::new().expect("a runtime"));
+    RUNTIME.handle()
+}

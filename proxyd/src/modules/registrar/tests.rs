@@ -17,7 +17,7 @@ use std::time::Duration;
 /// A script that loads both modules with parameters: `("registrar", "min_expires", "60")`; numbers are numbers.
 struct Bench {
     stage: Stage,
-    statistics: Statistics,
+    statistics: std::sync::Arc<Statistics>,
     sent: u32,
 }
 
@@ -34,7 +34,9 @@ const WALL: Duration = Duration::from_secs(1_700_000_000);
 impl Bench {
     fn new(params: &[(&str, &'static str, &str)]) -> Self {
         let modules = [loaded(&usrloc::MODULE, params), loaded(&MODULE, params)];
-        let (statistics, program, mut states) = (Statistics::new(), Program::default(), States::default());
+        let (statistics, program, mut states) = 
+            (std::sync::Arc::new(Statistics::new()), Program::default(), States::default());
+        let methods = std::sync::Arc::new(crate::control::methods::Methods::new());
         let mut stage = Stage::options();
         for module in &modules {
             let make = module.def.init.unwrap();
@@ -45,6 +47,8 @@ impl Bench {
                 previous: None,
                 program: &program,
                 statistics: &statistics,
+                methods: &methods,
+                tokio: crate::script::testing::tokio(),
                 run_dir: std::path::Path::new("/tmp"),
                 parse: &|_| Err("none here".to_owned()),
                 wall: WALL,

@@ -1,33 +1,33 @@
 //! A proxy for unit tests: it writes down what scripts ask for.
 
-use super::host::Host;
-use super::host::Intent;
-use super::host::Job;
-use super::host::LocalRequest;
-use super::host::Matched;
-use super::host::Millis;
-use super::host::RelayOptions;
-use super::host::RouteId;
-use super::host::Scope;
-use super::host::TransactionView;
-use super::lists::Lists;
-use super::module::Call;
-use super::module::Code;
-use super::module::CompiledArg;
-use super::module::Env;
-use super::module::Init;
-use super::module::InitError;
-use super::module::Loaded;
-use super::module::ModuleDef;
-use super::module::ParamValue;
-use super::module::Params;
-use super::module::RouteKind;
-use super::module::Script;
-use super::module::State;
-use super::module::States;
-use super::program::Format;
-use super::program::Program;
-use super::vars::Vars;
+use crate::script::host::Host;
+use crate::script::host::Intent;
+use crate::script::host::Job;
+use crate::script::host::LocalRequest;
+use crate::script::host::Matched;
+use crate::script::host::Millis;
+use crate::script::host::RelayOptions;
+use crate::script::host::RouteId;
+use crate::script::host::Scope;
+use crate::script::host::TransactionView;
+use crate::script::lists::Lists;
+use crate::script::module::Call;
+use crate::script::module::Code;
+use crate::script::module::CompiledArg;
+use crate::script::module::Env;
+use crate::script::module::Init;
+use crate::script::module::InitError;
+use crate::script::module::Loaded;
+use crate::script::module::ModuleDef;
+use crate::script::module::ParamValue;
+use crate::script::module::Params;
+use crate::script::module::RouteKind;
+use crate::script::module::Script;
+use crate::script::module::State;
+use crate::script::module::States;
+use crate::script::program::Format;
+use crate::script::program::Program;
+use crate::script::vars::Vars;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Source;
@@ -230,7 +230,9 @@ impl Bench {
     ) -> Result<Self, InitError> {
         let modules: Vec<Loaded> = modules.iter().map(|(def, params)| loaded(def, params)).collect();
         let mut states = States::default();
-        let (program, statistics, host) = (Program::default(), Statistics::new(), FakeHost::new());
+        let (program, statistics, host) = 
+            (Program::default(), std::sync::Arc::new(Statistics::new()), FakeHost::new());
+        let methods = std::sync::Arc::new(crate::control::methods::Methods::new());
         for module in &modules {
             let Some(init) = module.def.init else { continue };
             let state: State = init(&mut Init {
@@ -240,6 +242,8 @@ impl Bench {
                 previous,
                 program: &program,
                 statistics: &statistics,
+                methods: &methods,
+                tokio: crate::script::testing::tokio(),
                 run_dir: std::path::Path::new("/nonexistent"),
                 parse: &|_| Ok(Format::default()),
                 wall: host.wall,
@@ -308,7 +312,7 @@ impl Bench {
     pub(crate) fn call_with(&mut self, name: &str, args: &[CompiledArg]) -> i32 {
         let functions = self.script.modules.iter().flat_map(|module| module.def.functions);
         let wanted = functions.filter(|f| f.names.contains(&name));
-        let fits = |f: &&super::module::Function| {
+        let fits = |f: &&crate::script::module::Function| {
             let least = f.args.iter().filter(|arg| !arg.optional()).count();
             (least..=f.args.len()).contains(&args.len())
         };
