@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::hash::BuildHasher;
@@ -23,7 +23,6 @@ use parking_lot::RwLock;
 
 use line::json_line;
 use line::kamailio_line;
-use line::unix_time;
 
 mod level;
 mod line;
@@ -73,7 +72,7 @@ static LEVEL: AtomicI32 = AtomicI32::new(Level::Info as i32);
 /// The highest of the level and of all module levels: what is above it is filtered out by one load.
 static CEILING: AtomicI32 = AtomicI32::new(Level::Info as i32);
 static BY_MODULE: AtomicBool = AtomicBool::new(false);
-static MODULES: LazyLock<RwLock<HashMap<String, i32>>> = LazyLock::new(RwLock::default);
+static MODULES: LazyLock<RwLock<BTreeMap<String, i32>>> = LazyLock::new(RwLock::default);
 static LOST: AtomicU64 = AtomicU64::new(0);
 static SINK: LazyLock<ArcSwap<Sink>> = LazyLock::new(|| {
     let destination = Destination::Stderr { colour: false };
@@ -359,7 +358,7 @@ fn emit(line: &mut Line, level: Level, module: &str) {
 /// A log daemon that was restarted has a new socket; it is looked for once a second at most.
 fn reconnect(sink: &Sink) {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = unix_time().as_secs();
+    let now = crate::runtime::clock::wall().as_secs();
     if LAST.swap(now, Relaxed) != now && connect_syslog().is_some() {
         configure(sink.destination.clone(), sink.format);
     }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::fmt::Write;
 use std::time::Duration;
-use std::time::SystemTime;
 
 use super::Destination;
 use super::Sink;
 use super::WORKER;
 use super::level::Level;
+use crate::runtime::clock::wall;
 
 pub(super) fn kamailio_line(
     out: &mut String,
@@ -54,7 +54,7 @@ pub(super) fn json_line(
     prefix: &str,
     text: &str,
 ) -> fmt::Result {
-    let time = timestamp(unix_time());
+    let time = timestamp(wall());
     let pid = std::process::id();
     write!(
         out,
@@ -73,12 +73,6 @@ pub(super) fn json_line(
     out.pop();
     out.push_str("}\n");
     Ok(())
-}
-
-pub(super) fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 /// UTC in the form of RFC 3339.

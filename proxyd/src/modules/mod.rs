@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 pub(crate) mod database;
 mod db;
-pub(crate) mod registrar;
+mod registrar;
 mod rr;
 mod sl;
 pub(crate) mod tm;

@@ -126,26 +126,6 @@ impl Program {
         self.server.as_deref()
     }
 
-    /// A custom parameter: `group.name = value desc "…"`.
-    pub fn custom(&self, _group: &str, _name: &str) -> Option<&super::module::ParamValue> {
-        None
-    }
-
-    /// Every custom parameter: group, name, value and description.
-    pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &super::module::ParamValue, &str)> {
-        std::iter::empty()
-    }
-
-    /// The value of a define.
-    pub fn define(&self, _name: &[u8]) -> Option<&[u8]> {
-        None
-    }
-
-    /// The core parameter `server_id`.
-    pub fn server_id(&self) -> i64 {
-        0
-    }
-
     /// The value of User-Agent in requests made here.
     pub fn user_agent_header(&self) -> Option<&[u8]> {
         self.user_agent.as_deref()
