@@ -1,4 +1,5 @@
 use super::MODULE;
+use crate::control::methods::Methods;
 use crate::modules::usrloc;
 use crate::runtime::stats::Statistics;
 use crate::script::module::Init;
@@ -12,12 +13,13 @@ use crate::script::program::Program;
 use crate::script::testing::Stage;
 use crate::script::value::Value;
 use shared::sip::Message;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A script that loads both modules with parameters: `("registrar", "min_expires", "60")`; numbers are numbers.
 struct Bench {
     stage: Stage,
-    statistics: std::sync::Arc<Statistics>,
+    statistics: Arc<Statistics>,
     sent: u32,
 }
 
@@ -34,9 +36,9 @@ const WALL: Duration = Duration::from_secs(1_700_000_000);
 impl Bench {
     fn new(params: &[(&str, &'static str, &str)]) -> Self {
         let modules = [loaded(&usrloc::MODULE, params), loaded(&MODULE, params)];
-        let (statistics, program, mut states) = 
-            (std::sync::Arc::new(Statistics::new()), Program::default(), States::default());
-        let methods = std::sync::Arc::new(crate::control::methods::Methods::new());
+        let (statistics, methods) = (Arc::new(Statistics::new()), Arc::new(Methods::new()));
+        let (program, mut states) = (Program::default(), States::default());
+        let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut stage = Stage::options();
         for module in &modules {
             let make = module.def.init.unwrap();
@@ -48,7 +50,7 @@ impl Bench {
                 program: &program,
                 statistics: &statistics,
                 methods: &methods,
-                tokio: crate::script::testing::tokio(),
+                tokio: tokio.handle(),
                 run_dir: std::path::Path::new("/tmp"),
                 parse: &|_| Err("none here".to_owned()),
                 wall: WALL,

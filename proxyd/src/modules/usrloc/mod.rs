@@ -270,7 +270,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let number = init.int("matching_mode");
     let matching =
         Matching::of(number).ok_or_else(|| refuse("matching_mode", format!("{number} is not 0 to 3")))?;
-    let server_id = 0;
+    let server_id = init.program.server_id() as u32;
     let settings = Settings {
         mode,
         db_url,
