@@ -1,8 +1,10 @@
 //! Everything `loadmodule` accepts.
 
+use crate::script::module::Init;
 use crate::script::module::ModuleDef;
 
 pub(crate) mod auth;
+mod auth_db;
 pub(crate) mod database;
 mod rr;
 mod sl;
@@ -12,11 +14,33 @@ mod tmx;
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
+    &auth_db::MODULE,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
 ];
+
+/// The database of a module: its `db_url`, else the file that the daemon makes.
+pub(crate) fn db_url(init: &Init<'_>) -> String {
+    let given = init.text("db_url");
+    if !given.is_empty() {
+        return given;
+    }
+    let places = shared::paths::Places::find(None, &shared::paths::environment);
+    format!("sqlite:///{}", places.database().display())
+}
+
+/// The name of an AVP that a parameter names: `$avp(name)`, `$avp(s:name)` or the bare name.
+pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
+    let text = text.trim();
+    let inner = match text.strip_prefix('$') {
+        Some(pv) => pv.strip_prefix("avp(")?.strip_suffix(')')?.trim(),
+        None => text,
+    };
+    let name = inner.strip_prefix("s:").or_else(|| inner.strip_prefix("i:")).unwrap_or(inner);
+    (!name.is_empty()).then(|| name.as_bytes().into())
+}
 
 /// The module of this name, with or without `.so`.
 pub fn find(name: &str) -> Option<&'static ModuleDef> {
