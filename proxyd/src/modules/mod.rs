@@ -6,6 +6,7 @@ use crate::script::module::Param;
 use std::fmt::Write;
 
 mod auth;
+mod auth_db;
 pub(crate) mod database;
 mod db;
 mod registrar;
@@ -18,6 +19,7 @@ pub(crate) mod usrloc;
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
+    &auth_db::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
