@@ -5,6 +5,7 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use std::fmt::Write;
 
+mod auth;
 pub(crate) mod database;
 mod db;
 mod registrar;
@@ -16,6 +17,7 @@ pub(crate) mod usrloc;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &auth::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,

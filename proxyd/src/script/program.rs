@@ -146,11 +146,11 @@ impl Program {
         self.customs.get(group)?.get(name).map(|custom| &custom.value)
     }
 
-    /// Every custom parameter with its group, name and description.
-    pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &Custom)> {
-        self.customs
-            .iter()
-            .flat_map(|(group, names)| names.iter().map(move |(name, custom)| (&**group, &**name, custom)))
+    /// Every custom parameter: group, name, value, description.
+    pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &ParamValue, &str)> {
+        let named = |group, (name, custom)| (group, name, custom);
+        let all = self.customs.iter().flat_map(move |(group, names)| names.iter().map(move |pair| named(group, pair)));
+        all.map(|(group, name, custom): (&Box<str>, &Box<str>, &Custom)| (&**group, &**name, &custom.value, &*custom.description))
     }
 
     /// The number of a named flag.

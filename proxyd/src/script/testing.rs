@@ -1,5 +1,9 @@
 //! A stage for unit tests: one message, an empty script and a host that writes down what it was asked for.
 
+mod bench;
+
+pub(crate) use bench::Bench;
+
 use super::host::Host;
 use super::host::Intent;
 use super::host::Job;

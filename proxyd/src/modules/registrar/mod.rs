@@ -396,3 +396,6 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 fn states<'a>(call: &crate::script::module::Call<'_, 'a>) -> Option<(&'a Registrar, &'a Usrloc)> {
     Some((call.state::<Registrar>()?, call.state::<Usrloc>()?))
 }
+
+#[cfg(test)]
+mod tests;
