@@ -1,12 +1,20 @@
 //! Everything `loadmodule` accepts.
 
+use crate::script::module::Env;
 use crate::script::module::ModuleDef;
+use crate::script::module::PvSpec;
+use crate::script::value::Value;
 
 mod db;
 mod rr;
 mod sl;
+pub(crate) mod textops;
+pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
+
+/// Reads a module's pseudo-variable.
+type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -16,6 +24,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::TEXT,
     &rr::MODULE,
     &sl::MODULE,
+    &textops::MODULE,
+    &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
 ];
