@@ -12,6 +12,8 @@ mod db;
 mod registrar;
 mod rr;
 mod sl;
+mod textops;
+mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 pub(crate) mod usrloc;
@@ -27,6 +29,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
+    &textops::MODULE,
+    &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,
