@@ -141,6 +141,18 @@ impl Receiver {
     }
 }
 
+/// Runs the event routes of a start, before the first message.
+pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
+    let mut receiver = Receiver::new(Arc::clone(runtime), 0);
+    receiver.begin_batch();
+    let script = Arc::clone(&receiver.live.script);
+    for event in ["htable:mod-init", "core:worker-one-init"] {
+        let Receiver { live, ctx, lists, vars, .. } = &mut receiver;
+        live.run_event(event, Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT });
+    }
+    receiver.live.outbox.flush();
+}
+
 /// CRLF keepalives (RFC 5626 §4.4.1) and the zero bytes that some phones send.
 fn is_keepalive(bytes: &[u8]) -> bool {
     bytes.len() <= 4 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0 | b' '))
