@@ -226,7 +226,8 @@ pub(super) struct Stmt {
     pub(super) span: Span,
 }
 
-/// What a statement does.
+/// What a statement does. Targets are indices into the block's statements: `if`, loops and `switch` are jumps,
+/// so that only route blocks that call each other take stack.
 #[derive(Debug)]
 pub(super) enum Op {
     /// Calls a function.
@@ -235,14 +236,20 @@ pub(super) enum Op {
     Route(RouteCall),
     /// Assigns.
     Assign(PvRef, Node),
-    /// Runs the first branch whose condition holds, else the last list.
-    If(Box<[(Node, Box<[Stmt]>)]>, Box<[Stmt]>),
-    /// Repeats.
-    While(Node, Box<[Stmt]>),
-    /// Runs from the first label that fits.
+    /// Goes on at the target unless the condition holds.
+    Unless(Node, u32),
+    /// Goes on at the target.
+    Jump(u32),
+    /// Begins to count the rounds of a loop.
+    Enter,
+    /// A round of a loop; goes on at the target when the condition does not hold or there were too many.
+    Round(Node, u32),
+    /// Ends the counting.
+    Leave,
+    /// Goes on at the target of the first label that fits, else at the last one.
     Switch(Box<Switch>),
-    /// Leaves a loop or switch.
-    Break,
+    /// Leaves the block with what the last statement gave.
+    Stop,
     /// Leaves the block.
     Return(Option<Node>),
     /// Ends the script; a value that calls functions is worked out before.
@@ -251,13 +258,12 @@ pub(super) enum Op {
     Drop(Option<Node>),
 }
 
-/// A `switch`: the labels in order, each with the statement of `body` it leads to.
+/// A `switch`.
 #[derive(Debug)]
 pub(super) struct Switch {
     pub(super) value: Node,
     pub(super) labels: Box<[(Label, u32)]>,
-    pub(super) default: Option<u32>,
-    pub(super) body: Box<[Stmt]>,
+    pub(super) otherwise: u32,
 }
 
 /// What a case compares with.

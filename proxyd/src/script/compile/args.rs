@@ -48,6 +48,7 @@ impl Compiler {
         if !call.parens && !core {
             let report = Diagnostic::error("syntax", call.span.after(), format!("missing `()` behind `{name}`"));
             self.report(report);
+            return None;
         }
         self.check_place(function, name, call.name.span);
         if !self.check_count(function, name, call) {

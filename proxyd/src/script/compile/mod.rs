@@ -61,7 +61,6 @@ pub fn compile(parsed: Parsed, modules: &'static [&'static ModuleDef], additions
         found,
         loaded: Vec::new(),
         kind: Routes::REQUEST,
-        loops: 0,
         calls: Vec::new(),
     };
     for (name, text) in defines {
@@ -97,8 +96,6 @@ struct Compiler {
     loaded: Vec<Loaded>,
     /// The kinds of route that the block being compiled may run in.
     kind: RouteKind,
-    /// Open loops and switches.
-    loops: usize,
     calls: Vec<Seen>,
 }
 
@@ -193,11 +190,12 @@ impl Compiler {
 
     fn block(&mut self, index: usize, route: &ast::Route, kind: RouteKind) {
         self.kind = kind;
-        self.loops = 0;
         if route.keyword == RouteKeyword::Event {
             self.check_event(route);
         }
-        let body = self.statements(&route.body);
+        let mut code = stmt::Code::default();
+        self.statements(&route.body, &mut code);
+        let body = code.finish();
         if let Some(block) = self.program.blocks.get_mut(index) {
             block.body = body;
         }

@@ -277,8 +277,8 @@ fn statements() {
             "while (< $var(i) 5) {$var(i) = (+ $var(i) 1);}",
         ),
         (
-            "switch ($rU) { case 1: a(); case -2: break; case \"x\": case /^a/i: b(); case FOO: default: c(); }",
-            "switch $rU 1: a[]; -2: break; \"x\":  /^a/i: b[]; FOO:  default: c[];",
+            "switch ($rU) { case 1: a(); case -2: break; case \"x\": case /^a/i: b(); case /\"^b\": case FOO: default: c(); }",
+            "switch $rU 1: a[]; -2: break; \"x\":  /^a/i: b[]; /^b/:  FOO:  default: c[];",
         ),
         (
             "route(A); route(\"b\"); route(1); route(A-B); route($var(r)); force_rport;",
