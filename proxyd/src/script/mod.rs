@@ -13,7 +13,7 @@ pub mod module;
 pub mod parse;
 pub mod preprocess;
 pub mod program;
-pub(crate) mod pv;
+pub mod pv;
 pub mod regex;
 pub mod span;
 #[cfg(test)]

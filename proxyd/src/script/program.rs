@@ -141,6 +141,12 @@ impl Program {
         self.defines.get(name).map(|text| &**text)
     }
 
+    /// Every define that has a text, with it.
+    pub fn defines(&self) -> Vec<(String, Option<String>)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.defines.iter().map(|(name, value)| (text(name), Some(text(value)))).collect()
+    }
+
     /// The value that the script gives a custom parameter.
     pub fn custom(&self, group: &str, name: &str) -> Option<&ParamValue> {
         self.customs.get(group)?.get(name).map(|custom| &custom.value)

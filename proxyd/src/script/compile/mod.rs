@@ -21,6 +21,7 @@ use super::module::RouteKind;
 use super::module::Routes;
 use super::parse::Parsed;
 use super::program::Block;
+use super::program::Format;
 use super::program::Program;
 use super::span::Span;
 use ahash::AHashMap;
@@ -81,6 +82,14 @@ pub fn compile(parsed: Parsed, modules: &'static [&'static ModuleDef], additions
     let Compiler { program, mut found, loaded, .. } = compiler;
     found.sort(&program.sources);
     Compiled { program, modules: settings::ordered(loaded), found }
+}
+
+/// Compiles a text with pseudo-variables for a module's parameter, when modules and flags are known.
+pub fn parse_format(text: &[u8], modules: &[Loaded], program: &Program) -> Result<Format, String> {
+    let mut lookup = Lookup::new(&[]);
+    lookup.loaded = modules.iter().map(|module| module.def).collect();
+    lookup.flags = program.flags.iter().map(|(name, number)| (name.to_string(), *number)).collect();
+    lookup.format_bytes(text)
 }
 
 /// A call of a function, for the lints.
