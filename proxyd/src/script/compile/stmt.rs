@@ -74,7 +74,8 @@ impl Compiler {
                     breaks.push(code.out.len());
                     Some(Op::Jump(0))
                 } else {
-                    let report = Diagnostic::warning("break", stmt.span, "`break` outside of a loop or `switch`");
+                    let report =
+                        Diagnostic::warning("break", stmt.span, "`break` outside of a loop or `switch`");
                     self.report(report.help("it ends the route block: `return` says so"));
                     Some(Op::Stop)
                 }
@@ -88,10 +89,17 @@ impl Compiler {
         }
     }
 
-    fn choice(&mut self, branches: &[(ast::Expr, ast::Stmt)], otherwise: Option<&ast::Stmt>, code: &mut Code) {
+    fn choice(
+        &mut self,
+        branches: &[(ast::Expr, ast::Stmt)],
+        otherwise: Option<&ast::Stmt>,
+        code: &mut Code,
+    ) {
         let mut ends = Vec::new();
         for (at, (condition, then)) in branches.iter().enumerate() {
-            let test = self.node(condition).map(|node| code.push(Op::Unless(node, 0), condition.span));
+            let test = self
+                .node(condition)
+                .map(|node| code.push(Op::Unless(node, 0), condition.span));
             self.statement(then, code);
             if at + 1 < branches.len() || otherwise.is_some() {
                 ends.push(code.push(Op::Jump(0), condition.span));
@@ -107,7 +115,9 @@ impl Compiler {
     fn repetition(&mut self, condition: &ast::Expr, body: &ast::Stmt, span: Span, code: &mut Code) {
         code.push(Op::Enter, span);
         let start = code.here();
-        let test = self.node(condition).map(|node| code.push(Op::Round(node, 0), condition.span));
+        let test = self
+            .node(condition)
+            .map(|node| code.push(Op::Round(node, 0), condition.span));
         code.breaks.push(Vec::new());
         self.statement(body, code);
         code.push(Op::Jump(start), span);
@@ -125,21 +135,24 @@ impl Compiler {
         }
     }
 
-    fn assignment(
-        &mut self,
-        target: &ast::Pv,
-        op: Option<ast::BinaryOp>,
-        value: &ast::Expr,
-    ) -> Option<Op> {
+    fn assignment(&mut self, target: &ast::Pv, op: Option<ast::BinaryOp>, value: &ast::Expr) -> Option<Op> {
         let compiled = self.variable(target);
         let value = self.node(value);
         let compiled = compiled?;
         if !target.transformations.is_empty() {
-            self.error("assignment", target.span, "a transformation cannot be assigned to");
+            self.error(
+                "assignment",
+                target.span,
+                "a transformation cannot be assigned to",
+            );
             return None;
         }
         if compiled.definition().set.is_none() {
-            self.error("read-only", target.span, format!("`${}` is read only", target.name));
+            self.error(
+                "read-only",
+                target.span,
+                format!("`${}` is read only", target.name),
+            );
             return None;
         }
         let value = value?;
@@ -158,7 +171,11 @@ impl Compiler {
 
     fn switch(&mut self, value: &ast::Expr, cases: &[ast::Case], span: Span, code: &mut Code) {
         let value = self.node(value).unwrap_or(Node::Pure(Expr(Pure::Null)));
-        let empty = Switch { value, labels: Box::default(), otherwise: 0 };
+        let empty = Switch {
+            value,
+            labels: Box::default(),
+            otherwise: 0,
+        };
         let at = code.push(Op::Switch(Box::new(empty)), span);
         let mut labels = Vec::new();
         let mut default = None;
@@ -195,15 +212,23 @@ impl Compiler {
             CaseLabel::Str(text) => Label::Text(text.as_bytes().into()),
             CaseLabel::Regex(pattern, flags) => {
                 if let Some(unknown) = flags.chars().find(|flag| *flag != 'i') {
-                    self.error("regex", case.span, format!("unknown flag `{unknown}` of a regular expression"));
+                    self.error(
+                        "regex",
+                        case.span,
+                        format!("unknown flag `{unknown}` of a regular expression"),
+                    );
                 }
-                let options = Options { ignore_case: flags.contains('i'), newline: false };
+                let options = Options {
+                    ignore_case: flags.contains('i'),
+                    newline: false,
+                };
                 Label::Regex(self.regex(pattern, case.span, options)?)
             }
             CaseLabel::Word(word) => match self.program.flag(word) {
                 Some(n) => Label::Int(i64::from(n)),
                 None => {
-                    let report = Diagnostic::error("bare-word", case.span, format!("`{word}` is no constant"));
+                    let report =
+                        Diagnostic::error("bare-word", case.span, format!("`{word}` is no constant"));
                     self.report(report.help("text stands in quotes, a name needs a `#!define` before"));
                     return None;
                 }

@@ -38,9 +38,19 @@ struct Run<'a> {
 /// Runs a route block.
 pub fn run(route: RouteId, env: &mut Env<'_>) -> Verdict {
     let program = &env.script.program;
-    let mut run = Run { program, code: 1, depth: 0, dropped: false, ended: false };
+    let mut run = Run {
+        program,
+        code: 1,
+        depth: 0,
+        dropped: false,
+        ended: false,
+    };
     let flow = run.route(route, env);
-    Verdict { code: run.code, exited: flow == Flow::Exit, dropped: run.dropped }
+    Verdict {
+        code: run.code,
+        exited: flow == Flow::Exit,
+        dropped: run.dropped,
+    }
 }
 
 #[cfg(test)]

@@ -45,7 +45,9 @@ enum Step {
 impl<'a> Run<'a> {
     /// Runs a block; its code is in `self.code`.
     pub(super) fn route(&mut self, route: RouteId, env: &mut Env<'a>) -> Flow {
-        let Some(block) = self.program.blocks.get(route as usize) else { return Flow::Next };
+        let Some(block) = self.program.blocks.get(route as usize) else {
+            return Flow::Next;
+        };
         self.depth += 1;
         self.note(env, block.span, || What::Enter(route));
         self.code = 1;
@@ -76,7 +78,12 @@ impl<'a> Run<'a> {
         Flow::Next
     }
 
-    fn statement(&mut self, stmt: &'a Stmt, rounds: &mut SmallVec<[u32; 4]>, env: &mut Env<'a>) -> Result<Step, Flow> {
+    fn statement(
+        &mut self,
+        stmt: &'a Stmt,
+        rounds: &mut SmallVec<[u32; 4]>,
+        env: &mut Env<'a>,
+    ) -> Result<Step, Flow> {
         match &stmt.op {
             Op::Call(invoke) => {
                 let code = self.call(invoke, env)?;
@@ -123,7 +130,11 @@ impl<'a> Run<'a> {
             }
             Op::Return(Some(value)) => {
                 self.code = self.value(value, env)?.map_or(-1, |value| int_of(&value));
-                return if self.code == 0 { Err(Flow::Exit) } else { Ok(Step::Return) };
+                return if self.code == 0 {
+                    Err(Flow::Exit)
+                } else {
+                    Ok(Step::Return)
+                };
             }
             Op::Exit(value) => return self.finish(value.as_ref(), env),
             Op::Drop(value) => {
@@ -136,10 +147,15 @@ impl<'a> Run<'a> {
 
     /// Counts a round of the innermost loop; true when there were too many.
     fn too_many(&mut self, span: Span, rounds: &mut [u32]) -> bool {
-        let Some(count) = rounds.last_mut() else { return false };
+        let Some(count) = rounds.last_mut() else {
+            return false;
+        };
         let limit = self.program.while_limit;
         if limit > 0 && *count >= limit {
-            self.complain(span, &format!("loop stopped after {limit} rounds (max_while_loops)"));
+            self.complain(
+                span,
+                &format!("loop stopped after {limit} rounds (max_while_loops)"),
+            );
             self.code = -1;
             return true;
         }
@@ -156,13 +172,7 @@ impl<'a> Run<'a> {
         Err(Flow::Exit)
     }
 
-    fn assign(
-        &mut self,
-        span: Span,
-        target: &'a PvRef,
-        value: Value<'static>,
-        env: &mut Env<'a>,
-    ) -> i64 {
+    fn assign(&mut self, span: Span, target: &'a PvRef, value: Value<'static>, env: &mut Env<'a>) -> i64 {
         if env.vars.trace.is_some() {
             let text = value.to_text().into_owned().into_boxed_slice();
             self.note(env, span, || What::Assign(target.text().into(), text));
@@ -193,7 +203,11 @@ impl<'a> Run<'a> {
 
     /// Calls a function; 0 ends the script.
     pub(super) fn call(&mut self, invoke: &'a Invoke, env: &mut Env<'a>) -> Result<i32, Flow> {
-        let code = (invoke.function.call)(&mut Call { env, args: &invoke.args, name: invoke.name });
+        let code = (invoke.function.call)(&mut Call {
+            env,
+            args: &invoke.args,
+            name: invoke.name,
+        });
         env.rc = i64::from(code.0);
         if code.0 == 0 { Err(Flow::Exit) } else { Ok(code.0) }
     }
@@ -206,7 +220,10 @@ impl<'a> Run<'a> {
                 let name = self.value(name, env)?.unwrap_or(Value::Null);
                 let text = name.to_text();
                 let text = String::from_utf8_lossy(&text);
-                match self.program.named(crate::script::ast::RouteKeyword::Request, &text) {
+                match self
+                    .program
+                    .named(crate::script::ast::RouteKeyword::Request, &text)
+                {
                     Some(route) => route,
                     None => {
                         crate::log::error("core", format_args!("there is no route[{text}]"));
@@ -218,7 +235,10 @@ impl<'a> Run<'a> {
         if self.depth > self.program.route_limit {
             let name = self.program.route_name(route);
             let limit = self.program.route_limit;
-            crate::log::error("core", format_args!("{name} not run: more than {limit} blocks call each other"));
+            crate::log::error(
+                "core",
+                format_args!("{name} not run: more than {limit} blocks call each other"),
+            );
             return Ok(-1);
         }
         match self.route(route, env) {
@@ -232,7 +252,11 @@ impl<'a> Run<'a> {
 
     fn note(&self, env: &mut Env<'_>, span: Span, what: impl FnOnce() -> What) {
         if let Some(steps) = &mut env.vars.trace {
-            steps.push(trace::Step { span, depth: self.depth, what: what() });
+            steps.push(trace::Step {
+                span,
+                depth: self.depth,
+                what: what(),
+            });
         }
     }
 

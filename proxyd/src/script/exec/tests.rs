@@ -26,14 +26,62 @@ thread_local! {
 /// A module of functions that only tests need.
 pub(in crate::script) static TESTING: ModuleDef = ModuleDef {
     functions: &[
-        Function { names: &["xlog", "say"], args: &[Arg::Text("text")], routes: Routes::ANY, doc: "", call: say },
-        Function { names: &["is_method"], args: &[Arg::Text("name")], routes: Routes::ANY, doc: "", call: is_method },
-        Function { names: &["zero"], args: &[], routes: Routes::ANY, doc: "", call: |_| Code::EXIT },
-        Function { names: &["answer"], args: &[Arg::Int("code"), Arg::OptText("reason")], routes: Routes::REQUEST, doc: "", call: answer },
-        Function { names: &["put"], args: &[Arg::Pv("variable"), Arg::Text("text")], routes: Routes::ANY, doc: "", call: put },
-        Function { names: &["count"], args: &[Arg::OptText("a"), Arg::OptText("b")], routes: Routes::ANY, doc: "", call: |call| Code(call.count() as i32 + 1) },
-        Function { names: &["search"], args: &[Arg::Regex("expression")], routes: Routes::ANY, doc: "", call: search },
-        Function { names: &["arm"], args: &[Arg::Route("route", Routes::FAILURE)], routes: Routes::REQUEST, doc: "", call: |call| Code(call.route(0).map_or(-1, |id| id as i32 + 1)) },
+        Function {
+            names: &["xlog", "say"],
+            args: &[Arg::Text("text")],
+            routes: Routes::ANY,
+            doc: "",
+            call: say,
+        },
+        Function {
+            names: &["is_method"],
+            args: &[Arg::Text("name")],
+            routes: Routes::ANY,
+            doc: "",
+            call: is_method,
+        },
+        Function {
+            names: &["zero"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "",
+            call: |_| Code::EXIT,
+        },
+        Function {
+            names: &["answer"],
+            args: &[Arg::Int("code"), Arg::OptText("reason")],
+            routes: Routes::REQUEST,
+            doc: "",
+            call: answer,
+        },
+        Function {
+            names: &["put"],
+            args: &[Arg::Pv("variable"), Arg::Text("text")],
+            routes: Routes::ANY,
+            doc: "",
+            call: put,
+        },
+        Function {
+            names: &["count"],
+            args: &[Arg::OptText("a"), Arg::OptText("b")],
+            routes: Routes::ANY,
+            doc: "",
+            call: |call| Code(call.count() as i32 + 1),
+        },
+        Function {
+            names: &["search"],
+            args: &[Arg::Regex("expression")],
+            routes: Routes::ANY,
+            doc: "",
+            call: search,
+        },
+        Function {
+            names: &["arm"],
+            args: &[Arg::Route("route", Routes::FAILURE)],
+            routes: Routes::REQUEST,
+            doc: "",
+            call: |call| Code(call.route(0).map_or(-1, |id| id as i32 + 1)),
+        },
     ],
     ..ModuleDef::new("testing", "Functions for tests.")
 };
@@ -66,7 +114,9 @@ fn put(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn search(call: &mut Call<'_, '_>) -> Code {
-    let found = call.regex(0).is_some_and(|regex| regex.is_match(call.env.ctx.msg.as_bytes()));
+    let found = call
+        .regex(0)
+        .is_some_and(|regex| regex.is_match(call.env.ctx.msg.as_bytes()));
     found.into()
 }
 
@@ -84,13 +134,19 @@ pub(in crate::script) fn program(text: &str) -> Script {
     let compiled = compile::compile(parsed, MODULES, &Additions::default());
     let found = compiled.found.lines(compiled.program.sources(), false);
     assert!(compiled.is_ok(), "{text}\n{found}");
-    Script { program: compiled.program, modules: compiled.modules, states: States::default() }
+    Script {
+        program: compiled.program,
+        modules: compiled.modules,
+        states: States::default(),
+    }
 }
 
 /// Runs a body in `request_route`, with further blocks behind it.
 fn run(body: &str, extra: &str) -> (Vec<String>, Verdict) {
     let mut stage = Stage::options();
-    stage.script = program(&format!("loadmodule \"testing.so\"\nrequest_route {{\n{body}\n}}\n{extra}"));
+    stage.script = program(&format!(
+        "loadmodule \"testing.so\"\nrequest_route {{\n{body}\n}}\n{extra}"
+    ));
     LOG.with_borrow_mut(Vec::clear);
     let route = stage.script.program.request_route().expect("a request route");
     let verdict = super::run(route, &mut stage.env());
@@ -153,7 +209,10 @@ fn expressions_have_kamailios_values() {
         ("method", "OPTIONS"),
         ("msg:len > 100", "1"),
     ] {
-        let (log, _) = run(&format!("{prepare} $var(r) = \"kept\"; $var(r) = {text}; xlog(\"$var(r)\");"), "");
+        let (log, _) = run(
+            &format!("{prepare} $var(r) = \"kept\"; $var(r) = {text}; xlog(\"$var(r)\");"),
+            "",
+        );
         assert_eq!(log, [expected], "{text}");
     }
 }
@@ -202,7 +261,10 @@ fn conditions_hold_as_in_kamailio() {
         ("$var(z) - 3", false),
         ("$var(a) + \"x\"", false),
         ("$rU == \"bob\" and $rd == \"test.lan\"", true),
-        ("method == OPTIONS && method == \"OPTIONS\" && method != \"INVITE\" && method =~ \"^opt\"", true),
+        (
+            "method == OPTIONS && method == \"OPTIONS\" && method != \"INVITE\" && method =~ \"^opt\"",
+            true,
+        ),
         ("uri == myself", true),
         ("from_uri == myself", false),
         ("to_uri != myself", false),
@@ -219,16 +281,25 @@ fn conditions_hold_as_in_kamailio() {
         ("af == INET", true),
         ("af == INET6", false),
         ("src_port == 5060 && dst_port == 5060", true),
-        ("strempty($var(e)) && strempty($avp(none)) && !strempty($var(a))", true),
+        (
+            "strempty($var(e)) && strempty($avp(none)) && !strempty($var(a))",
+            true,
+        ),
         ("strlen($var(a)) == 3", true),
         ("@ruri.user == \"bob\"", true),
         ("search(\"^OPTIONS sip:.*test\")", true),
         ("search(\"$rU@nowhere\")", false),
         ("is_method(\"INVITE\") || is_method(\"OPTIONS\")", true),
         ("not is_method(\"INVITE\") and is_method(\"OPTIONS\")", true),
-        ("count() == 1 && count(\"a\") == 2 && count(\"a\", \"b\") == 3", true),
+        (
+            "count() == 1 && count(\"a\") == 2 && count(\"a\", \"b\") == 3",
+            true,
+        ),
     ] {
-        let (log, _) = run(&format!("{prepare} if ({text}) xlog(\"yes\"); else xlog(\"no\");"), "");
+        let (log, _) = run(
+            &format!("{prepare} if ({text}) xlog(\"yes\"); else xlog(\"no\");"),
+            "",
+        );
         assert_eq!(log, [if expected { "yes" } else { "no" }], "{text}");
     }
 }
@@ -236,27 +307,91 @@ fn conditions_hold_as_in_kamailio() {
 #[test]
 fn control_flow_follows_kamailio() {
     for (body, extra, expected) in [
-        ("$var(i)=0; while ($var(i) < 10) { $var(i) = $var(i) + 1; if ($var(i) == 7) break; } xlog(\"$var(i)\");", "", "7"),
-        ("$var(i)=0; while ($var(i) < 200) { $var(i) += 1; } xlog(\"$var(i)\");", "", "100"),
-        ("$var(i)=0; while ($var(i) < 6) { switch ($var(i)) { case 0: xlog(\"0\"); case 1: xlog(\"01\"); break; case 2: case 3: xlog(\"23\"); break; case 4: if ($var(i) == 4) { xlog(\"4\"); break; } xlog(\"x\"); default: xlog(\"d\"); } $var(i) += 1; }", "", "0 01 01 23 23 4 d"),
-        ("switch ($rU) { case \"alice\": xlog(\"a\"); break; case /\"^b.b$\": xlog(\"re\"); break; default: xlog(\"d\"); } switch ($rU) { case /^BOB/i: xlog(\"i\"); }", "", "re i"),
-        ("switch ($avp(none)) { case 0: xlog(\"zero\"); break; default: xlog(\"d\"); } switch (\"5\") { case 5: xlog(\"five\"); } switch ($rU) { case 5: xlog(\"n\"); break; default: xlog(\"d\"); }", "", "zero five d"),
-        ("if (is_method(\"OPTIONS\")) if ($rU == \"y\") xlog(\"then\"); else xlog(\"else\");", "", "else"),
-        ("route(A); xlog(\"$rc\"); route(B); xlog(\"$rc\"); route(C); xlog(\"$rc\"); route(D); xlog(\"$rc\"); route(E); xlog(\"$rc\");", "route[A] { return 1; } route[B] { return -5; } route[C] { return; } route[D] { is_method(\"INVITE\"); } route[E] { is_method(\"INVITE\"); $var(x) = 1; }", "1 -5 1 -1 1"),
-        ("is_method(\"INVITE\"); $var(x) = 1; xlog(\"$rc\"); if (!route(N)) xlog(\"n\"); $var(r) = route(BIG); xlog(\"$var(r)\");", "route[N] { return -1; } route[BIG] { return 42; }", "-1 n 42"),
-        ("if (route(F) || route(T) && route(F)) xlog(\"1\"); else xlog(\"0 $var(n)\");", "route[T] { $var(n) = $var(n) + 1; return 1; } route[F] { $var(n) = $var(n) + 10; return -1; }", "0 21"),
-        ("route(X); xlog(\"never\");", "route[X] { xlog(\"in\"); exit; }", "in"),
+        (
+            "$var(i)=0; while ($var(i) < 10) { $var(i) = $var(i) + 1; if ($var(i) == 7) break; } xlog(\"$var(i)\");",
+            "",
+            "7",
+        ),
+        (
+            "$var(i)=0; while ($var(i) < 200) { $var(i) += 1; } xlog(\"$var(i)\");",
+            "",
+            "100",
+        ),
+        (
+            "$var(i)=0; while ($var(i) < 6) { switch ($var(i)) { case 0: xlog(\"0\"); case 1: xlog(\"01\"); break; case 2: case 3: xlog(\"23\"); break; case 4: if ($var(i) == 4) { xlog(\"4\"); break; } xlog(\"x\"); default: xlog(\"d\"); } $var(i) += 1; }",
+            "",
+            "0 01 01 23 23 4 d",
+        ),
+        (
+            "switch ($rU) { case \"alice\": xlog(\"a\"); break; case /\"^b.b$\": xlog(\"re\"); break; default: xlog(\"d\"); } switch ($rU) { case /^BOB/i: xlog(\"i\"); }",
+            "",
+            "re i",
+        ),
+        (
+            "switch ($avp(none)) { case 0: xlog(\"zero\"); break; default: xlog(\"d\"); } switch (\"5\") { case 5: xlog(\"five\"); } switch ($rU) { case 5: xlog(\"n\"); break; default: xlog(\"d\"); }",
+            "",
+            "zero five d",
+        ),
+        (
+            "if (is_method(\"OPTIONS\")) if ($rU == \"y\") xlog(\"then\"); else xlog(\"else\");",
+            "",
+            "else",
+        ),
+        (
+            "route(A); xlog(\"$rc\"); route(B); xlog(\"$rc\"); route(C); xlog(\"$rc\"); route(D); xlog(\"$rc\"); route(E); xlog(\"$rc\");",
+            "route[A] { return 1; } route[B] { return -5; } route[C] { return; } route[D] { is_method(\"INVITE\"); } route[E] { is_method(\"INVITE\"); $var(x) = 1; }",
+            "1 -5 1 -1 1",
+        ),
+        (
+            "is_method(\"INVITE\"); $var(x) = 1; xlog(\"$rc\"); if (!route(N)) xlog(\"n\"); $var(r) = route(BIG); xlog(\"$var(r)\");",
+            "route[N] { return -1; } route[BIG] { return 42; }",
+            "-1 n 42",
+        ),
+        (
+            "if (route(F) || route(T) && route(F)) xlog(\"1\"); else xlog(\"0 $var(n)\");",
+            "route[T] { $var(n) = $var(n) + 1; return 1; } route[F] { $var(n) = $var(n) + 10; return -1; }",
+            "0 21",
+        ),
+        (
+            "route(X); xlog(\"never\");",
+            "route[X] { xlog(\"in\"); exit; }",
+            "in",
+        ),
         ("route(X); xlog(\"never\");", "route[X] { return 0; }", ""),
         ("zero(); xlog(\"never\");", "", ""),
         ("if (zero()) xlog(\"never\"); xlog(\"never\");", "", ""),
         ("$var(r) = zero(); xlog(\"never\");", "", ""),
-        ("route($var(name)); $var(name) = \"DYN\"; route($var(name)); route(\"D\" + \"YN\"); route($rm);", "route[DYN] { xlog(\"dyn\"); } route[OPTIONS] { xlog(\"options\"); }", "dyn dyn options"),
-        ("$var(n)=0; route(REC); xlog(\"$var(n)\");", "route[REC] { $var(n) = $var(n) + 1; route(REC); }", "256"),
+        (
+            "route($var(name)); $var(name) = \"DYN\"; route($var(name)); route(\"D\" + \"YN\"); route($rm);",
+            "route[DYN] { xlog(\"dyn\"); } route[OPTIONS] { xlog(\"options\"); }",
+            "dyn dyn options",
+        ),
+        (
+            "$var(n)=0; route(REC); xlog(\"$var(n)\");",
+            "route[REC] { $var(n) = $var(n) + 1; route(REC); }",
+            "256",
+        ),
         ("break; xlog(\"never\");", "", ""),
-        ("route(B); xlog(\"after\");", "route[B] { xlog(\"in\"); break; }", "in after"),
-        ("put($var(p), \"a $rU\"); xlog(\"$var(p)\"); put(\"$avp(q)\", $var(p)); xlog(\"$avp(q)\");", "", "a bob a bob"),
-        ("xlog(\"$$ $rU$rd $(rU{s.toupper}) '$avp(none)'\");", "", "$ bobtest.lan BOB '<null>'"),
-        ("if (arm(\"F\") == 2) xlog(\"armed\"); if (arm(\"0\") < 0) xlog(\"off\");", "failure_route[F] { exit; }", "armed off"),
+        (
+            "route(B); xlog(\"after\");",
+            "route[B] { xlog(\"in\"); break; }",
+            "in after",
+        ),
+        (
+            "put($var(p), \"a $rU\"); xlog(\"$var(p)\"); put(\"$avp(q)\", $var(p)); xlog(\"$avp(q)\");",
+            "",
+            "a bob a bob",
+        ),
+        (
+            "xlog(\"$$ $rU$rd $(rU{s.toupper}) '$avp(none)'\");",
+            "",
+            "$ bobtest.lan BOB '<null>'",
+        ),
+        (
+            "if (arm(\"F\") == 2) xlog(\"armed\"); if (arm(\"0\") < 0) xlog(\"off\");",
+            "failure_route[F] { exit; }",
+            "armed off",
+        ),
     ] {
         let (log, _) = run(body, extra);
         assert_eq!(log.join(" "), expected, "{body}");
@@ -274,7 +409,15 @@ fn verdicts_tell_exit_from_drop() {
         ("return 0;", 0, true, false),
     ] {
         let (_, verdict) = run(body, "");
-        assert_eq!(verdict, Verdict { code, exited, dropped }, "{body}");
+        assert_eq!(
+            verdict,
+            Verdict {
+                code,
+                exited,
+                dropped
+            },
+            "{body}"
+        );
     }
 }
 
@@ -282,15 +425,27 @@ fn verdicts_tell_exit_from_drop() {
 fn core_functions_change_the_request() {
     for (body, expected) in [
         ("setuser(\"u1\");", "sip:u1@test.lan"),
-        ("sethost(\"h1.example\"); setport(\"5099\");", "sip:bob@h1.example:5099"),
-        ("sethostport(\"h2.example:5098\"); setuserpass(\"u2:pw\");", "sip:u2:pw@h2.example:5098"),
+        (
+            "sethost(\"h1.example\"); setport(\"5099\");",
+            "sip:bob@h1.example:5099",
+        ),
+        (
+            "sethostport(\"h2.example:5098\"); setuserpass(\"u2:pw\");",
+            "sip:u2:pw@h2.example:5098",
+        ),
         ("prefix(\"00\"); strip(1); strip_tail(1);", "sip:0bo@test.lan"),
         ("seturi(\"sip:n@new.example;lr\");", "sip:n@new.example;lr"),
         ("seturi(\"sip:x@y\"); revert_uri();", "sip:bob@test.lan"),
         ("strip(99);", "sip:test.lan"),
         ("userphone();", "sip:bob@test.lan;user=phone"),
-        ("setflag(1); setflag(31); if (isflagset(1) && !isflagset(3) && isflagset(31)) rewriteuser(\"flags\");", "sip:flags@test.lan"),
-        ("setflag(OLD); if ($mf == 4096) setuser(\"named\");", "sip:named@test.lan"),
+        (
+            "setflag(1); setflag(31); if (isflagset(1) && !isflagset(3) && isflagset(31)) rewriteuser(\"flags\");",
+            "sip:flags@test.lan",
+        ),
+        (
+            "setflag(OLD); if ($mf == 4096) setuser(\"named\");",
+            "sip:named@test.lan",
+        ),
     ] {
         let mut stage = Stage::options();
         stage.script = program(&format!("flags OLD:12\nrequest_route {{ {body} }}"));
@@ -303,14 +458,19 @@ fn core_functions_change_the_request() {
 #[test]
 fn a_trace_names_the_steps() {
     let mut stage = Stage::options();
-    stage.script = program("loadmodule \"testing\"\nrequest_route {\n  $var(x) = 1;\n  if (is_method(\"INVITE\")) exit;\n  route(A);\n}\nroute[A] { drop; }");
+    stage.script = program(
+        "loadmodule \"testing\"\nrequest_route {\n  $var(x) = 1;\n  if (is_method(\"INVITE\")) exit;\n  route(A);\n}\nroute[A] { drop; }",
+    );
     stage.vars.trace = Some(Box::default());
     let route = stage.script.program.request_route().expect("a request route");
     super::run(route, &mut stage.env());
     let trace = stage.vars.trace.take().expect("the trace");
     let sources = stage.script.program.sources();
-    let steps: Vec<String> =
-        trace.steps.iter().map(|step| format!("{} {:?}", sources.position(step.span).line, step.what)).collect();
+    let steps: Vec<String> = trace
+        .steps
+        .iter()
+        .map(|step| format!("{} {:?}", sources.position(step.span).line, step.what))
+        .collect();
     insta::assert_snapshot!(steps.join("\n"), @r#"
     2 Enter(0)
     3 Assign("$var(x)", [49])
@@ -329,6 +489,9 @@ fn the_stack_suffices() {
     for _ in 0..40 {
         body = format!("if ($var(n) < 1000) {{ {body} }}");
     }
-    let (log, _) = run("$var(n) = 0; route(REC); xlog(\"$var(n)\");", &format!("route[REC] {{ $var(n) = $var(n) + 1; {body} }}"));
+    let (log, _) = run(
+        "$var(n) = 0; route(REC); xlog(\"$var(n)\");",
+        &format!("route[REC] {{ $var(n) = $var(n) + 1; {body} }}"),
+    );
     assert_eq!(log, ["256"]);
 }

@@ -465,7 +465,8 @@ impl Parser<'_> {
                 }
                 TokenKind::Punct(Punct::Slash) => {
                     self.at += 1;
-                    self.string().map(|name| CaseLabel::Regex(name.text, String::new()))
+                    self.string()
+                        .map(|name| CaseLabel::Regex(name.text, String::new()))
                 }
                 TokenKind::Ident(word) => {
                     self.at += 1;

@@ -433,7 +433,7 @@ fn mistakes() {
             "request_route {\n  foo bar;\n  $ = 2;\n}",
             &[
                 "2:7: expected `(` behind `foo`, found `bar`",
-                "3:3: `$` without a pseudo-variable name"
+                "3:3: `$` without a pseudo-variable name",
             ],
         ),
         (
@@ -489,7 +489,10 @@ fn mistakes() {
                 "5:10: expected a value, found `)`",
             ],
         ),
-        ("request_route {\n  a();\n  b(", &["3:5: expected a value, found the end of the script"]),
+        (
+            "request_route {\n  a();\n  b(",
+            &["3:5: expected a value, found the end of the script"],
+        ),
         ("request_route {\n  a();\n", &["2:7: missing `}`"]),
         (
             "request_route {\n  a(\"x);\n  b();\n}",
