@@ -6,12 +6,15 @@ use crate::script::module::PvSpec;
 use crate::script::value::Value;
 
 mod db;
+mod maxfwd;
 mod rr;
+mod sanity;
 mod sl;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
+mod xlog;
 
 /// Reads a module's pseudo-variable.
 type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
@@ -22,12 +25,15 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &maxfwd::MODULE,
     &rr::MODULE,
+    &sanity::MODULE,
     &sl::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &xlog::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.
