@@ -13,14 +13,17 @@ pub(crate) mod auth;
 mod auth_db;
 pub(crate) mod database;
 mod db;
+mod maxfwd;
 pub(crate) mod registrar;
 mod rr;
+mod sanity;
 mod sl;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 pub(crate) mod usrloc;
+mod xlog;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -30,14 +33,17 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &maxfwd::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
+    &sanity::MODULE,
     &sl::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,
+    &xlog::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.
