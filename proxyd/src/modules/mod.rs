@@ -6,6 +6,7 @@ use crate::script::module::ModuleDef;
 pub(crate) mod auth;
 mod auth_db;
 pub(crate) mod database;
+mod permissions;
 mod rr;
 mod sl;
 pub(crate) mod tm;
@@ -15,6 +16,7 @@ mod tmx;
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
     &auth_db::MODULE,
+    &permissions::MODULE,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,
