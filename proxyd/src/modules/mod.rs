@@ -14,6 +14,7 @@ mod auth_db;
 pub(crate) mod database;
 mod db;
 mod maxfwd;
+mod permissions;
 pub(crate) mod registrar;
 mod rr;
 mod sanity;
@@ -34,6 +35,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &maxfwd::MODULE,
+    &permissions::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
     &sanity::MODULE,
