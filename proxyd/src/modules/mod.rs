@@ -7,6 +7,8 @@ use std::fmt::Write;
 
 pub(crate) mod database;
 mod db;
+mod nathelper;
+mod path;
 mod registrar;
 mod rr;
 mod sl;
@@ -20,6 +22,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &nathelper::MODULE,
+    &path::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
