@@ -84,7 +84,7 @@ fn create_makes_the_standard_tables_once() {
             .success()
     );
     let again = home.dbctl(&["create"]);
-    assert!(words(&again).contains("exist"), "{}", words(&again));
+    assert!(words(&again).contains("already"), "{}", words(&again));
     assert_eq!(home.rows("subscriber"), 1, "creating again changed the data");
 }
 

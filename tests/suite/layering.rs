@@ -19,7 +19,7 @@ const ASYNC_ROOMS: &[&str] = &[
     "proxyd/src/runtime",
     "proxyd/src/daemon.rs",
     "proxyctl/src/client.rs",
-    "shared/src/db/sqlx.rs",
+    "shared/src/db/sqlx",
     "tests",
 ];
 
@@ -62,7 +62,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         within: "shared/src",
-        except: &["shared/src/db/sqlx.rs"],
+        except: &["shared/src/db/sqlx"],
         forbidden: &["async fn", "thread::spawn", "SystemTime::now", "Instant::now"],
         reason: "shared has no async in its face, no threads, no clock",
     },

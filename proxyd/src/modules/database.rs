@@ -47,6 +47,11 @@ impl Database {
         Ok(pool)
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Whether the last attempt to use it failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)

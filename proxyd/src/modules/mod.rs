@@ -1,23 +1,33 @@
 //! Everything `loadmodule` accepts.
 
+use crate::script::module::Env;
+use crate::script::module::Init;
 use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
+use crate::script::module::PvSpec;
+use crate::script::value::Value;
 use std::fmt::Write;
 
+pub(crate) mod auth;
+mod auth_db;
 pub(crate) mod database;
 mod db;
 mod nathelper;
 mod path;
-mod registrar;
+pub(crate) mod registrar;
 mod rr;
 mod sl;
+pub(crate) mod textops;
+pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 pub(crate) mod usrloc;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &auth::MODULE,
+    &auth_db::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
@@ -27,6 +37,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
+    &textops::MODULE,
+    &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,
@@ -99,6 +111,30 @@ pub fn without_effect(modules: &[Loaded]) -> String {
         }
     }
     out
+}
+
+/// Reads a module's pseudo-variable.
+type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
+
+/// The database of a module: its `db_url`, else the file that the daemon makes.
+pub(crate) fn db_url(init: &Init<'_>) -> String {
+    let given = init.text("db_url");
+    if !given.is_empty() {
+        return given;
+    }
+    let places = shared::paths::Places::find(None, &shared::paths::environment);
+    format!("sqlite:///{}", places.database().display())
+}
+
+/// The name of an AVP that a parameter names: `$avp(name)`, `$avp(s:name)` or the bare name.
+pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
+    let text = text.trim();
+    let inner = match text.strip_prefix('$') {
+        Some(pv) => pv.strip_prefix("avp(")?.strip_suffix(')')?.trim(),
+        None => text,
+    };
+    let name = inner.strip_prefix("s:").or_else(|| inner.strip_prefix("i:")).unwrap_or(inner);
+    (!name.is_empty()).then(|| name.as_bytes().into())
 }
 
 #[cfg(test)]

@@ -141,16 +141,22 @@ impl Program {
         self.defines.get(name).map(|text| &**text)
     }
 
+    /// Every define that has a text, with it.
+    pub fn defines(&self) -> Vec<(String, Option<String>)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.defines.iter().map(|(name, value)| (text(name), Some(text(value)))).collect()
+    }
+
     /// The value that the script gives a custom parameter.
     pub fn custom(&self, group: &str, name: &str) -> Option<&ParamValue> {
         self.customs.get(group)?.get(name).map(|custom| &custom.value)
     }
 
-    /// Every custom parameter with its group, name and description.
-    pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &Custom)> {
-        self.customs
-            .iter()
-            .flat_map(|(group, names)| names.iter().map(move |(name, custom)| (&**group, &**name, custom)))
+    /// Every custom parameter: group, name, value, description.
+    pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &ParamValue, &str)> {
+        let named = |group, (name, custom)| (group, name, custom);
+        let all = self.customs.iter().flat_map(move |(group, names)| names.iter().map(move |pair| named(group, pair)));
+        all.map(|(group, name, custom): (&Box<str>, &Box<str>, &Custom)| (&**group, &**name, &custom.value, &*custom.description))
     }
 
     /// The number of a named flag.

@@ -32,12 +32,14 @@ pub struct Parsed {
     pub sources: Sources,
     /// What was found.
     pub found: Diagnostics,
+    /// Defines with their texts.
+    pub defines: Vec<(String, String)>,
 }
 
 /// Reads a script with the files it includes.
 pub fn load(files: &dyn Files, path: &Path, options: &Options) -> Parsed {
     let mut parsed = Parsed::default();
-    let tokens = preprocess::tokens(files, path, options, &mut parsed.sources, &mut parsed.found);
+    let (tokens, defines) = preprocess::tokens(files, path, options, &mut parsed.sources, &mut parsed.found);
     let mut parser = Parser {
         end: tokens.last().cloned().unwrap_or_else(end_token),
         tokens,
@@ -52,6 +54,7 @@ pub fn load(files: &dyn Files, path: &Path, options: &Options) -> Parsed {
         quote: None,
     };
     parsed.script = parser.script();
+    parsed.defines = defines;
     if parser.quote.is_some() {
         parsed.found.withdraw(|report| report.message.starts_with("string without"));
     }

@@ -11,7 +11,7 @@ use super::value::Value;
 
 mod address;
 mod auth;
-mod branch;
+pub(crate) mod branch;
 pub(crate) mod calendar;
 pub(crate) mod custom;
 mod destination;
@@ -24,8 +24,12 @@ pub(crate) mod request;
 mod select;
 mod source;
 mod time;
-mod vars;
+pub(crate) mod vars;
 pub(crate) mod xavp;
+
+pub(crate) use request::change as change_uri;
+pub(crate) use source::find_named;
+pub(crate) use source::find_socket;
 
 /// Every pseudo-variable of the core, by family.
 pub(crate) static PVS: &[&[Pv]] = &[
