@@ -14,6 +14,8 @@ mod auth_db;
 pub(crate) mod database;
 mod db;
 mod maxfwd;
+mod nathelper;
+mod path;
 mod permissions;
 pub(crate) mod registrar;
 mod rr;
@@ -35,6 +37,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &maxfwd::MODULE,
+    &nathelper::MODULE,
+    &path::MODULE,
     &permissions::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
