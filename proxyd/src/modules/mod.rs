@@ -6,28 +6,34 @@ use crate::script::module::Param;
 use std::fmt::Write;
 
 mod auth;
+mod ctl;
 pub(crate) mod database;
 mod db;
+mod jsonrpcs;
 mod registrar;
 mod rr;
 mod sl;
 pub(crate) mod tm;
 mod tmx;
 pub(crate) mod usrloc;
+pub(crate) mod xhttp;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
+    &ctl::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &jsonrpcs::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,
+    &xhttp::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.
