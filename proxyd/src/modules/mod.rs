@@ -11,8 +11,10 @@ use std::fmt::Write;
 
 pub(crate) mod auth;
 mod auth_db;
+mod ctl;
 pub(crate) mod database;
 mod db;
+mod jsonrpcs;
 mod maxfwd;
 mod nathelper;
 mod path;
@@ -26,16 +28,19 @@ pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 pub(crate) mod usrloc;
+mod xhttp;
 mod xlog;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
     &auth_db::MODULE,
+    &ctl::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &jsonrpcs::MODULE,
     &maxfwd::MODULE,
     &nathelper::MODULE,
     &path::MODULE,
@@ -49,6 +54,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,
+    &xhttp::MODULE,
     &xlog::MODULE,
 ];
 

@@ -131,6 +131,10 @@ impl Receiver {
 
     fn http(&mut self) {
         let script = Arc::clone(&self.live.script);
+        if !crate::modules::xhttp::wants(&script, &self.ctx.msg) {
+            crate::log::debug("xhttp", format_args!("HTTP request from {} is not for the script", self.ctx.source.peer));
+            return;
+        }
         let Self { live, ctx, lists, vars, .. } = self;
         let scope = Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT };
         let ran: Option<Verdict> = live.run_event("xhttp:request", scope);
