@@ -5,8 +5,11 @@ use crate::script::module::ModuleDef;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
 
+mod corex;
 mod db;
+mod kex;
 mod maxfwd;
+mod pv;
 mod rr;
 mod sanity;
 mod sl;
@@ -21,11 +24,14 @@ type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &corex::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &kex::MODULE,
     &maxfwd::MODULE,
+    &pv::MODULE,
     &rr::MODULE,
     &sanity::MODULE,
     &sl::MODULE,
