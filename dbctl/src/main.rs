@@ -1,3 +1,5 @@
 //! Starts the schema tool.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dbctl::main()
+}

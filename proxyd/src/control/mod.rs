@@ -1,9 +1,16 @@
 //! The control plane: one method table behind JSON-RPC on a unix socket and Kamailio's other transports.
 
+pub mod binrpc;
 mod body;
+pub mod core_rpcs;
+pub mod datagram;
+pub mod fifo;
+mod fifo_file;
 pub mod jsonrpc;
+mod localtime;
 pub mod methods;
 mod pretty;
 pub mod socket;
+pub mod stats_rpcs;
 pub mod unix;
 mod websocket;

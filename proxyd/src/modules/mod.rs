@@ -1,27 +1,118 @@
 //! Everything `loadmodule` accepts.
 
+use crate::script::module::Env;
 use crate::script::module::Init;
+use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
+use crate::script::module::Param;
+use crate::script::module::PvSpec;
+use crate::script::value::Value;
+use std::fmt::Write;
 
 pub(crate) mod auth;
 mod auth_db;
 pub(crate) mod database;
+mod db;
 mod permissions;
+pub(crate) mod registrar;
 mod rr;
 mod sl;
+pub(crate) mod textops;
+pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
+pub(crate) mod usrloc;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
     &auth_db::MODULE,
+    &db::MYSQL,
+    &db::POSTGRES,
+    &db::SQLITE,
+    &db::TEXT,
     &permissions::MODULE,
+    &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
+    &textops::MODULE,
+    &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &usrloc::MODULE,
 ];
+
+/// The module of this name, with or without `.so`.
+pub fn find(name: &str) -> Option<&'static ModuleDef> {
+    let name = name.strip_suffix(".so").unwrap_or(name);
+    MODULES.binary_search_by(|module| module.name.cmp(name)).ok().and_then(|at| MODULES.get(at).copied())
+}
+
+/// A reference page of every module, made from the tables.
+pub fn reference() -> String {
+    let mut out = String::new();
+    for module in MODULES {
+        let _ = writeln!(out, "# {}\n\n{}\n", module.name, module.doc);
+        section(&mut out, "Parameters", module.params.iter().map(|param| (param.name().to_owned(), describe(param))));
+        let functions = module.functions.iter().flat_map(|function| {
+            let args: Vec<String> = function
+                .args
+                .iter()
+                .map(|arg| if arg.optional() { format!("[{}]", arg.name()) } else { arg.name().to_owned() })
+                .collect();
+            let args = args.join(", ");
+            function.names.iter().map(move |name| (format!("{name}({args})"), function.doc.to_owned()))
+        });
+        section(&mut out, "Functions", functions);
+        let pvs = module.pvs.iter().flat_map(|pv| pv.names.iter().map(|name| (format!("${name}"), pv.doc.to_owned())));
+        section(&mut out, "Pseudo-variables", pvs);
+        section(&mut out, "RPCs", module.rpcs.iter().map(|rpc| (rpc.name.to_owned(), rpc.doc.to_owned())));
+        section(&mut out, "Events", module.events.iter().map(|event| ((*event).to_owned(), String::new())));
+    }
+    out
+}
+
+fn section(out: &mut String, title: &str, rows: impl Iterator<Item = (String, String)>) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(out, "## {title}\n");
+    for (name, doc) in rows {
+        let _ = writeln!(out, "- `{name}` {doc}");
+    }
+    out.push('\n');
+}
+
+fn describe(param: &Param) -> String {
+    match param {
+        Param::Int(_, default, doc) => format!("(integer, {default}) {doc}"),
+        Param::Text(_, default, doc) => format!("(string, {default:?}) {doc}"),
+        Param::List(_, doc) => format!("(string, repeatable) {doc}"),
+        Param::Pv(_, default, doc) => format!("(pseudo-variable, {default:?}) {doc}"),
+        Param::Ignored(_, why) => format!("(accepted without effect) {why}"),
+    }
+}
+
+/// The parameters that a script sets and that have no effect here, with the reason.
+pub fn without_effect(modules: &[Loaded]) -> String {
+    let mut out = String::new();
+    for module in modules {
+        for (name, _) in &module.params.values {
+            let ignored = module.def.params.iter().find_map(|param| match param {
+                Param::Ignored(known, why) if known == name => Some(*why),
+                _ => None,
+            });
+            if let Some(why) = ignored {
+                let _ = writeln!(out, "modparam {}.{name}: no effect: {why}", module.def.name);
+            }
+        }
+    }
+    out
+}
+
+/// Reads a module's pseudo-variable.
+type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
 /// The database of a module: its `db_url`, else the file that the daemon makes.
 pub(crate) fn db_url(init: &Init<'_>) -> String {
@@ -42,12 +133,6 @@ pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
     };
     let name = inner.strip_prefix("s:").or_else(|| inner.strip_prefix("i:")).unwrap_or(inner);
     (!name.is_empty()).then(|| name.as_bytes().into())
-}
-
-/// The module of this name, with or without `.so`.
-pub fn find(name: &str) -> Option<&'static ModuleDef> {
-    let name = name.strip_suffix(".so").unwrap_or(name);
-    MODULES.binary_search_by(|module| module.name.cmp(name)).ok().and_then(|at| MODULES.get(at).copied())
 }
 
 #[cfg(test)]

@@ -121,6 +121,8 @@ pub struct Context {
     pub flags: u32,
     /// Flags of the first branch (`setbflag`).
     pub bflags: u32,
+    /// Flags of the script (`setsflag`).
+    pub sflags: u32,
     /// Names of the message flags 32 and above (`setxflag`), two words.
     pub xflags: [u32; 2],
     /// Switches.
@@ -212,6 +214,7 @@ impl Default for Context {
             branches: Vec::new(),
             flags: 0,
             bflags: 0,
+            sflags: 0,
             xflags: [0; 2],
             switches: Switches::default(),
             route_uri: None,
@@ -261,6 +264,7 @@ impl Context {
         self.branches.clear();
         self.flags = 0;
         self.bflags = 0;
+        self.sflags = 0;
         self.xflags = [0; 2];
         self.switches = Switches::default();
         self.route_uri = None;

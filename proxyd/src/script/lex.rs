@@ -276,6 +276,8 @@ pub enum TokenKind {
     Regex(String, String),
     /// An operator or bracket.
     Punct(Punct),
+    /// Something broken that was reported: what misses behind it is no second mistake.
+    Broken,
     /// The end of the script.
     End,
 }
@@ -321,7 +323,7 @@ impl Token {
             }
             TokenKind::Pv(text) | TokenKind::Select(text) | TokenKind::Regex(text, _) => text,
             TokenKind::Punct(punct) => punct.as_str(),
-            TokenKind::End => "",
+            TokenKind::Broken | TokenKind::End => "",
         }
     }
 

@@ -12,6 +12,7 @@ use super::program::Program;
 use super::program::PvRef;
 use super::value::Value;
 use super::vars::Vars;
+use crate::control::methods::Methods;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcResult;
 use crate::proxy::context::Context;
@@ -110,6 +111,10 @@ pub enum Arg {
     Regex(&'static str),
     /// A regular expression that may be left out.
     OptRegex(&'static str),
+    /// A regular expression whose `.`, `^` and `$` stop at line ends (`REG_NEWLINE`), never expanded.
+    LineRegex(&'static str),
+    /// A substitution `/expression/replacement/flags` with pseudo-variables in its replacement.
+    Subst(&'static str),
     /// Text taken as it stands, never expanded (a table, route or parameter name).
     Literal(&'static str),
     /// Such text, optional.
@@ -130,7 +135,8 @@ impl Arg {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Text(n) | Self::OptText(n) | Self::Int(n) | Self::OptInt(n) | Self::Pv(n) | Self::OptPv(n) => n,
-            Self::Regex(n) | Self::OptRegex(n) | Self::Literal(n) | Self::OptLiteral(n) | Self::Flag(n) => n,
+            Self::Regex(n) | Self::OptRegex(n) | Self::LineRegex(n) | Self::Subst(n) => n,
+            Self::Literal(n) | Self::OptLiteral(n) | Self::Flag(n) => n,
             Self::Route(n, _) => n,
         }
     }
@@ -484,7 +490,11 @@ pub struct Init<'a> {
     /// Core parameters and flags.
     pub program: &'a Program,
     /// Counters shown by `stats.*`.
-    pub statistics: &'a crate::runtime::stats::Statistics,
+    pub statistics: &'a Arc<crate::runtime::stats::Statistics>,
+    /// Every RPC method, for modules that serve them by another transport.
+    pub methods: &'a Arc<Methods>,
+    /// Runs what waits.
+    pub tokio: &'a tokio::runtime::Handle,
     /// The run-time directory (`-Y`).
     pub run_dir: &'a std::path::Path,
     /// Compiles a text with pseudo-variables, for parameters such as `log_extra`.
@@ -661,6 +671,8 @@ pub enum CompiledArg {
     Expr(Box<super::program::Expr>),
     /// A regular expression.
     Regex(super::regex::Regex),
+    /// A substitution.
+    Subst(super::transform::subst::Subst),
     /// A route block.
     Route(super::host::RouteId),
 }
@@ -689,7 +701,7 @@ impl<'a> Call<'_, 'a> {
     /// Argument `n` as a value; null when left out.
     pub fn value(&self, n: usize) -> Value<'_> {
         match self.args.get(n) {
-            None | Some(CompiledArg::Absent | CompiledArg::Regex(_)) => Value::Null,
+            None | Some(CompiledArg::Absent | CompiledArg::Regex(_) | CompiledArg::Subst(_)) => Value::Null,
             Some(CompiledArg::Int(i)) => Value::Int(*i),
             Some(CompiledArg::Text(text)) => Value::text(text),
             Some(CompiledArg::Format(format)) => Value::Str(format.expand(self.env)),
@@ -734,6 +746,11 @@ impl<'a> Call<'_, 'a> {
             CompiledArg::Absent => None,
             _ => super::regex::Regex::cached(&self.text(n)).map(Cow::Owned),
         }
+    }
+
+    /// The substitution in argument `n`.
+    pub fn subst(&self, n: usize) -> Option<&super::transform::subst::Subst> {
+        if let Some(CompiledArg::Subst(subst)) = self.args.get(n) { Some(subst) } else { None }
     }
 
     /// The route block in argument `n`.

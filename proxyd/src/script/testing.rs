@@ -1,4 +1,8 @@
-//! A proxy for unit tests: it writes down what scripts ask for.
+//! A stage for unit tests: one message, an empty script and a host that writes down what it was asked for.
+
+mod bench;
+
+pub(crate) use bench::Bench;
 
 use super::host::Host;
 use super::host::Intent;
@@ -15,274 +19,195 @@ use super::module::Call;
 use super::module::Code;
 use super::module::CompiledArg;
 use super::module::Env;
-use super::module::Init;
-use super::module::InitError;
-use super::module::Loaded;
+use super::module::Function;
+use super::module::Index;
 use super::module::ModuleDef;
-use super::module::ParamValue;
-use super::module::Params;
-use super::module::RouteKind;
+use super::module::Names;
+use super::module::PvData;
+use super::module::PvInner;
+use super::module::PvSpec;
+use super::module::Routes;
 use super::module::Script;
+use super::module::SetError;
 use super::module::State;
 use super::module::States;
 use super::program::Format;
 use super::program::Program;
+use super::value::Value;
 use super::vars::Vars;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
-use crate::proxy::context::Source;
 use crate::proxy::context::Target;
+use crate::proxy::sockets::Alias;
 use crate::proxy::sockets::Listener;
 use crate::proxy::sockets::Sockets;
-use crate::runtime::stats::Statistics;
 use shared::net::Transport;
 use shared::sip::Message;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A reply as a script sent it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FakeReply {
-    pub(crate) status: u16,
-    pub(crate) reason: Vec<u8>,
-    /// `append_to_reply` lines at that moment.
-    pub(crate) headers: Vec<u8>,
-    pub(crate) stateless: bool,
-}
-
-/// The fake.
+/// A host that answers nothing and remembers everything.
 #[derive(Default)]
 pub(crate) struct FakeHost {
-    pub(crate) now: Millis,
-    pub(crate) wall: Duration,
+    /// What we listen on.
     pub(crate) sockets: Sockets,
-    pub(crate) replies: Vec<FakeReply>,
+    /// Replies: status and reason.
+    pub(crate) replies: Vec<(u16, Vec<u8>)>,
+    /// What was sent, and where.
     pub(crate) sent: Vec<(Target, Vec<u8>)>,
+    /// How often the request was relayed or forwarded.
     pub(crate) relayed: usize,
-    pub(crate) intent: Intent,
+    /// Requests of our own.
+    pub(crate) originated: Vec<LocalRequest>,
+    /// Where every URI leads.
+    pub(crate) resolves_to: Option<Target>,
+    /// Wall time.
+    pub(crate) wall: Duration,
+    /// Monotonic time.
+    pub(crate) now: Millis,
+    intent: Intent,
     random: u64,
-}
-
-impl FakeHost {
-    /// One UDP socket at 127.0.0.1:5060.
-    pub(crate) fn new() -> Self {
-        let listener = Listener::new(
-            Transport::Udp,
-            SocketAddr::from(([127, 0, 0, 1], 5060)),
-            None,
-            None,
-        );
-        Self {
-            wall: Duration::from_secs(1_700_000_000),
-            sockets: Sockets {
-                listeners: vec![listener],
-                aliases: Vec::new(),
-            },
-            ..Self::default()
-        }
-    }
-
-    fn record(&mut self, scope: &mut Scope<'_>, status: u16, reason: &[u8], stateless: bool) -> Code {
-        scope.ctx.answered = status;
-        let headers = scope.ctx.reply_headers.clone();
-        self.replies.push(FakeReply {
-            status,
-            reason: reason.to_vec(),
-            headers,
-            stateless,
-        });
-        Code::TRUE
-    }
 }
 
 impl Host for FakeHost {
     fn now(&self) -> Millis {
         self.now
     }
-
     fn wall(&self) -> Duration {
         self.wall
     }
-
     fn random(&mut self) -> u64 {
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.random
     }
-
     fn sockets(&self) -> &Sockets {
         &self.sockets
     }
-
     fn worker(&self) -> (usize, u32) {
-        (0, 1)
+        (1, 4711)
     }
-
-    fn resolve(&mut self, _uri: &[u8], _socket: Option<SocketId>) -> Option<Target> {
-        None
+    fn resolve(&mut self, _: &[u8], _: Option<SocketId>) -> Option<Target> {
+        self.resolves_to
     }
-
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
         self.sent.push((*target, bytes.to_vec()));
         true
     }
-
-    fn reply_stateless(&mut self, mut scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        self.record(&mut scope, status, reason, true)
+    fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        self.reply(scope, status, reason)
     }
-
-    fn reply(&mut self, mut scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        self.record(&mut scope, status, reason, false)
-    }
-
-    fn forward(&mut self, _scope: Scope<'_>, _target: Option<Target>) -> Code {
+    fn reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        scope.ctx.answered = status;
+        self.replies.push((status, reason.to_vec()));
         Code::TRUE
     }
-
-    fn local_tag(&mut self, _ctx: &Context) -> Vec<u8> {
-        b"local".to_vec()
-    }
-
-    fn new_transaction(&mut self, _scope: Scope<'_>) -> Code {
-        Code::TRUE
-    }
-
-    fn check_transaction(&mut self, _scope: Scope<'_>) -> Matched {
-        Matched::None
-    }
-
-    fn precheck_transaction(&mut self, _ctx: &Context) -> bool {
-        false
-    }
-
-    fn relay(&mut self, _scope: Scope<'_>, _options: RelayOptions) -> Code {
+    fn forward(&mut self, _: Scope<'_>, _: Option<Target>) -> Code {
         self.relayed += 1;
         Code::TRUE
     }
-
-    fn transaction_reply(&mut self, mut scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        self.record(&mut scope, status, reason, false)
+    fn local_tag(&mut self, _: &Context) -> Vec<u8> {
+        b"local-tag".to_vec()
     }
-
-    fn release_transaction(&mut self) {}
-
-    fn cancel_branches(&mut self, _scope: Scope<'_>, _which: u32) -> Code {
+    fn new_transaction(&mut self, _: Scope<'_>) -> Code {
         Code::TRUE
     }
-
+    fn check_transaction(&mut self, _: Scope<'_>) -> Matched {
+        Matched::None
+    }
+    fn precheck_transaction(&mut self, _: &Context) -> bool {
+        false
+    }
+    fn relay(&mut self, _: Scope<'_>, _: RelayOptions) -> Code {
+        self.relayed += 1;
+        Code::TRUE
+    }
+    fn transaction_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        self.reply(scope, status, reason)
+    }
+    fn release_transaction(&mut self) {}
+    fn cancel_branches(&mut self, _: Scope<'_>, _: u32) -> Code {
+        Code::TRUE
+    }
     fn drop_replies(&mut self) {}
-
     fn intent(&mut self) -> &mut Intent {
         &mut self.intent
     }
-
     fn transaction(&self) -> Option<TransactionView<'_>> {
         None
     }
-
     fn transaction_request(&mut self) -> Option<&mut Context> {
         None
     }
-
-    fn originate(&mut self, _request: LocalRequest) -> Code {
+    fn originate(&mut self, request: LocalRequest) -> Code {
+        self.originated.push(request);
         Code::TRUE
     }
-
-    fn suspend(&mut self, _scope: Scope<'_>) -> Option<(u32, u32)> {
+    fn suspend(&mut self, _: Scope<'_>) -> Option<(u32, u32)> {
         None
     }
-
-    fn resume(&mut self, _id: (u32, u32), _route: RouteId) -> Code {
+    fn resume(&mut self, _: (u32, u32), _: RouteId) -> Code {
         Code::FALSE
     }
-
     fn spawn(&mut self, job: Job) {
         job();
     }
-
-    fn http_reply(&mut self, _ctx: &Context, _bytes: &[u8]) -> bool {
+    fn http_reply(&mut self, _: &Context, _: &[u8]) -> bool {
         false
     }
 }
 
-/// A message under way with everything that a function may touch.
-pub(crate) struct Bench {
+/// Everything that an [`Env`] borrows.
+pub(crate) struct Stage {
+    /// The message under way.
     pub(crate) ctx: Context,
+    /// Its lists.
     pub(crate) lists: Lists,
+    /// The worker's variables.
     pub(crate) vars: Vars,
+    /// The script.
     pub(crate) script: Script,
+    /// The proxy.
     pub(crate) host: FakeHost,
-    pub(crate) route: RouteKind,
+    /// The kind of route.
+    pub(crate) route: Routes,
+    /// Messages of failed assignments and unknown names.
+    pub(crate) rc: i64,
 }
 
-impl Bench {
-    /// The modules with their parameters, initialised in that order.
-    pub(crate) fn new(modules: &[(&'static ModuleDef, &[(&'static str, &str)])]) -> Self {
-        Self::try_new(modules, None).expect("modules start")
-    }
-
-    /// The same; the states of `previous` live on as at a reload.
-    pub(crate) fn try_new(
-        modules: &[(&'static ModuleDef, &[(&'static str, &str)])],
-        previous: Option<&States>,
-    ) -> Result<Self, InitError> {
-        let modules: Vec<Loaded> = modules.iter().map(|(def, params)| loaded(def, params)).collect();
-        let mut states = States::default();
-        let (program, statistics, host) = (Program::default(), Statistics::new(), FakeHost::new());
-        for module in &modules {
-            let Some(init) = module.def.init else { continue };
-            let state: State = init(&mut Init {
-                module,
-                modules: &modules,
-                states: &states,
-                previous,
-                program: &program,
-                statistics: &statistics,
-                run_dir: std::path::Path::new("/nonexistent"),
-                parse: &|_| Ok(Format::default()),
-                wall: host.wall,
-                seed: 42,
-            })?;
-            states.insert(state);
-        }
-        let script = Script {
-            program,
-            modules,
-            states,
+impl Stage {
+    /// A stage for a message from 127.0.0.2:5060 by UDP to our 127.0.0.1:5060, which is also `test.lan`.
+    pub(crate) fn new(message: &str) -> Self {
+        let mut ctx = Context { msg: Message::parse(message.replace('\n', "\r\n")).expect("a test's message"), ..Context::default() };
+        ctx.source.peer = SocketAddr::from(([127, 0, 0, 2], 5060));
+        ctx.source.local = SocketAddr::from(([127, 0, 0, 1], 5060));
+        let listener = Listener::new(Transport::Udp, ctx.source.local, None, Some("main".to_owned()));
+        let alias = Alias { transport: None, host: "test.lan".to_owned(), port: None };
+        let host = FakeHost {
+            sockets: Sockets { listeners: vec![listener], aliases: vec![alias] },
+            wall: Duration::new(1_700_000_000, 123_456_000),
+            now: 60_000,
+            ..FakeHost::default()
         };
-        let (ctx, lists, vars) = (Context::default(), Lists::default(), Vars::default());
-        Ok(Self {
-            ctx,
-            lists,
-            vars,
-            script,
-            host,
-            route: RouteKind::REQUEST,
-        })
+        let script = Script { program: Program::default(), modules: Vec::new(), states: States::default() };
+        Self { ctx, lists: Lists::default(), vars: Vars::default(), script, host, route: Routes::REQUEST, rc: 1 }
     }
 
-    /// A new message from 127.0.0.1:5070; line ends in `text` are made CRLF.
-    pub(crate) fn receive(&mut self, text: &str) {
-        let wire = text.replace("\r\n", "\n").replace('\n', "\r\n");
-        self.ctx.msg = Message::parse(wire.into_bytes()).expect("test message parses");
-        let id = self.ctx.id + 1;
-        let local = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let peer = SocketAddr::from(([127, 0, 0, 1], 5070));
-        self.ctx.reset(
-            Source {
-                peer,
-                local,
-                transport: Transport::Udp,
-                socket: 0,
-                conn: None,
-            },
-            id,
-        );
+    /// An OPTIONS request with all that is usual.
+    pub(crate) fn options() -> Self {
+        Self::new(
+            "OPTIONS sip:bob@test.lan SIP/2.0\nVia: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKabc\nMax-Forwards: 70\n\
+             From: \"Al\" <sip:alice@a.example>;tag=ft1\nTo: <sip:bob@test.lan>\nCall-ID: cid-1@x\nCSeq: 7 OPTIONS\n\
+             Contact: <sip:alice@127.0.0.2:5060>\nUser-Agent: phone 1.0\nContent-Length: 0\n\n",
+        )
     }
 
-    /// What a route would work on.
+    /// Adds a module's state.
+    pub(crate) fn with(mut self, state: State) -> Self {
+        self.script.states.insert(state);
+        self
+    }
+
+    /// What a route works on.
     pub(crate) fn env(&mut self) -> Env<'_> {
         Env {
             ctx: &mut self.ctx,
@@ -291,56 +216,106 @@ impl Bench {
             script: &self.script,
             host: &mut self.host,
             route: self.route,
-            rc: 0,
+            rc: self.rc,
         }
     }
 
-    /// Calls a function by its script name with constant text arguments.
-    pub(crate) fn call(&mut self, name: &str, args: &[&str]) -> i32 {
-        let args: Vec<CompiledArg> = args
-            .iter()
-            .map(|arg| CompiledArg::Text(arg.as_bytes().into()))
-            .collect();
-        self.call_with(name, &args)
+    /// Reads a core pseudo-variable: `ru`, `hdr(Via)[1]`, `avp(x)[*]`; `NULL` and `E: …` for null and errors.
+    pub(crate) fn read(&mut self, pv: &str) -> String {
+        let (row, spec) = match compile_pv(pv) {
+            Ok(compiled) => compiled,
+            Err(why) => return format!("E: {why}"),
+        };
+        let env = self.env();
+        match (row.get)(&env, &spec) {
+            Value::Null => "NULL".to_owned(),
+            value => String::from_utf8_lossy(&value.to_text()).into_owned(),
+        }
     }
 
-    /// Calls a function with compiled arguments.
-    pub(crate) fn call_with(&mut self, name: &str, args: &[CompiledArg]) -> i32 {
-        let functions = self.script.modules.iter().flat_map(|module| module.def.functions);
-        let wanted = functions.filter(|f| f.names.contains(&name));
-        let fits = |f: &&super::module::Function| {
-            let least = f.args.iter().filter(|arg| !arg.optional()).count();
-            (least..=f.args.len()).contains(&args.len())
-        };
-        let function = wanted
-            .filter(fits)
-            .last()
-            .expect("function with so many arguments");
+    /// Assigns to a core pseudo-variable.
+    pub(crate) fn write(&mut self, pv: &str, value: Value<'_>) -> Result<(), SetError> {
+        let (row, spec) = compile_pv(pv).expect("a pseudo-variable");
+        let set = row.set.expect("it can be assigned to");
+        set(&mut self.env(), &spec, value)
+    }
+
+    /// Calls a module's function with constant arguments.
+    pub(crate) fn call(&mut self, module: &ModuleDef, name: &str, args: &[&str]) -> i32 {
+        let compiled: Vec<CompiledArg> = args.iter().map(|arg| CompiledArg::Text(arg.as_bytes().into())).collect();
+        self.call_with(module, name, compiled)
+    }
+
+    /// Calls a module's function with compiled arguments; texts become what the table asks for.
+    pub(crate) fn call_with(&mut self, module: &ModuleDef, name: &str, args: Vec<CompiledArg>) -> i32 {
+        let function: &Function = module
+            .functions
+            .iter()
+            .find(|row| row.names.contains(&name) && row.args.len() >= args.len())
+            .unwrap_or_else(|| panic!("no function {name}"));
+        let args: Vec<CompiledArg> = args.into_iter().zip(function.args).map(|(arg, kind)| fit(arg, *kind)).collect();
         let mut env = self.env();
-        (function.call)(&mut Call {
-            env: &mut env,
-            args,
-            name,
-        })
-        .0
+        (function.call)(&mut Call { env: &mut env, args: &args, name }).0
+    }
+
+    /// The message with its edits.
+    pub(crate) fn edited(&self) -> String {
+        String::from_utf8_lossy(&self.ctx.lumps.apply(&self.ctx.msg)).into_owned()
     }
 }
 
-fn loaded(def: &'static ModuleDef, params: &[(&'static str, &str)]) -> Loaded {
-    let value = |text: &str| {
-        text.parse()
-            .map_or_else(|_| ParamValue::Text(text.as_bytes().to_vec()), ParamValue::Int)
+/// Makes of a text what the compiler would make of it.
+fn fit(arg: CompiledArg, kind: super::module::Arg) -> CompiledArg {
+    use super::module::Arg;
+    use super::regex::Options;
+    use super::regex::Regex;
+    use super::transform::subst::Subst;
+    let CompiledArg::Text(text) = &arg else { return arg };
+    let regex = |options| CompiledArg::Regex(Regex::compile(text, options).expect("a regular expression"));
+    match kind {
+        Arg::Regex(_) | Arg::OptRegex(_) => regex(Options::CONDITION),
+        Arg::LineRegex(_) => regex(Options { ignore_case: true, newline: true }),
+        Arg::Subst(_) => CompiledArg::Subst(Subst::constant(text).expect("a substitution")),
+        _ => arg,
+    }
+}
+
+struct NoNames;
+
+impl Names for NoNames {
+    fn flag(&self, _: &[u8]) -> Option<u32> {
+        None
+    }
+}
+
+/// Compiles `name`, `name(inner)` or `name(inner)[index]`.
+fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String> {
+    let name = text.split(['(', '[']).next().unwrap_or_default();
+    let row = super::pv::find(name.as_bytes()).ok_or_else(|| format!("unknown {name}"))?;
+    let rest = text.get(name.len()..).unwrap_or_default();
+    let (inner, rest) = match rest.strip_prefix('(') {
+        Some(open) => open.rsplit_once(')').ok_or("no )")?,
+        None => ("", rest),
     };
-    let known = |name: &str| def.params.iter().any(|param| param.name() == name);
-    for (name, _) in params {
-        assert!(known(name), "{} has no parameter {name}", def.name);
-    }
-    let values = params.iter().map(|(name, text)| (*name, value(text))).collect();
-    Loaded {
-        def,
-        params: Params {
-            values,
-            pvs: Vec::new(),
-        },
-    }
+    let index = match rest.strip_prefix('[').and_then(|r| r.strip_suffix(']')) {
+        None => Index::None,
+        Some("*") => Index::All,
+        Some(n) => Index::At(n.parse().map_err(|_| "index")?),
+    };
+    let parse = |_: &[u8]| Err("no pseudo-variables in tests".to_owned());
+    let data = match row.compile {
+        Some(compile) => {
+            let format = Format::default();
+            compile(&PvInner { text: inner.as_bytes(), format: &format, parse: &parse, names: &NoNames })?
+        }
+        None => PvData::None,
+    };
+    Ok((row, PvSpec { data, index }))
+}
+
+/// A runtime for modules that spawn tasks.
+pub(crate) fn tokio() -> &'static tokio::runtime::Handle {
+    static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> =
+        std::sync::LazyLock::new(|| tokio::runtime::Runtime::new().expect("a runtime"));
+    RUNTIME.handle()
 }

@@ -31,6 +31,8 @@ pub struct Vars {
     values: Vec<Value<'static>>,
     /// `$vn(name)`: null at first, else the same.
     nullable: Vec<Value<'static>>,
+    /// Where the interpreter writes its steps, while somebody wants to know.
+    pub trace: Option<Box<super::exec::trace::Trace>>,
 }
 
 impl Vars {

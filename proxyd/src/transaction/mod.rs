@@ -14,3 +14,18 @@ pub mod non_invite_client;
 pub mod non_invite_server;
 pub mod table;
 pub mod timer;
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    #[test]
+    fn machines_are_small() {
+        assert!(size_of::<super::invite_client::InviteClient>() <= 24);
+        assert!(size_of::<super::non_invite_client::NonInviteClient>() <= 24);
+        assert!(size_of::<super::invite_server::InviteServer>() <= 32);
+        assert!(size_of::<super::non_invite_server::NonInviteServer>() <= 16);
+        assert!(size_of::<super::key::Key>() <= 56);
+        assert!(size_of::<super::action::Actions>() <= 2);
+    }
+}

@@ -13,13 +13,11 @@ pub struct Timers {
     pub retr_timer1: u32,
     /// T2, the longest retransmission interval.
     pub retr_timer2: u32,
-    /// T4, how long a message may linger in the network.
-    pub t4: u32,
     /// How long a branch waits for its first reply (Timers B and F) and a final reply for its ACK (Timer H).
     pub fr_timer: u32,
     /// How long an INVITE branch waits for a final reply once a provisional one came (Timer C).
     pub fr_inv_timer: u32,
-    /// How long a finished transaction stays to absorb what is late (Timers D, J and K).
+    /// How long a finished transaction stays to absorb what is late (Timers D, I, J and K).
     pub wt_timer: u32,
     /// How long an accepted INVITE stays to pass retransmitted 2xx responses (Timers L and M).
     pub accepted: u32,
@@ -36,7 +34,6 @@ impl Default for Timers {
         Self {
             retr_timer1: 500,
             retr_timer2: 4_000,
-            t4: 5_000,
             fr_timer: 30_000,
             fr_inv_timer: 120_000,
             wt_timer: 5_000,
@@ -92,9 +89,9 @@ impl Timers {
         self.fr_timer.into()
     }
 
-    /// Timer I: late ACKs.
+    /// Timer I: late ACKs; `wt_timer` has the default of T4.
     pub fn timer_i(&self, reliable: bool) -> Millis {
-        linger(self.t4, reliable)
+        linger(self.wt_timer, reliable)
     }
 
     /// Timer J: late retransmissions of a request other than INVITE.
@@ -104,9 +101,9 @@ impl Timers {
         linger(self.wt_timer, reliable)
     }
 
-    /// Timer K: late responses to a request other than INVITE.
+    /// Timer K: late responses to a request other than INVITE; `wt_timer` has the default of T4.
     pub fn timer_k(&self, reliable: bool) -> Millis {
-        linger(self.t4, reliable)
+        linger(self.wt_timer, reliable)
     }
 
     /// Timer L: retransmissions of an INVITE that was accepted (RFC 6026 §7.1).

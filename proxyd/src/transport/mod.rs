@@ -3,9 +3,12 @@
 pub mod conn;
 pub mod dns;
 pub mod memory;
+pub mod interfaces;
 mod queue;
 pub mod resolve;
+mod servers;
 mod sys;
+pub mod tally;
 mod tcp;
 pub mod udp;
 

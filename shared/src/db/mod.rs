@@ -66,7 +66,8 @@ pub struct Outcome {
     pub affected: u64,
 }
 
-/// One connection; every call blocks until the answer is there.
+/// One connection; every call blocks until the answer is there, so an asynchronous task must not make it: it hands the
+/// work to a thread that may block.
 ///
 /// A lost connection to a server is made again by the next call outside a transaction.
 pub trait Backend: Send {
@@ -160,6 +161,8 @@ pub trait Backend: Send {
     fn reconnect(&mut self) -> Result<(), Error>;
 }
 
+type Opener = fn(&Url, Access) -> Result<Box<dyn Backend>, Error>;
+
 /// One entry of [`BACKENDS`].
 pub struct BackendDef {
     /// Schemes of its URLs, the preferred one first.
@@ -168,7 +171,7 @@ pub struct BackendDef {
     pub engine: Engine,
     /// The Kamailio module it stands for.
     pub module: &'static str,
-    open: fn(&Url, Access) -> Result<Box<dyn Backend>, Error>,
+    open: Opener,
 }
 
 /// Every engine.

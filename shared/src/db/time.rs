@@ -66,7 +66,7 @@ fn offset_at(seconds: i64) -> i64 {
         let mut tm: libc::tm = mem::zeroed();
         (!libc::localtime_r(&moment, &mut tm).is_null()).then_some(tm)
     };
-    broken_down.map_or(0, |tm| tm.tm_gmtoff.into())
+    broken_down.map_or(0, |tm| tm.tm_gmtoff)
 }
 
 fn fields(text: &str) -> Option<[i64; 6]> {

@@ -25,6 +25,8 @@ use super::process as server;
 const DEADLINE_NS: u64 = 2_000_000_000;
 /// Slots of the fixed-rate mode: twice what half a second of the fastest server holds.
 const SLOTS_AT_A_RATE: usize = 16_384;
+/// A loop that takes longer than this was kept from running: it waits for a millisecond at most.
+const STALL_NS: u64 = 5_000_000;
 /// Registrations in flight while users are prepared.
 const PREPARE_WINDOW: usize = 32;
 
@@ -129,6 +131,7 @@ impl Engine {
             self.measuring = true;
             until = origin + length;
         }
+        let mut last = origin;
         loop {
             let now = self.now();
             if !self.measuring && now >= origin + warm_up {
@@ -154,6 +157,13 @@ impl Engine {
                     }
                     Pace::Rate(rate) => {
                         let interval = (1e9 / rate) as u64;
+                        // Time in which the generator itself did not run is not made up for in a burst: that would
+                        // overflow the server's socket through no fault of the server.
+                        let away = now.saturating_sub(last);
+                        if away > STALL_NS {
+                            next_due += away;
+                            self.overrun += away / interval.max(1);
+                        }
                         let mut burst = 0;
                         while next_due <= now && burst < batch::BATCH {
                             // The latency counts from the due time: a server that stalls is not excused.
@@ -170,6 +180,7 @@ impl Engine {
                     }
                 }
             }
+            last = now;
             self.exchange(pause)?;
         }
         let cost = (

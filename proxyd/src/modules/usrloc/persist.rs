@@ -96,12 +96,20 @@ pub(crate) struct JournalSink<'a> {
 
 impl Sink for JournalSink<'_> {
     fn put(&self, contact: Contact<'_>, _new: bool) -> u64 {
-        self.journal.append(Change { table: self.table, contact: contact.to_owned(), put: true })
+        self.journal.append(Change {
+            table: self.table,
+            contact: contact.to_owned(),
+            put: true,
+        })
     }
 
     fn remove(&self, contact: Contact<'_>) {
         if !contact.is_memory_only() {
-            self.journal.append(Change { table: self.table, contact: contact.to_owned(), put: false });
+            self.journal.append(Change {
+                table: self.table,
+                contact: contact.to_owned(),
+                put: false,
+            });
         }
     }
 }
@@ -110,7 +118,10 @@ impl Journal {
     /// A journal; [`Self::run`] is to be called on a thread of its own.
     pub(crate) fn new(database: Arc<Database>, layout: Layout, pace: Pace, attributes: bool) -> Self {
         Self {
-            state: Mutex::new(State { appended: LOADED, ..State::default() }),
+            state: Mutex::new(State {
+                appended: LOADED,
+                ..State::default()
+            }),
             work: Condvar::new(),
             commit: Condvar::new(),
             committed: AtomicU64::new(LOADED),
@@ -247,7 +258,9 @@ impl Journal {
             if waits {
                 if let (Pace::Back(delay), false) = (self.pace, state.flush || state.stop || state.failing) {
                     let until = Instant::now() + delay;
-                    while !state.flush && !state.stop && !self.work.wait_until(&mut state, until).timed_out() {}
+                    while !state.flush && !state.stop && !self.work.wait_until(&mut state, until).timed_out()
+                    {
+                    }
                 }
                 state.flush = false;
                 let rewrite = std::mem::take(&mut state.rewrite);
@@ -270,8 +283,9 @@ impl Journal {
         let mut state = self.state.lock();
         state.failing = false;
         self.committed.store(upto, Ordering::Release);
-        let (done, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.waiting).into_iter().partition(|(sequence, _)| *sequence <= upto);
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition(|(sequence, _)| *sequence <= upto);
         state.waiting = waiting;
         drop(state);
         self.commit.notify_all();
@@ -293,10 +307,16 @@ impl Journal {
         self.commit.notify_all();
         waiting.into_iter().for_each(|(_, done)| done(false));
         if first {
-            crate::log::error("usrloc", format_args!("registrations are kept in memory only until the database is back: {error}"));
+            crate::log::error(
+                "usrloc",
+                format_args!("registrations are kept in memory only until the database is back: {error}"),
+            );
         }
         if stop {
-            crate::log::error("usrloc", format_args!("{unwritten} changes of registrations could not be written: {error}"));
+            crate::log::error(
+                "usrloc",
+                format_args!("{unwritten} changes of registrations could not be written: {error}"),
+            );
         }
         stop
     }
@@ -309,7 +329,10 @@ impl Journal {
         let result = shared::db::transaction(&mut **db, |db| self.apply(db, batch));
         match result {
             Err(error) if !is_gone(&error) => {
-                crate::log::warning("usrloc", format_args!("writing {} changes one by one: {error}", batch.changes.len()));
+                crate::log::warning(
+                    "usrloc",
+                    format_args!("writing {} changes one by one: {error}", batch.changes.len()),
+                );
                 self.one_by_one(&mut **db, batch)
             }
             other => other,
@@ -394,14 +417,26 @@ impl Journal {
     /// Writes each change by itself: one that the database refuses is logged and dropped, lest it hold up all others.
     fn one_by_one(&self, db: &mut dyn Backend, batch: &Batch) -> Result<(), Error> {
         for change in &batch.changes {
-            let Some(table) = batch.tables.get(usize::from(change.table)) else { continue };
+            let Some(table) = batch.tables.get(usize::from(change.table)) else {
+                continue;
+            };
             let view = change.contact.view();
-            let result = if change.put { self.put(db, &table.name, &[view]) } else { self.remove(db, &table.name, view) };
+            let result = if change.put {
+                self.put(db, &table.name, &[view])
+            } else {
+                self.remove(db, &table.name, view)
+            };
             match result {
                 Err(error) if is_gone(&error) => return Err(error),
                 Err(error) => {
-                    let (aor, address) = (String::from_utf8_lossy(view.aor()), String::from_utf8_lossy(view.address()));
-                    crate::log::error("usrloc", format_args!("contact {address:?} of {aor:?} not written: {error}"));
+                    let (aor, address) = (
+                        String::from_utf8_lossy(view.aor()),
+                        String::from_utf8_lossy(view.address()),
+                    );
+                    crate::log::error(
+                        "usrloc",
+                        format_args!("contact {address:?} of {aor:?} not written: {error}"),
+                    );
                 }
                 Ok(()) => {}
             }

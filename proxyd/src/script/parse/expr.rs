@@ -221,6 +221,10 @@ impl Parser<'_> {
                 expr.span = token.span.to(self.before());
                 expr
             }
+            TokenKind::Broken => {
+                self.at += 1;
+                self.broken(token.span)
+            }
             _ => {
                 self.unexpected("a value");
                 self.broken(token.span)

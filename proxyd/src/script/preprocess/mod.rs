@@ -58,14 +58,14 @@ pub struct Options {
 /// The version that `#!ifdef KAMAILIO_5_6` asks about.
 const VERSION: [&str; 3] = ["KAMAILIO_5", "KAMAILIO_5_6", "KAMAILIO_5_6_3"];
 
-/// Turns a script and the files it includes into tokens, the last one being [`TokenKind::End`].
+/// Turns a script and the files it includes into tokens, the last one being [`TokenKind::End`]; gives the defines, too.
 pub fn tokens(
     files: &dyn Files,
     path: &Path,
     options: &Options,
     sources: &mut Sources,
     found: &mut Diagnostics,
-) -> Vec<Token> {
+) -> (Vec<Token>, Vec<(String, String)>) {
     let mut preprocessor = Preprocessor {
         files,
         sources,
@@ -83,7 +83,11 @@ pub fn tokens(
     preprocessor.command_line(options);
     preprocessor.open(path, None);
     preprocessor.run();
-    preprocessor.tokens
+    let named = |(name, define): (&String, &Define)| Some((name.clone(), define.body?));
+    let bodies: Vec<(String, Span)> = preprocessor.defines.iter().filter_map(named).collect();
+    let tokens = preprocessor.tokens;
+    let defines = bodies.into_iter().map(|(name, body)| (name, sources.quote(body).to_owned())).collect();
+    (tokens, defines)
 }
 
 /// A name with the text that replaces it.
@@ -337,6 +341,7 @@ impl Preprocessor<'_> {
                         format!(" `{shown}`")
                     };
                     self.error("syntax", span, format!("{what}{quoted}"));
+                    return Some(Token { kind: TokenKind::Broken, span, spaced, first });
                 }
                 Scanned::Directive => {
                     self.carried = (true, true);

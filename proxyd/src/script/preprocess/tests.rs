@@ -24,7 +24,7 @@ fn run(files: &[(&str, &str)], options: &Options) -> (String, String) {
             .collect(),
     );
     let (mut sources, mut found) = (Sources::default(), Diagnostics::default());
-    let tokens = tokens(&memory, Path::new(files[0].0), options, &mut sources, &mut found);
+    let (tokens, _) = tokens(&memory, Path::new(files[0].0), options, &mut sources, &mut found);
     let mut out = String::new();
     for token in &tokens {
         if token.spaced && !out.is_empty() {

@@ -2,8 +2,6 @@
 
 use super::part;
 use super::text;
-use super::uri::script_host;
-use super::uri::script_user;
 use crate::script::module::Transformation;
 use crate::script::value::Value;
 use shared::sip::NameAddr;
@@ -72,11 +70,11 @@ fn body_tag<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn body_user<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    piece(value, |addr| Uri::parse(addr.uri).ok().and_then(|uri| script_user(&uri)))
+    piece(value, |addr| Uri::parse(addr.uri).ok().and_then(|uri| uri.user))
 }
 
 fn body_host<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    piece(value, |addr| Uri::parse(addr.uri).ok().map(|uri| script_host(&uri)))
+    piece(value, |addr| Uri::parse(addr.uri).ok().map(|uri| uri.host))
 }
 
 fn body_params<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {

@@ -7,14 +7,14 @@ use super::value::Value;
 use std::borrow::Cow;
 
 mod address;
-mod coding;
-mod lines;
-mod params;
-mod string;
-pub(crate) mod subst;
+pub(crate) mod coding;
+pub(crate) mod lines;
+pub(crate) mod params;
+pub(crate) mod string;
+pub mod subst;
 mod time;
-mod uri;
-mod val;
+pub(crate) mod uri;
+pub(crate) mod val;
 
 /// Every transformation of the core, by class.
 pub(crate) static TRANSFORMATIONS: &[&[Transformation]] = &[

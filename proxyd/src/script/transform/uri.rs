@@ -42,19 +42,6 @@ pub(super) static TABLE: &[Transformation] = &[
     Transformation { name: "url.querystring", params: (0, 0), doc: "Query of an HTTP URL.", apply: url_query },
 ];
 
-/// The user part as scripts see it: of a URN its namespace.
-pub(crate) fn script_user<'a>(uri: &Uri<'a>) -> Option<&'a [u8]> {
-    if uri.scheme == Scheme::Urn { uri.host.split(|byte| *byte == b':').next() } else { uri.user }
-}
-
-/// The host as scripts see it: of a URN the namespace's string.
-pub(crate) fn script_host<'a>(uri: &Uri<'a>) -> &'a [u8] {
-    match (uri.scheme, memchr::memchr(b':', uri.host)) {
-        (Scheme::Urn, Some(colon)) => uri.host.get(colon + 1..).unwrap_or_default(),
-        _ => uri.host,
-    }
-}
-
 /// A part of a URI; empty when it lacks it, null when the text is no URI.
 fn piece<'v>(value: Value<'v>, choose: impl for<'a> FnOnce(&Uri<'a>) -> Option<&'a [u8]>) -> Value<'v> {
     let Some(text) = text(value) else { return Value::Null };
@@ -63,11 +50,11 @@ fn piece<'v>(value: Value<'v>, choose: impl for<'a> FnOnce(&Uri<'a>) -> Option<&
 
 fn user<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
     // Kamailio: parameters inside the user part do not belong to it here, but do in $rU
-    piece(value, |uri| script_user(uri).and_then(|user| user.split(|byte| *byte == b';').next()))
+    piece(value, |uri| uri.user.and_then(|user| user.split(|byte| *byte == b';').next()))
 }
 
 fn host<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    piece(value, |uri| Some(script_host(uri)))
+    piece(value, |uri| Some(uri.host))
 }
 
 fn passwd<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -166,7 +153,7 @@ struct Kept {
 
 fn reduced(uri: &Uri<'_>, kept: Kept) -> Vec<u8> {
     if matches!(uri.scheme, Scheme::Urn | Scheme::Other) {
-        return [uri.scheme_name, b":", uri.host].concat();
+        return uri.parts().to_vec();
     }
     if uri.scheme == Scheme::Tel {
         return [uri.scheme_name, b":", uri.user.unwrap_or_default()].concat();

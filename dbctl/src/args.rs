@@ -1,0 +1,154 @@
+//! The command line, from which help, completions and man pages are made.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::Subcommand;
+use shared::report::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  dbctl create                                     the embedded database, standard tables
+  dbctl --db-url sqlite:///tmp/p.db create --all   with presence and extra tables
+  DBENGINE=MYSQL DBROOTPW=secret dbctl create      a MySQL database with its accounts
+  dbctl version location                           the version of one table
+  dbctl migrate --dry-run                          what an upgrade would change
+  dbctl backup proxyd.backup                       every table into one file
+  dbctl copy sqlite:///old.db mysql://u:p@db/new   from one engine to another
+
+The database is that of --db-url, of DB_URL, of DBENGINE with DB_PATH or with DBHOST, DBPORT,
+DBNAME, DBRWUSER and DBRWPW (environment or resource file), or the embedded SQLite file.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 already exists,
+6 database not reachable.";
+
+/// Creates, upgrades, backs up, restores and checks the database.
+#[derive(Debug, Parser)]
+#[command(name = "dbctl", version, after_help = EXAMPLES, disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// Database: sqlite:///path, mysql://user:password@host/name, postgres://… or text:///folder
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) db_url: Option<String>,
+
+    /// Folder with database, socket and resource file [env: PROXYD_HOME]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Resource file, a kamctlrc too [env: PROXYCTLRC]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) rc: Option<PathBuf>,
+
+    /// Form of the answer: table, json, yaml, csv or plain
+    #[arg(short, long, global = true, value_name = "FORM")]
+    pub(crate) output: Option<Output>,
+
+    /// Say nothing when all went well
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Say yes to every question about deleting or replacing
+    #[arg(short, long, global = true)]
+    pub(crate) yes: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create the database with the standard tables; what exists is left as it is
+    Create {
+        /// Name of the database, path of the file or folder
+        name: Option<String>,
+        /// Create the presence tables too
+        #[arg(long)]
+        presence: bool,
+        /// Create the extra tables too
+        #[arg(long)]
+        extra: bool,
+        /// Create the tables of the uid modules too
+        #[arg(long)]
+        uid: bool,
+        /// Create presence and extra tables too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Delete the database with everything in it
+    Drop {
+        /// Name of the database, path of the file or folder
+        name: Option<String>,
+    },
+    /// Delete the database and create it anew
+    Reinit {
+        /// Name of the database, path of the file or folder
+        name: Option<String>,
+    },
+    /// Show the versions of the tables, found and wanted
+    Version {
+        /// One table
+        table: Option<String>,
+    },
+    /// Show the tables, or the rows of one
+    Show {
+        /// One table
+        table: Option<String>,
+        /// At most so many rows
+        #[arg(long, value_name = "ROWS")]
+        limit: Option<u64>,
+        /// Show passwords and digests
+        #[arg(long)]
+        secrets: bool,
+    },
+    /// Add the presence tables
+    Presence,
+    /// Add the extra tables
+    Extra,
+    /// Add the tables of the uid modules
+    Dbuid,
+    /// Add tables of a group (standard, presence, extra, uid), of a module, or single ones
+    AddTables {
+        /// Groups, modules or tables
+        #[arg(required = true, value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// Create an empty database
+    Dbonly {
+        /// Name of the database, path of the file or folder
+        name: Option<String>,
+    },
+    /// Write every table into a file, `-` for standard output
+    Backup {
+        /// The file
+        file: PathBuf,
+    },
+    /// Replace the tables of a backup by its contents; an SQL script is run as it is
+    Restore {
+        /// The file
+        file: PathBuf,
+    },
+    /// Copy every table into another database, which is created when it does not exist
+    Copy {
+        /// The source and the target, or only the target: URLs, names or paths
+        #[arg(required = true, num_args = 1..=2, value_names = ["FROM", "TO"])]
+        databases: Vec<String>,
+    },
+    /// Bring older tables up to the versions this program knows
+    Migrate {
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Look for missing tables, wrong versions, missing columns and damage
+    Check,
+    /// Create the accounts DBRWUSER and DBROUSER and give them their rights
+    Grant {
+        /// Name of the database
+        name: Option<String>,
+    },
+    /// Take the rights from DBRWUSER and DBROUSER
+    Revoke {
+        /// Name of the database
+        name: Option<String>,
+    },
+}

@@ -1,0 +1,371 @@
+//! BINRPC for kamcmd (Kamailio module ctl, `binrpc`): unix stream and datagram sockets, TCP and UDP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use serde_json::json;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::UdpSocket;
+use tokio::net::UnixDatagram;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+
+use super::methods::Methods;
+use super::methods::Peer;
+use super::methods::PeerTransport;
+use super::methods::RpcCall;
+use super::methods::RpcDef;
+use super::methods::RpcFault;
+use super::methods::RpcReply;
+use super::unix::Access;
+use super::unix::Removed;
+use super::unix::bind_datagram;
+use super::unix::bind_stream;
+use wire::Kind;
+use wire::WireError;
+
+mod wire;
+
+/// Connections at once.
+const CONNECTIONS: usize = 64;
+/// How long a connection may say nothing.
+const IDLE: Duration = Duration::from_secs(600);
+/// The largest reply in a datagram.
+const DATAGRAM: usize = 65_000;
+
+/// Where BINRPC is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BinrpcAddr {
+    /// `unix:` or `unixs:`.
+    UnixStream(PathBuf, Access),
+    /// `unixd:`.
+    UnixDatagram(PathBuf, Access),
+    /// `tcp:`.
+    Tcp(SocketAddr),
+    /// `udp:`.
+    Udp(SocketAddr),
+}
+
+/// Sockets in service; dropping it stops them and removes their files.
+pub struct Binrpc {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+    files: Vec<Removed>,
+}
+
+struct Shared {
+    methods: Arc<Methods>,
+    listening: Mutex<Vec<[String; 4]>>,
+    open: Mutex<Vec<(u64, [String; 6])>>,
+    next: AtomicU64,
+}
+
+impl Binrpc {
+    /// No sockets yet.
+    pub fn new(methods: Arc<Methods>) -> Self {
+        let (listening, open, next) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        let shared = Arc::new(Shared {
+            methods,
+            listening,
+            open,
+            next,
+        });
+        Self {
+            shared,
+            tasks: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Opens one more socket, and serves it on `runtime`.
+    pub fn listen(&mut self, runtime: &tokio::runtime::Handle, addr: &BinrpcAddr) -> io::Result<()> {
+        let _inside = runtime.enter();
+        let shared = self.shared.clone();
+        let (row, task) = match addr {
+            BinrpcAddr::UnixStream(path, access) => {
+                let (listener, file) = bind_stream(path, *access)?;
+                self.files.push(file);
+                let listener = UnixListener::from_std(listener)?;
+                let own = path.display().to_string();
+                let row = ["unix_stream".to_owned(), own.clone(), String::new()];
+                (row, runtime.spawn(accept_unix(listener, own, shared)))
+            }
+            BinrpcAddr::UnixDatagram(path, access) => {
+                let (socket, file) = bind_datagram(path, *access)?;
+                self.files.push(file);
+                let socket = UnixDatagram::from_std(socket)?;
+                let row = ["unix_dgram".to_owned(), path.display().to_string(), String::new()];
+                (row, runtime.spawn(unix_datagrams(socket, shared)))
+            }
+            BinrpcAddr::Tcp(addr) => {
+                let listener = std::net::TcpListener::bind(addr)?;
+                listener.set_nonblocking(true)?;
+                let local = listener.local_addr()?;
+                let row = ["tcp".to_owned(), local.ip().to_string(), local.port().to_string()];
+                (
+                    row,
+                    runtime.spawn(accept_tcp(TcpListener::from_std(listener)?, local, shared)),
+                )
+            }
+            BinrpcAddr::Udp(addr) => {
+                let socket = std::net::UdpSocket::bind(addr)?;
+                socket.set_nonblocking(true)?;
+                let local = socket.local_addr()?;
+                let row = ["udp".to_owned(), local.ip().to_string(), local.port().to_string()];
+                (
+                    row,
+                    runtime.spawn(udp_datagrams(UdpSocket::from_std(socket)?, shared)),
+                )
+            }
+        };
+        let [kind, address, port] = row;
+        self.shared
+            .listening
+            .lock()
+            .push(["binrpc".to_owned(), kind, address, port]);
+        self.tasks.push(task);
+        Ok(())
+    }
+
+    /// `ctl.*`: what is open.
+    pub fn methods(&self) -> Vec<RpcDef> {
+        let def = |name, doc, show: fn(&Shared) -> Value| {
+            let shared = self.shared.clone();
+            RpcDef::new(name, doc, move |_| Ok(show(&shared).into()))
+        };
+        vec![
+            def(
+                "ctl.connections",
+                "Returns how many connections are open here.",
+                |s| json!([s.open.lock().len()]),
+            ),
+            def(
+                "ctl.listen",
+                "Lists the sockets of this kind: protocol, type, address, port.",
+                |s| json!(s.listening.lock().concat()),
+            ),
+            def(
+                "ctl.who",
+                "Lists the connections: protocol, type, peer, own end.",
+                |s| {
+                    let open = s.open.lock();
+                    json!(open.iter().flat_map(|(_, row)| row.clone()).collect::<Vec<_>>())
+                },
+            ),
+        ]
+    }
+}
+
+impl Drop for Binrpc {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn accept_unix(listener: UnixListener, path: String, shared: Arc<Shared>) {
+    loop {
+        let Ok((io, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let cred = io.peer_cred().ok();
+        let peer = Peer {
+            uid: cred.as_ref().map(tokio::net::unix::UCred::uid),
+            gid: cred.as_ref().map(tokio::net::unix::UCred::gid),
+            pid: cred.as_ref().and_then(tokio::net::unix::UCred::pid),
+            ..Peer::anonymous(PeerTransport::Binrpc, "")
+        };
+        let anonymous = "<anonymous unix socket>";
+        let row = ["binrpc", "unix_stream", anonymous, "", &path, ""].map(str::to_owned);
+        open(io, peer, row, &shared);
+    }
+}
+
+async fn accept_tcp(listener: TcpListener, local: SocketAddr, shared: Arc<Shared>) {
+    loop {
+        let Ok((io, from)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let peer = Peer::anonymous(PeerTransport::Binrpc, from.to_string());
+        let end = |a: SocketAddr| [a.ip().to_string(), a.port().to_string()];
+        let ([ip, port], [own, own_port]) = (end(from), end(local));
+        open(
+            io,
+            peer,
+            ["binrpc".to_owned(), "tcp".to_owned(), ip, port, own, own_port],
+            &shared,
+        );
+    }
+}
+
+fn open<S>(io: S, peer: Peer, row: [String; 6], shared: &Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let id = shared.next.fetch_add(1, Relaxed);
+    {
+        let mut open = shared.open.lock();
+        if open.len() >= CONNECTIONS {
+            return;
+        }
+        open.push((id, row));
+    }
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        // How a connection ends is its peer's business.
+        let _ = converse(io, &peer, &shared).await;
+        shared.open.lock().retain(|(other, _)| *other != id);
+    });
+}
+
+async fn converse<S>(mut io: S, peer: &Peer, shared: &Arc<Shared>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut buffer = Vec::new();
+    loop {
+        let bad = |e: WireError| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
+        while let Some(head) = wire::head(&buffer).map_err(bad)? {
+            let end = head.len + head.body;
+            let Some(packet) = buffer.get(..end).map(<[u8]>::to_vec) else {
+                break;
+            };
+            buffer.drain(..end);
+            if let Some(reply) = answer(packet, peer.clone(), shared.methods.clone()).await {
+                tokio::time::timeout(IDLE, io.write_all(&reply)).await??;
+            }
+        }
+        buffer.reserve(4096);
+        if tokio::time::timeout(IDLE, io.read_buf(&mut buffer)).await?? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn unix_datagrams(socket: UnixDatagram, shared: Arc<Shared>) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let Ok((n, from)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let Some(path) = from.as_pathname().map(std::path::Path::to_owned) else {
+            continue;
+        };
+        let packet = buffer.get(..n).unwrap_or_default().to_vec();
+        let peer = Peer::anonymous(PeerTransport::Binrpc, path.display().to_string());
+        if let Some(reply) = answer(packet.clone(), peer, shared.methods.clone()).await {
+            let _ = socket.send_to(&fitting(reply, &packet), &path).await;
+        }
+    }
+}
+
+async fn udp_datagrams(socket: UdpSocket, shared: Arc<Shared>) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let Ok((n, from)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let packet = buffer.get(..n).unwrap_or_default().to_vec();
+        let peer = Peer::anonymous(PeerTransport::Binrpc, from.to_string());
+        if let Some(reply) = answer(packet.clone(), peer, shared.methods.clone()).await {
+            let _ = socket.send_to(&fitting(reply, &packet), from).await;
+        }
+    }
+}
+
+/// A reply, or a fault that says that it does not fit.
+fn fitting(reply: Vec<u8>, packet: &[u8]) -> Vec<u8> {
+    if reply.len() <= DATAGRAM {
+        return reply;
+    }
+    let cookie = wire::head(packet)
+        .ok()
+        .flatten()
+        .map(|h| h.cookie)
+        .unwrap_or_default();
+    let text = format!("reply of {} bytes does not fit in a datagram", reply.len());
+    wire::packet(Kind::Fault, &cookie, &wire::fault_body(500, &text))
+}
+
+/// Runs a call on a thread that may wait.
+async fn answer(packet: Vec<u8>, peer: Peer, methods: Arc<Methods>) -> Option<Vec<u8>> {
+    let run = tokio::task::spawn_blocking(move || respond(&packet, &peer, &methods));
+    run.await.ok().flatten()
+}
+
+fn respond(packet: &[u8], peer: &Peer, methods: &Methods) -> Option<Vec<u8>> {
+    let head = wire::head(packet)
+        .ok()
+        .flatten()
+        .filter(|head| head.kind == Kind::Request)?;
+    let body = packet.get(head.len..).unwrap_or_default();
+    let refuse = |fault: &RpcFault| {
+        wire::packet(
+            Kind::Fault,
+            &head.cookie,
+            &wire::fault_body(fault.code, &fault.message),
+        )
+    };
+    let values = match wire::read(body) {
+        Ok(values) => values,
+        Err(e) => return Some(refuse(&RpcFault::bad_request(e.to_string()))),
+    };
+    let Some((Value::String(method), params)) = values.split_first() else {
+        return Some(refuse(&RpcFault::bad_request("bad request, missing method name")));
+    };
+    let result = methods.dispatch(&RpcCall { method, params, peer });
+    let unknown = || Err(RpcFault::failed(format!("command {method} not found")));
+    Some(
+        match result.unwrap_or_else(unknown).and_then(RpcReply::into_value) {
+            Ok(value) => wire::packet(Kind::Reply, &head.cookie, &wire::reply_body(&value)),
+            Err(fault) => refuse(&fault),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::core_rpcs;
+    use crate::control::core_rpcs::Status;
+
+    #[test]
+    fn calls_are_answered_under_their_cookie() {
+        let methods = Methods::new();
+        let status: Arc<dyn Status> = Arc::new(core_rpcs::tests::Fixed);
+        methods.add(core_rpcs::methods(&status));
+        let peer = Peer::internal();
+        let run = |method: &str, params: &[Value]| {
+            let call = wire::packet(Kind::Request, &[9, 8, 7, 6], &wire::call_body(method, params));
+            let reply = respond(&call, &peer, &methods).unwrap();
+            let head = wire::head(&reply).unwrap().unwrap();
+            assert_eq!(head.cookie, [9, 8, 7, 6]);
+            (head.kind, Value::from(wire::read(&reply[head.len..]).unwrap()))
+        };
+        assert_eq!(
+            run("core.echo", &[json!("a"), json!(3)]),
+            (Kind::Reply, json!(["a", "3"]))
+        );
+        assert_eq!(
+            run("nope", &[]),
+            (Kind::Fault, json!([500, "command nope not found"]))
+        );
+        assert_eq!(run("core.tcp_list", &[]), (Kind::Reply, json!([])));
+        assert_eq!(run("core.pwd", &[]).1.as_array().map(Vec::len), Some(1));
+        assert_eq!(respond(b"\xa1\x13\x00\x01\x02\x03\x04", &peer, &methods), None);
+    }
+}

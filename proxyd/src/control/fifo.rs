@@ -1,0 +1,271 @@
+//! JSON-RPC over a FIFO (Kamailio module jsonrpcs, `fifo_name`): one object after the other, each reply to the FIFO
+//! that the call names.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::fifo_file::make;
+use super::jsonrpc::Dialect;
+use super::methods::Methods;
+use super::methods::Peer;
+use super::methods::PeerTransport;
+use super::unix::Access;
+use super::unix::Removed;
+use crate::log;
+
+/// The longest call.
+const LONGEST: usize = 1 << 20;
+/// How long a reply waits for its reader.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Replies that wait at once.
+const REPLIES: usize = 32;
+
+/// How the FIFO is made.
+#[derive(Clone, Debug)]
+pub struct FifoOptions {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Who may write to it.
+    pub access: Access,
+    /// Where the FIFOs of replies lie (`fifo_reply_dir`).
+    pub reply_dir: PathBuf,
+    /// The look of replies.
+    pub dialect: Dialect,
+}
+
+/// A FIFO in service; dropping it stops it and removes its file.
+pub struct Fifo {
+    task: JoinHandle<()>,
+    _file: Removed,
+}
+
+impl Fifo {
+    /// Makes the FIFO, and serves it on `runtime`.
+    pub fn serve(
+        runtime: &tokio::runtime::Handle,
+        options: FifoOptions,
+        methods: Arc<Methods>,
+    ) -> io::Result<Self> {
+        make(&options.path, options.access.mode)?;
+        let file = Removed::new(&options.path);
+        options.access.apply(&options.path)?;
+        let receiver = {
+            let _inside = runtime.enter();
+            // Open for writing, too: it does not end when the last writer goes.
+            pipe::OpenOptions::new()
+                .read_write(true)
+                .open_receiver(&options.path)?
+        };
+        let task = runtime.spawn(read(receiver, options, methods));
+        Ok(Self { task, _file: file })
+    }
+}
+
+impl Drop for Fifo {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn read(mut fifo: pipe::Receiver, options: FifoOptions, methods: Arc<Methods>) {
+    let (mut objects, room) = (Objects::default(), Arc::new(Semaphore::new(REPLIES)));
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        let Ok(n) = fifo.read(&mut chunk).await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        objects.feed(chunk.get(..n).unwrap_or_default());
+        while let Some(call) = objects.next() {
+            let Ok(permit) = room.clone().acquire_owned().await else {
+                return;
+            };
+            let (options, methods) = (options.clone(), methods.clone());
+            tokio::spawn(async move {
+                answer(call, options, methods).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn answer(call: Vec<u8>, options: FifoOptions, methods: Arc<Methods>) {
+    let reply_path = reply_path(&call, &options.reply_dir);
+    let dialect = options.dialect;
+    let run = tokio::task::spawn_blocking(move || {
+        methods.handle_text(&call, dialect, &Peer::anonymous(PeerTransport::Fifo, ""))
+    });
+    let (Ok(Some(reply)), Some(path)) = (run.await, reply_path) else {
+        return;
+    };
+    let sent = tokio::time::timeout(PATIENCE, write_reply(&path, &reply)).await;
+    let error = match sent {
+        Ok(Ok(())) => return,
+        Ok(Err(e)) => e,
+        Err(_) => io::ErrorKind::TimedOut.into(),
+    };
+    log::warning(
+        "jsonrpcs",
+        format_args!("reply to FIFO {} not written: {error}", path.display()),
+    );
+}
+
+/// The FIFO for the reply: a plain name, so that no call writes elsewhere.
+fn reply_path(call: &[u8], dir: &Path) -> Option<PathBuf> {
+    let value: Value = serde_json::from_slice(call).ok()?;
+    let name = value.get("reply_name")?.as_str()?;
+    let plain = !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != "..";
+    plain.then(|| dir.join(name))
+}
+
+async fn write_reply(path: &Path, reply: &[u8]) -> io::Result<()> {
+    let mut fifo = loop {
+        match pipe::OpenOptions::new().open_sender(path) {
+            Ok(fifo) => break fifo,
+            // fifo(7): nobody reads yet.
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(e) => return Err(e),
+        }
+    };
+    fifo.write_all(reply).await
+}
+
+/// Cuts JSON objects and arrays from a stream by their brackets.
+#[derive(Default)]
+pub(super) struct Objects {
+    buffer: Vec<u8>,
+    scanned: usize,
+    depth: usize,
+    in_text: bool,
+    escaped: bool,
+}
+
+impl Objects {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole object; what stands between objects is dropped.
+    pub(super) fn next(&mut self) -> Option<Vec<u8>> {
+        while let Some(&b) = self.buffer.get(self.scanned) {
+            self.scanned += 1;
+            match b {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_text => self.escaped = true,
+                b'"' if self.depth > 0 => self.in_text = !self.in_text,
+                _ if self.in_text => {}
+                b'{' | b'[' => {
+                    if self.depth == 0 {
+                        self.buffer.drain(..self.scanned - 1);
+                        self.scanned = 1;
+                    }
+                    self.depth += 1;
+                }
+                b'}' | b']' if self.depth > 0 => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        let rest = self.buffer.split_off(self.scanned);
+                        self.scanned = 0;
+                        return Some(std::mem::replace(&mut self.buffer, rest));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if self.depth == 0 || self.buffer.len() > LONGEST {
+            *self = Self::default();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::io::Write;
+
+    use super::*;
+    use crate::control::jsonrpc::Layout;
+    use crate::control::methods::RpcDef;
+
+    #[test]
+    fn objects_are_cut_wherever_the_stream_breaks() {
+        let text = br#"junk {"a":"}\"{"}
+            [1,{"b":[2]}]}} {"c":{}} {"open":"#;
+        for size in 1..text.len() {
+            let (mut objects, mut found) = (Objects::default(), Vec::new());
+            for chunk in text.chunks(size) {
+                objects.feed(chunk);
+                while let Some(object) = objects.next() {
+                    found.push(String::from_utf8(object).unwrap());
+                }
+            }
+            assert_eq!(
+                found,
+                [r#"{"a":"}\"{"}"#, r#"[1,{"b":[2]}]"#, r#"{"c":{}}"#],
+                "{size}"
+            );
+        }
+        let mut endless = Objects::default();
+        endless.feed(&vec![b'['; LONGEST + 1]);
+        assert_eq!(endless.next(), None);
+        endless.feed(b"{}");
+        assert_eq!(endless.next(), Some(b"{}".to_vec()));
+    }
+
+    #[test]
+    fn replies_go_to_plain_names_only() {
+        let dir = Path::new("/tmp");
+        let path = |name: &str| reply_path(format!(r#"{{"reply_name":"{name}"}}"#).as_bytes(), dir);
+        assert_eq!(path("r1"), Some(PathBuf::from("/tmp/r1")));
+        for name in ["", "..", "a/b", "/etc/x"] {
+            assert_eq!(path(name), None, "{name}");
+        }
+        assert_eq!(reply_path(b"{}", dir), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_call_is_answered_in_its_fifo() {
+        let dir = tempfile::tempdir().unwrap();
+        let methods = Arc::new(Methods::new());
+        methods.add([RpcDef::new("echo", "Echoes.", |c| {
+            Ok(Value::from(c.params.to_vec()).into())
+        })]);
+        let path = dir.path().join("rpc.fifo");
+        let options = FifoOptions {
+            path: path.clone(),
+            access: Access::mode(0o660),
+            reply_dir: dir.path().to_owned(),
+            dialect: Dialect::Kamailio(Layout::Compact),
+        };
+        let fifo = Fifo::serve(&tokio::runtime::Handle::current(), options, methods).unwrap();
+        let reply = dir.path().join("reply");
+        make(&reply, 0o600).unwrap();
+        let text = tokio::task::spawn_blocking(move || {
+            let mut w = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            w.write_all(br#"{"method":"echo","params":[1],"reply_name":"reply","id":7}"#)
+                .unwrap();
+            let mut text = String::new();
+            std::fs::File::open(reply)
+                .unwrap()
+                .read_to_string(&mut text)
+                .unwrap();
+            text
+        });
+        assert_eq!(text.await.unwrap(), r#"{"jsonrpc":"2.0","result":[1],"id":7}"#);
+        drop(fifo);
+        assert!(!dir.path().join("rpc.fifo").exists());
+    }
+}

@@ -1,0 +1,139 @@
+//! From `listen` lines to open sockets: names resolved, every failure named.
+
+use crate::proxy::sockets::Listener;
+use crate::transport::interfaces;
+use crate::transport::interfaces::InterfaceAddress;
+use crate::transport::udp::UdpOptions;
+use crate::transport::udp::UdpSocket;
+use shared::net::Host;
+use shared::net::SocketSpec;
+use shared::net::Transport;
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+
+/// Why a socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The kernel refuses.
+    #[error("cannot listen on {transport}:{address}: {error}")]
+    Bind {
+        /// The transport.
+        transport: Transport,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// A name is neither an interface nor a host.
+    #[error("cannot listen on {0:?}: no interface and no host has this name")]
+    Name(String),
+    /// A transport that is not served.
+    #[error("cannot listen on {0}: this transport is not served yet; use udp or tcp")]
+    Transport(Transport),
+    /// The machine's addresses cannot be read.
+    #[error("cannot read the addresses of this machine: {0}")]
+    Interfaces(io::Error),
+}
+
+/// What is listened on without a `listen` line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Defaults {
+    /// `port`.
+    pub(crate) port: u16,
+    /// `disable_tcp`.
+    pub(crate) tcp: bool,
+}
+
+/// The listeners that the specifications ask for; UDP before TCP, as Via is chosen by the first that fits.
+pub(crate) fn listeners(specs: &[SocketSpec], defaults: Defaults) -> Result<Vec<Listener>, ListenError> {
+    let machine = interfaces::addresses().map_err(ListenError::Interfaces)?;
+    let everything = [SocketSpec { transport: None, host: Host::Any, port: Some(defaults.port), advertise: None, name: None }];
+    let specs = if specs.is_empty() { &everything[..] } else { specs };
+    let mut found: Vec<Listener> = Vec::new();
+    for spec in specs {
+        let transports: &[Transport] = match spec.transport {
+            Some(Transport::Udp) => &[Transport::Udp],
+            Some(Transport::Tcp) if !defaults.tcp => continue,
+            Some(Transport::Tcp) => &[Transport::Tcp],
+            Some(other) => return Err(ListenError::Transport(other)),
+            None if defaults.tcp => &[Transport::Udp, Transport::Tcp],
+            None => &[Transport::Udp],
+        };
+        let port = spec.port.unwrap_or(defaults.port);
+        for ip in addresses(&spec.host, &machine)? {
+            for transport in transports {
+                let address = SocketAddr::new(ip, port);
+                let known = found.iter().any(|l| l.transport == *transport && l.address == address);
+                if !known {
+                    let advertise = spec.advertise.as_ref().map(|a| (host_text(&a.host), a.port.unwrap_or(port)));
+                    found.push(Listener::new(*transport, address, advertise, spec.name.clone()));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn host_text(host: &Host) -> String {
+    match host {
+        Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
+        Host::Ip(ip) => ip.to_string(),
+        Host::Name(name) => name.clone(),
+        Host::Any => "0.0.0.0".to_owned(),
+    }
+}
+
+fn addresses(host: &Host, machine: &[InterfaceAddress]) -> Result<Vec<IpAddr>, ListenError> {
+    let name = match host {
+        Host::Ip(ip) => return Ok(vec![*ip]),
+        Host::Any => return Ok(machine.iter().map(|a| a.address).collect()),
+        Host::Name(name) => name,
+    };
+    let of_interface: Vec<IpAddr> = machine.iter().filter(|a| a.name == *name).map(|a| a.address).collect();
+    if !of_interface.is_empty() {
+        return Ok(of_interface);
+    }
+    let resolved = (name.as_str(), 0u16).to_socket_addrs().map_err(|_| ListenError::Name(name.clone()))?;
+    Ok(resolved.map(|address| address.ip()).take(1).collect())
+}
+
+/// Opens the UDP sockets, by index; none for other transports.
+pub(crate) fn bind_udp(listeners: &[Listener]) -> Result<Vec<Option<Arc<UdpSocket>>>, ListenError> {
+    let options = UdpOptions { timeout: super::worker::PATIENCE, ..UdpOptions::default() };
+    let open = |listener: &Listener| match listener.transport {
+        Transport::Udp => match UdpSocket::bind(listener.address, &options) {
+            Ok(socket) => Ok(Some(Arc::new(socket))),
+            Err(error) => Err(ListenError::Bind { transport: listener.transport, address: listener.address, error }),
+        },
+        _ => Ok(None),
+    };
+    listeners.iter().map(open).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_without_a_transport_is_two_sockets() {
+        let spec = |text: &str| text.parse::<SocketSpec>().expect(text);
+        let defaults = Defaults { port: 5060, tcp: true };
+        let found = listeners(&[spec("127.0.0.1:5070"), spec("udp:127.0.0.1:5070"), spec("udp:[::1]")], defaults);
+        let found: Vec<String> =
+            found.expect("addresses").iter().map(|l| format!("{}:{}", l.transport, l.address)).collect();
+        assert_eq!(found, ["udp:127.0.0.1:5070", "tcp:127.0.0.1:5070", "udp:[::1]:5060"]);
+    }
+
+    #[test]
+    fn what_cannot_be_listened_on_is_named() {
+        let spec = |text: &str| text.parse::<SocketSpec>().expect(text);
+        let defaults = Defaults { port: 5060, tcp: true };
+        let error = listeners(&[spec("udp:no-such-interface0.invalid:5060")], defaults).expect_err("unknown");
+        assert!(error.to_string().contains("no-such-interface0.invalid"), "{error}");
+        let error = bind_udp(&[Listener::new(Transport::Udp, ([203, 0, 113, 1], 5060).into(), None, None)]);
+        assert!(error.err().expect("foreign").to_string().starts_with("cannot listen on udp:203.0.113.1:5060"));
+    }
+}

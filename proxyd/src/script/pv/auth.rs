@@ -1,0 +1,70 @@
+//! Credentials: `$au` `$ar` and their kin of Authorization or Proxy-Authorization (RFC 3261 §22, RFC 7616).
+
+use super::plain;
+use super::request::host;
+use super::request::user;
+use crate::script::module::Env;
+use crate::script::module::Pv;
+use crate::script::module::PvSpec;
+use crate::script::value::Value;
+use shared::sip::HeaderName;
+use shared::sip::header::auth::Auth;
+
+/// The rows.
+pub(super) static TABLE: &[Pv] = &[
+    plain(&["au"], "User part of the credentials' username.", au),
+    plain(&["ad"], "Domain part of the credentials' username.", ad),
+    plain(&["aU"], "Username of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.username))),
+    plain(&["ar"], "Realm of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.realm))),
+    plain(&["aa"], "Algorithm of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.algorithm))),
+    plain(&["adu"], "URI of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.uri))),
+    plain(&["adn"], "Nonce of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.nonce))),
+    plain(&["adc"], "Cnonce of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.cnonce))),
+    plain(&["adr"], "Response of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.response))),
+    plain(&["AU"], "Username for accounting: of the credentials, else of From.", accounting_user),
+    plain(&["Au"], "Username and realm for accounting: of the credentials, else of From.", accounting_address),
+];
+
+/// The first credentials of the request; of the user agent's before a proxy's.
+fn auth<'e>(env: &'e Env<'_>) -> Option<Auth<'e>> {
+    let msg = &env.ctx.msg;
+    let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
+    names.into_iter().find_map(|name| Auth::parse(msg.first(name)?).ok())
+}
+
+fn split(name: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'@', name) {
+        Some(at) => (name.get(..at).unwrap_or_default(), name.get(at + 1..)),
+        None => (name, None),
+    }
+}
+
+fn au<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
+    Value::maybe(auth(env).and_then(|auth| auth.username).map(|name| split(name).0))
+}
+
+fn ad<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
+    Value::maybe(auth(env).and_then(|auth| auth.username).and_then(|name| split(name).1))
+}
+
+fn accounting_user<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    match au(env, spec) {
+        Value::Null => match env.ctx.msg.from().map(|from| user(from.uri)) {
+            Some(Value::Null) => Value::text(b""),
+            found => found.unwrap_or(Value::Null),
+        },
+        found => found,
+    }
+}
+
+fn accounting_address<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let realm = match auth(env) {
+        Some(auth) if auth.username.is_some() => Value::maybe(auth.realm),
+        _ => env.ctx.msg.from().map_or(Value::Null, |from| host(from.uri)),
+    };
+    let name = accounting_user(env, spec);
+    if name.is_null() {
+        return Value::Null;
+    }
+    Value::owned([name.to_text(), realm.to_text()].join(b"@".as_slice()))
+}

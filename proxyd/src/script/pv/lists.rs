@@ -1,0 +1,103 @@
+//! `$avp(name)` and `$cnt(…)` (Kamailio pseudo-variables cookbook).
+
+use super::class;
+use super::xavp::Path;
+use super::xavp::joined;
+use crate::script::module::Env;
+use crate::script::module::Pv;
+use crate::script::module::PvData;
+use crate::script::module::PvInner;
+use crate::script::module::PvSpec;
+use crate::script::module::SetError;
+use crate::script::program::Format;
+use crate::script::value::Value;
+use std::borrow::Cow;
+
+/// The rows.
+pub(super) static TABLE: &[Pv] = &[
+    class(&["avp"], "A value kept with the transaction; the newest first, [n] older ones, [*] all.", compile, read, Some(write)),
+    class(&["cnt"], "How many values the AVP or XAVP in the parentheses has.", compile_count, count, None),
+];
+
+/// The name in `$avp(…)`: `s:` and `i:` in front of it say nothing here, `$` in front is the old spelling.
+pub(crate) fn avp_name(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    text.strip_prefix(b"s:").or_else(|| text.strip_prefix(b"i:")).unwrap_or(text)
+}
+
+fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
+    if inner.text.contains(&b'$') {
+        return (inner.parse)(avp_name(inner.text)).map(PvData::Format);
+    }
+    let name = avp_name(inner.text);
+    if name.is_empty() { Err("AVP name is empty".into()) } else { Ok(PvData::Text(name.into())) }
+}
+
+fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let name = spec.text(env);
+    if spec.is_all() {
+        return joined(env.lists.avps(&name));
+    }
+    // Kamailio: AVPs are not counted from the end
+    let Some(at) = usize::try_from(spec.at(env).unwrap_or(0)).ok() else { return Value::Null };
+    match name {
+        Cow::Borrowed(name) => env.lists.avps(name).nth(at).map_or(Value::Null, Value::borrow),
+        Cow::Owned(name) => env.lists.avps(&name).nth(at).map_or(Value::Null, |value| value.clone()),
+    }
+}
+
+fn write(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
+    let name = spec.text(env).into_owned();
+    let all = spec.is_all();
+    // Kamailio: an index other than [*] is not looked at
+    match (value, all) {
+        (Value::Null, true) => env.lists.clear_avp(&name),
+        (Value::Null, false) => {
+            env.lists.remove_avp(&name, 0);
+        }
+        (value, all) => {
+            if all {
+                env.lists.clear_avp(&name);
+            }
+            env.lists.push_avp(&name, value.into_owned());
+        }
+    }
+    Ok(())
+}
+
+/// What `$cnt` counts.
+enum Counted {
+    Avp(Result<Box<[u8]>, Format>),
+    Xavp(PvSpec),
+}
+
+fn compile_count(inner: &PvInner<'_>) -> Result<PvData, String> {
+    let wrong = || format!("{:?} is neither an AVP nor an XAVP", String::from_utf8_lossy(inner.text));
+    let text = inner.text.trim_ascii().strip_prefix(b"$").ok_or_else(wrong)?;
+    let open = memchr::memchr(b'(', text).ok_or_else(wrong)?;
+    let (class, rest) = (text.get(..open).unwrap_or_default(), text.get(open + 1..).unwrap_or_default());
+    let name = rest.strip_suffix(b")").ok_or_else(wrong)?;
+    let part = PvInner { text: name, format: inner.format, parse: inner.parse, names: inner.names };
+    let counted = match class {
+        b"avp" => match compile(&part)? {
+            PvData::Format(format) => Counted::Avp(Err(format)),
+            _ => Counted::Avp(Ok(avp_name(name).into())),
+        },
+        b"xavp" | b"xavi" | b"xavu" => {
+            let row = super::find(class).and_then(|row| row.compile).ok_or_else(wrong)?;
+            Counted::Xavp(PvSpec { data: row(&part)?, ..PvSpec::default() })
+        }
+        _ => return Err(wrong()),
+    };
+    Ok(PvData::Other(Box::new(counted)))
+}
+
+fn count<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let n = match spec.other::<Counted>() {
+        Some(Counted::Avp(Ok(name))) => env.lists.avps(name).count(),
+        Some(Counted::Avp(Err(format))) => env.lists.avps(&format.expand(env)).count(),
+        Some(Counted::Xavp(spec)) => spec.other::<Path>().map_or(0, |path| path.count(env)),
+        None => 0,
+    };
+    Value::Int(n as i64)
+}

@@ -1,0 +1,173 @@
+//! The request line: `$rm` `$ru` and its parts, `$ou` and its parts, the status line of a reply (RFC 3261 §7.1, §7.2).
+
+use super::plain;
+use super::refused;
+use super::settable;
+use crate::proxy::context::Context;
+use crate::script::module::Env;
+use crate::script::module::Pv;
+use crate::script::module::PvSpec;
+use crate::script::module::SetError;
+use crate::script::value::Value;
+use shared::net::Transport;
+use shared::sip::Method;
+use shared::sip::Scheme;
+use shared::sip::Uri;
+use shared::sip::UriParts;
+
+/// The rows.
+pub(super) static TABLE: &[Pv] = &[
+    plain(&["rm"], "Method; of a reply its CSeq's.", |env, _| Value::text(env.ctx.msg.method().as_bytes())),
+    plain(&["rmid"], "Number of the method.", |env, _| Value::Int(method_number(env.ctx.msg.method()))),
+    settable(&["ru"], "Request-URI as it stands.", |env, _| Value::text_or_null(current(env.ctx)), set_ru),
+    settable(&["rU"], "User part of the Request-URI.", |env, _| user(current(env.ctx)), set_user),
+    plain(&["rUl"], "Length of that user part.", |env, _| user_length(current(env.ctx))),
+    settable(&["rd"], "Host of the Request-URI.", |env, _| host(current(env.ctx)), set_host),
+    settable(&["rp"], "Port of the Request-URI, 5060 or 5061 when it has none.", |env, _| port(current(env.ctx)), set_port),
+    plain(&["rP"], "Transport of the Request-URI.", |env, _| transport(current(env.ctx))),
+    plain(&["rz"], "Scheme of the Request-URI.", |env, _| scheme(current(env.ctx))),
+    plain(&["ou"], "Request-URI as received.", |env, _| Value::text_or_null(env.ctx.msg.request_uri())),
+    plain(&["oU"], "User part of the received Request-URI.", |env, _| user(env.ctx.msg.request_uri())),
+    plain(&["oUl"], "Length of that user part.", |env, _| user_length(env.ctx.msg.request_uri())),
+    plain(&["od"], "Host of the received Request-URI.", |env, _| host(env.ctx.msg.request_uri())),
+    plain(&["op"], "Port of the received Request-URI.", |env, _| port(env.ctx.msg.request_uri())),
+    plain(&["oP"], "Transport of the received Request-URI.", |env, _| transport(env.ctx.msg.request_uri())),
+    plain(&["rs"], "Status of the reply.", |env, _| if env.ctx.msg.is_reply() { Value::Int(i64::from(env.ctx.msg.status())) } else { Value::Null }),
+    plain(&["rr"], "Reason phrase of the reply.", |env, _| if env.ctx.msg.is_reply() { Value::text(env.ctx.msg.reason()) } else { Value::Null }),
+    plain(&["rv"], "Version in the first line.", |env, _| Value::text_or_null(env.ctx.msg.version())),
+    plain(&["ruid"], "Record id of the contact that lookup() chose.", |env, _| super::optional(env.ctx.ruid.as_ref())),
+];
+
+/// Kamailio's number of a method, as `$rmid` and bit masks use it.
+pub(crate) fn method_number(method: Method<'_>) -> i64 {
+    match method {
+        Method::Invite => 1,
+        Method::Cancel => 2,
+        Method::Ack => 4,
+        Method::Bye => 8,
+        Method::Info => 16,
+        Method::Register => 32,
+        Method::Subscribe => 64,
+        Method::Notify => 128,
+        Method::Message => 256,
+        Method::Options => 512,
+        Method::Prack => 1024,
+        Method::Update => 2048,
+        Method::Refer => 4096,
+        Method::Publish => 8192,
+        Method::Other(_) => 1 << 24,
+    }
+}
+
+/// The Request-URI as it stands; empty in replies.
+fn current(ctx: &Context) -> &[u8] {
+    if ctx.msg.is_reply() { b"" } else { ctx.uri() }
+}
+
+/// The user part of a URI as a value.
+pub(super) fn user(uri: &[u8]) -> Value<'_> {
+    Value::maybe(Uri::parse(uri).ok().and_then(|uri| uri.user))
+}
+
+/// The length of a user part, 0 without one.
+pub(super) fn user_length(uri: &[u8]) -> Value<'_> {
+    match Uri::parse(uri) {
+        Ok(uri) => Value::Int(uri.user.map_or(0, <[u8]>::len) as i64),
+        Err(_) => Value::Null,
+    }
+}
+
+/// The host of a URI as a value.
+pub(super) fn host(uri: &[u8]) -> Value<'_> {
+    Uri::parse(uri).map_or(Value::Null, |uri| Value::text_or_null(uri.host))
+}
+
+/// The port of a URI as a value.
+pub(super) fn port(uri: &[u8]) -> Value<'_> {
+    let Ok(uri) = Uri::parse(uri) else { return Value::Null };
+    let tls = uri.scheme == Scheme::Sips || named_transport(&uri) == Some(Transport::Tls);
+    Value::Int(i64::from(uri.port.unwrap_or(if tls { 5061 } else { 5060 })))
+}
+
+fn named_transport(uri: &Uri<'_>) -> Option<Transport> {
+    uri.param(b"transport").flatten().and_then(Transport::from_bytes)
+}
+
+/// The transport of a URI as a value: lower case when it is named, else UDP or, of a sips URI, TLS.
+pub(super) fn transport(uri: &[u8]) -> Value<'_> {
+    let Ok(uri) = Uri::parse(uri) else { return Value::Null };
+    Value::text(match (uri.param(b"transport").flatten(), uri.scheme) {
+        (Some(name), _) => Transport::from_bytes(name).map_or(name, |known| known.as_str().as_bytes()),
+        (None, Scheme::Sips) => b"TLS",
+        // Kamailio: the transport that is assumed is spelt in capitals
+        (None, _) => b"UDP",
+    })
+}
+
+fn scheme(uri: &[u8]) -> Value<'_> {
+    match Uri::parse(uri) {
+        Ok(parsed) => Value::text(match parsed.scheme {
+            Scheme::Sip => b"sip",
+            Scheme::Sips => b"sips",
+            Scheme::Tel => b"tel",
+            Scheme::Urn => b"urn",
+            Scheme::Other => b"none",
+        }),
+        Err(_) => Value::text(b"none"),
+    }
+}
+
+fn set_ru(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
+    match value {
+        Value::Str(text) if !text.is_empty() => {
+            env.ctx.set_uri(text.into_owned());
+            Ok(())
+        }
+        other => Err(refused(&other)),
+    }
+}
+
+/// Writes the Request-URI anew with one part changed.
+pub(crate) fn change(ctx: &mut Context, edit: impl for<'a> FnOnce(&mut UriParts<'a>, &'a [u8]), with: &[u8]) -> Result<(), SetError> {
+    let old = ctx.uri().to_vec();
+    let uri = Uri::parse(&old).map_err(|_| SetError::Value(String::from_utf8_lossy(&old).into_owned()))?;
+    let mut parts = uri.parts();
+    edit(&mut parts, with);
+    let new = parts.to_vec();
+    ctx.set_uri(new);
+    Ok(())
+}
+
+fn set_user(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
+    if value.is_null() {
+        return change(env.ctx, |parts, _| (parts.user, parts.password) = (None, None), b"");
+    }
+    change(env.ctx, |parts, user| parts.user = (!user.is_empty()).then_some(user), &value.to_text())
+}
+
+fn set_host(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
+    let host = value.to_text();
+    if host.is_empty() {
+        return Err(refused(&value));
+    }
+    change(
+        env.ctx,
+        |parts, host| {
+            // Kamailio: a telephone number that gets a host becomes a SIP URI
+            if parts.scheme.eq_ignore_ascii_case(b"tel") {
+                (parts.scheme, parts.params) = (b"sip", b"user=phone");
+            }
+            parts.host = host;
+        },
+        &host,
+    )
+}
+
+fn set_port(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
+    let port = match &value {
+        Value::Null => None,
+        other if other.to_text().is_empty() => None,
+        other => Some(u16::try_from(other.to_int()).map_err(|_| refused(other))?),
+    };
+    change(env.ctx, |parts, _| parts.port = port, b"")
+}
