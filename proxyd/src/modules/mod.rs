@@ -11,37 +11,51 @@ use std::fmt::Write;
 
 pub(crate) mod auth;
 mod auth_db;
+mod ctl;
 pub(crate) mod database;
 mod db;
+mod jsonrpcs;
+mod maxfwd;
 mod nathelper;
 mod path;
+mod permissions;
 pub(crate) mod registrar;
 mod rr;
+mod sanity;
 mod sl;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 pub(crate) mod usrloc;
+mod xhttp;
+mod xlog;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
     &auth_db::MODULE,
+    &ctl::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &jsonrpcs::MODULE,
+    &maxfwd::MODULE,
     &nathelper::MODULE,
     &path::MODULE,
+    &permissions::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
+    &sanity::MODULE,
     &sl::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &usrloc::MODULE,
+    &xhttp::MODULE,
+    &xlog::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.

@@ -430,6 +430,10 @@ pub(super) fn scan(text: &str, at: usize, after_case: bool) -> Step {
                 from = end + length + 2;
                 continue;
             }
+            // Kamailio: `case /"expression":`, a slash before a string
+            Raw::Slash if after_case && after.trim_start().starts_with(['"', '\'']) => {
+                Scanned::Token(TokenKind::Punct(Punct::Slash))
+            }
             Raw::Slash if after_case => match regex_literal(after) {
                 Some((pattern, flags, length)) => {
                     end += length;

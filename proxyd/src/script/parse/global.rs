@@ -162,7 +162,7 @@ impl Parser<'_> {
 
     /// Skips to and over the closing parenthesis, or to the next line that begins with a word.
     fn skip_modparam(&mut self) {
-        while !self.at_end() && !(self.peek().first && self.peek().word().is_some()) {
+        while !self.at_end() && (!self.peek().first || self.peek().word().is_none()) {
             if self.eat(Punct::RightParen) {
                 self.eat(Punct::Semicolon);
                 return;

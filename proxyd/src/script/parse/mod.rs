@@ -56,7 +56,9 @@ pub fn load(files: &dyn Files, path: &Path, options: &Options) -> Parsed {
     parsed.script = parser.script();
     parsed.defines = defines;
     if parser.quote.is_some() {
-        parsed.found.withdraw(|report| report.message.starts_with("string without"));
+        parsed
+            .found
+            .withdraw(|report| report.message.starts_with("string without"));
     }
     parsed
 }
@@ -145,8 +147,13 @@ impl Parser<'_> {
     /// A string of several lines shortly before the current token.
     fn open_quote(&self) -> Option<Span> {
         let near = self.tokens.get(self.at.saturating_sub(4)..=self.at)?;
-        let strings = near.iter().rev().filter(|token| matches!(token.kind, TokenKind::Str(_)));
-        strings.map(|token| token.span).find(|span| self.sources.quote(*span).contains('\n'))
+        let strings = near
+            .iter()
+            .rev()
+            .filter(|token| matches!(token.kind, TokenKind::Str(_)));
+        strings
+            .map(|token| token.span)
+            .find(|span| self.sources.quote(*span).contains('\n'))
     }
 
     /// Reports what was found where something else was expected.

@@ -463,6 +463,11 @@ impl Parser<'_> {
                     self.at += 1;
                     Some(CaseLabel::Regex(pattern, flags))
                 }
+                TokenKind::Punct(Punct::Slash) => {
+                    self.at += 1;
+                    self.string()
+                        .map(|name| CaseLabel::Regex(name.text, String::new()))
+                }
                 TokenKind::Ident(word) => {
                     self.at += 1;
                     Some(CaseLabel::Word(word))
