@@ -5,14 +5,20 @@ use crate::script::module::ModuleDef;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
 
+mod cfg_rpc;
+mod cfgutils;
 mod corex;
+mod counters;
 mod db;
+mod debugger;
 mod kex;
 mod maxfwd;
 mod pv;
+mod regex;
 mod rr;
 mod sanity;
 mod sl;
+mod statistics;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
@@ -24,17 +30,23 @@ type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &cfg_rpc::MODULE,
+    &cfgutils::MODULE,
     &corex::MODULE,
+    &counters::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &debugger::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
     &pv::MODULE,
+    &regex::MODULE,
     &rr::MODULE,
     &sanity::MODULE,
     &sl::MODULE,
+    &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,

@@ -31,6 +31,11 @@ impl Program {
         Some(b"proxyd")
     }
 
+    /// The block `route[NAME]`.
+    pub fn route(&self, _name: &[u8]) -> Option<RouteId> {
+        None
+    }
+
     /// A custom parameter: `group.name = value desc "…"`.
     pub fn custom(&self, _group: &str, _name: &str) -> Option<&super::module::ParamValue> {
         None
