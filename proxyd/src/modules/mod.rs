@@ -5,12 +5,14 @@ use crate::script::module::ModuleDef;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
 
+mod avpops;
 mod cfg_rpc;
 mod cfgutils;
 mod corex;
 mod counters;
 mod db;
 mod debugger;
+mod ipops;
 mod kex;
 mod maxfwd;
 mod pv;
@@ -30,6 +32,7 @@ type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &avpops::MODULE,
     &cfg_rpc::MODULE,
     &cfgutils::MODULE,
     &corex::MODULE,
@@ -39,6 +42,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &debugger::MODULE,
+    &ipops::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
     &pv::MODULE,
