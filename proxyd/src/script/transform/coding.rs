@@ -85,11 +85,19 @@ fn sha512<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 
 /// Kamailio's core hash: words of four bytes, each folded into itself and summed.
 pub(crate) fn core_hash(text: &[u8]) -> u32 {
+    core_hash_of(&[text])
+}
+
+/// The same of several texts, each beginning a word.
+pub(crate) fn core_hash_of(texts: &[&[u8]]) -> u32 {
     let fold = |word: u32| word ^ (word >> 3);
-    let words = text.chunks_exact(4);
-    let rest = words.remainder().iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
-    let bytes = |word: &[u8]| word.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
-    let sum = words.fold(0u32, |sum, word| sum.wrapping_add(fold(bytes(word)))).wrapping_add(fold(rest));
+    let number = |bytes: &[u8]| bytes.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+    let mut sum = 0u32;
+    for text in texts {
+        let words = text.chunks_exact(4);
+        sum = sum.wrapping_add(fold(number(words.remainder())));
+        sum = words.fold(sum, |sum, word| sum.wrapping_add(fold(number(word))));
+    }
     sum.wrapping_add(sum >> 11).wrapping_add((sum >> 13).wrapping_add(sum >> 23))
 }
 
