@@ -9,6 +9,7 @@ use crate::script::module::PvSpec;
 use crate::script::value::Value;
 use std::fmt::Write;
 
+mod acc;
 pub(crate) mod auth;
 mod auth_db;
 pub(crate) mod database;
@@ -25,6 +26,7 @@ pub(crate) mod usrloc;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &acc::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &db::MYSQL,
