@@ -9,6 +9,7 @@ use crate::script::module::PvSpec;
 use crate::script::value::Value;
 use std::fmt::Write;
 
+mod acc;
 pub(crate) mod auth;
 mod auth_db;
 mod avpops;
@@ -44,6 +45,7 @@ mod xlog;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &acc::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &avpops::MODULE,
