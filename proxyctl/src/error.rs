@@ -84,6 +84,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A record that means something that is refused.
+    #[error("{path}: {place}: {error}")]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// Why.
+        error: Box<Self>,
+    },
     /// A question nobody answered with yes.
     #[error("{0}")]
     NotConfirmed(String),
@@ -174,6 +184,7 @@ impl Error {
             | Self::Invalid(_)
             | Self::Ambiguous { .. }
             | Self::Input { .. } => ExitCode::Usage,
+            Self::Document { error, .. } => error.exit_code(),
             Self::Daemon(_) => ExitCode::NoDaemon,
             Self::NotFound { .. } => ExitCode::NotFound,
             Self::Fault(fault) if fault.is_not_found() => ExitCode::NotFound,

@@ -8,6 +8,7 @@ mod cmd;
 mod context;
 mod error;
 mod printer;
+mod site;
 mod stream;
 mod user;
 

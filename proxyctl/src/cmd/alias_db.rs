@@ -19,6 +19,9 @@ Examples:
   proxyctl alias_db list alice@example.org     a user's aliases
   proxyctl alias_db rm 1000@example.org";
 
+/// Columns of the alias itself.
+const ALIAS: [&str; 2] = ["alias_username", "alias_domain"];
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -64,8 +67,8 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             Ok(Answer::report(table::report(db.as_mut(), &select())?))
         }
         Verb::Show { alias: Some(alias) } => {
-            let alias = User::new(context, alias)?.0;
             let mut db = context.read(&["dbaliases"])?;
+            let alias = User::existing_in(context, db.as_mut(), "dbaliases", ALIAS, alias)?;
             let select = select()
                 .eq("alias_username", &alias.name)
                 .eq("alias_domain", &alias.domain);
@@ -84,8 +87,8 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         }
         Verb::Add { alias, user } => add(context, alias, user),
         Verb::Rm { alias } => {
-            let alias = User::new(context, alias)?.0;
             let mut db = context.open(&["dbaliases"])?;
+            let alias = User::existing_in(context, db.as_mut(), "dbaliases", ALIAS, alias)?;
             let delete = Delete::from("dbaliases")
                 .eq("alias_username", &alias.name)
                 .eq("alias_domain", &alias.domain);
@@ -101,9 +104,9 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
 }
 
 fn add(context: &Context<'_>, alias: &str, user: &str) -> Result<Answer, Error> {
-    let alias = User::new(context, alias)?.0;
     let mut db = context.open(&["dbaliases", "subscriber"])?;
     let user = User::existing(context, db.as_mut(), "subscriber", user)?;
+    let alias = User::beside(context, alias, &user)?;
     if context.settings.flag("VERIFY_USER") == Some(true) && !user.is_subscriber(db.as_mut())? {
         return Err(user.unknown());
     }

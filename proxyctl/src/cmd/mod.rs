@@ -2,27 +2,33 @@
 
 mod acc;
 mod acl;
-mod address;
+pub(crate) mod address;
 mod alias;
 mod alias_db;
+mod apply;
 mod avp;
 mod db;
 mod dialog;
 mod dialplan;
-mod dispatcher;
+pub(crate) mod dispatcher;
 mod domain;
 mod htable;
+mod import;
 mod lcr;
+mod monitor;
 mod mtree;
 mod rpc;
 mod rpid;
 mod server;
+mod shell;
 mod speeddial;
 mod srv;
-mod subscriber;
+pub(crate) mod subscriber;
 mod table;
-mod trusted;
+pub(crate) mod trusted;
 mod ul;
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
@@ -103,6 +109,38 @@ pub(crate) enum Command {
     /// Call any RPC: `proxyctl rpc METHOD [ARG…]`, or `proxyctl METHOD [ARG…]` where its name has a dot
     #[command(visible_alias = "kamcmd", after_help = rpc::EXAMPLES)]
     Rpc(rpc::Call),
+    /// Make the database hold what a YAML or JSON file says
+    #[command(after_help = apply::EXAMPLES)]
+    Apply(apply::Apply),
+    /// Add rows from a CSV or JSON lines file, all or nothing
+    #[command(after_help = import::IMPORT)]
+    Import(import::Import),
+    /// Write rows as a file for `apply` or `import`
+    #[command(after_help = import::EXPORT)]
+    Export(import::Export),
+    /// Counters of the daemon, refreshed
+    #[command(visible_alias = "moni", after_help = monitor::MONITOR)]
+    Monitor(monitor::Monitor),
+    /// Ask whether the daemon, a SIP URI or a registered user answers
+    #[command(after_help = monitor::PING)]
+    Ping(monitor::Ping),
+    /// Read commands from a prompt, or from a file on standard input
+    #[command(after_help = "Examples:\n  proxyctl shell\n  proxyctl shell < commands.txt")]
+    Shell,
+    /// Print what makes a shell complete our commands
+    #[command(
+        after_help = "Examples:\n  proxyctl completions bash > /etc/bash_completion.d/proxyctl\n  proxyctl completions zsh > ~/.zfunc/_proxyctl\n  proxyctl completions fish > ~/.config/fish/completions/proxyctl.fish"
+    )]
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder
+    #[command(after_help = "Examples:\n  proxyctl man /usr/local/share/man/man1")]
+    Man {
+        /// Folder
+        folder: PathBuf,
+    },
 }
 
 /// Runs one command.
@@ -132,5 +170,13 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Server(verb) => server::run(context, verb),
         Command::Srv(verb) => srv::run(context, verb),
         Command::Rpc(call) => rpc::run(context, call),
+        Command::Apply(what) => apply::run(context, what),
+        Command::Import(what) => import::import(context, what),
+        Command::Export(what) => import::export(context, what),
+        Command::Monitor(what) => monitor::monitor(context, what),
+        Command::Ping(what) => monitor::ping(context, what),
+        Command::Shell => shell::shell(context),
+        Command::Completions { shell } => Ok(shell::completions(*shell)),
+        Command::Man { folder } => shell::man(folder),
     }
 }

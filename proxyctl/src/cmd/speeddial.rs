@@ -69,8 +69,9 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     };
     match verb {
         Verb::Show { number } => {
-            let number = User::new(context, number)?.0;
             let mut db = context.read(&["speed_dial"])?;
+            let columns = ["sd_username", "sd_domain"];
+            let number = User::existing_in(context, db.as_mut(), "speed_dial", columns, number)?;
             let report = table::report(
                 db.as_mut(),
                 &select()
@@ -97,12 +98,12 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             uri,
             description,
         } => {
-            let number = User::new(context, number)?.0;
             check::sip_uri(uri)?;
             check::text("URI", uri, 255)?;
             check::text("description", description, 64)?;
             let mut db = context.open(&["speed_dial", "subscriber"])?;
             let user = User::existing(context, db.as_mut(), "subscriber", user)?;
+            let number = User::beside(context, number, &user)?;
             let row = Insert::into("speed_dial")
                 .set("username", &user.name)
                 .set("domain", &user.domain)
@@ -123,9 +124,9 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             Ok(Answer::new(format!("{number} of {user} calls {uri}"), data))
         }
         Verb::Rm { user, number } => {
-            let number = User::new(context, number)?.0;
             let mut db = context.open(&["speed_dial"])?;
             let user = User::existing(context, db.as_mut(), "speed_dial", user)?;
+            let number = User::beside(context, number, &user)?;
             let delete = Delete::from("speed_dial")
                 .eq("username", &user.name)
                 .eq("domain", &user.domain)
