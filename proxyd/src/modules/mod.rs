@@ -9,6 +9,7 @@ mod auth;
 mod ctl;
 pub(crate) mod database;
 mod db;
+mod dispatcher;
 mod jsonrpcs;
 mod registrar;
 mod rr;
@@ -26,6 +27,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &dispatcher::MODULE,
     &jsonrpcs::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
