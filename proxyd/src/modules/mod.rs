@@ -21,6 +21,7 @@ mod ctl;
 pub(crate) mod database;
 mod db;
 mod debugger;
+mod dispatcher;
 mod ipops;
 mod jsonrpcs;
 mod kex;
@@ -59,6 +60,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &debugger::MODULE,
+    &dispatcher::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
