@@ -4,7 +4,6 @@ mod body;
 
 use std::fmt;
 use std::io;
-use std::io::BufRead as _;
 use std::io::BufReader;
 use std::io::ErrorKind;
 use std::io::Read as _;

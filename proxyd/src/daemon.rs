@@ -24,6 +24,7 @@ use crate::runtime::listen::ListenError;
 use crate::runtime::load;
 use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
+use crate::runtime::receive;
 use crate::runtime::stats::Statistics;
 use crate::runtime::status::Running;
 use crate::runtime::timers;
@@ -39,6 +40,7 @@ use crate::script::preprocess;
 use crate::script::preprocess::Files;
 use crate::script::program::Program;
 use crate::transport::Queue;
+use crate::transport::conn::ConnEvent;
 use crate::transport::conn::Connections;
 use crate::transport::conn::Inbound;
 use crate::transport::conn::StreamOptions;
@@ -253,10 +255,27 @@ fn stream_options(program: &Program) -> StreamOptions {
     options
 }
 
-fn connections(tokio: &tokio::runtime::Runtime, program: &Program, queue: &Arc<Queue<Inbound>>) -> Connections {
+/// Requests of broken connections that wait to be failed.
+type Unsent = Arc<Mutex<Vec<Vec<u8>>>>;
+
+fn connections(
+    tokio: &tokio::runtime::Runtime,
+    program: &Program,
+    queue: &Arc<Queue<Inbound>>,
+    unsent: &Unsent,
+) -> Connections {
     let queue = Arc::clone(queue);
     let deliver = Arc::new(move |inbound: Inbound| queue.push(inbound).is_ok());
-    Connections::new(tokio.handle().clone(), stream_options(program), deliver, Arc::new(|_| {}))
+    let unsent = Arc::clone(unsent);
+    let events = Arc::new(move |event: ConnEvent| {
+        if let ConnEvent::SendFailed { bytes, .. } = event {
+            let mut unsent = unsent.lock();
+            if unsent.len() < STREAM_QUEUE {
+                unsent.push(bytes);
+            }
+        }
+    });
+    Connections::new(tokio.handle().clone(), stream_options(program), deliver, events)
 }
 
 fn start_modules(script: &Arc<Script>) -> Result<(), StartError> {
@@ -324,7 +343,8 @@ impl Daemon {
             .build()
             .map_err(at(Path::new("tokio")))?;
         let queue = Arc::new(Queue::new(STREAM_QUEUE));
-        let streams = connections(&tokio, program, &queue);
+        let unsent = Unsent::default();
+        let streams = connections(&tokio, program, &queue, &unsent);
         for (id, listener) in sockets.listeners.iter().enumerate() {
             if listener.transport == Transport::Tcp {
                 let id = u16::try_from(id).unwrap_or(u16::MAX);
@@ -339,7 +359,7 @@ impl Daemon {
             Surroundings { statistics: &statistics, methods: &methods, run_dir: &layout.run, tokio: tokio.handle() };
         let script = Arc::new(load::initialise(compiled, None, &around)?);
         let runtime =
-            Runtime::new(Arc::clone(&script), sockets, udp, streams, Arc::clone(&statistics), tokio.handle().clone());
+            Runtime::new(Arc::clone(&script), sockets, udp, streams, unsent, Arc::clone(&statistics), tokio.handle().clone());
         let inner = Arc::new(Inner {
             runtime: Arc::new(runtime),
             methods,
@@ -351,6 +371,7 @@ impl Daemon {
         inner.publish(&script);
         start_modules(&script)?;
         let mut daemon = Self { inner, tokio, threads: Vec::new(), queue, workers: Vec::new() };
+        receive::run_start_events(&daemon.inner.runtime);
         daemon.start_workers(children).map_err(at(Path::new("worker threads")))?;
         daemon.inner.methods.add(stats_rpcs::methods(&statistics));
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), daemon.workers.clone()));

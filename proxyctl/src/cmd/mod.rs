@@ -1,10 +1,27 @@
 //! The commands, one noun a file; kamctl's short forms stand beside the nouns they belong to.
 
+mod acc;
+mod acl;
 mod address;
+mod alias;
+mod alias_db;
+mod avp;
+mod db;
+mod dialog;
+mod dialplan;
+mod dispatcher;
+mod domain;
+mod htable;
+mod lcr;
+mod mtree;
 mod rpc;
+mod rpid;
 mod server;
+mod speeddial;
+mod srv;
 mod subscriber;
 mod table;
+mod trusted;
 mod ul;
 
 use clap::Subcommand;
@@ -21,14 +38,68 @@ pub(crate) enum Command {
     /// Subscribers: who may register and call
     #[command(subcommand, visible_alias = "user", after_help = subscriber::EXAMPLES)]
     Subscriber(subscriber::Noun),
+    /// Groups of users
+    #[command(subcommand, visible_alias = "group", after_help = acl::EXAMPLES)]
+    Acl(acl::Verb),
+    /// Remote-Party-ID of subscribers
+    #[command(subcommand, after_help = rpid::EXAMPLES)]
+    Rpid(rpid::Verb),
+    /// Other names of users, in the database
+    #[command(name = "alias_db", subcommand, visible_alias = "aliasdb", after_help = alias_db::EXAMPLES)]
+    AliasDb(alias_db::Verb),
+    /// Short numbers of users
+    #[command(subcommand, visible_alias = "speed_dial", after_help = speeddial::EXAMPLES)]
+    Speeddial(speeddial::Verb),
+    /// Preferences of users
+    #[command(subcommand, after_help = avp::EXAMPLES)]
+    Avp(avp::Verb),
     /// Addresses that are trusted by group: carriers, gateways
     #[command(subcommand, after_help = address::EXAMPLES)]
     Address(address::Verb),
+    /// Peers that are trusted by address, transport and patterns
+    #[command(subcommand, after_help = trusted::EXAMPLES)]
+    Trusted(trusted::Verb),
     /// Registrations: contacts of users
-    #[command(subcommand, visible_alias = "location", after_help = ul::EXAMPLES)]
+    #[command(subcommand, visible_alias = "location", visible_alias = "usrloc", after_help = ul::EXAMPLES)]
     Ul(ul::Verb),
+    /// Permanent contacts in the location table aliases
+    #[command(subcommand, after_help = alias::EXAMPLES)]
+    Alias(alias::Verb),
+    /// Users who are registered
+    #[command(after_help = "Examples:\n  proxyctl online")]
+    Online,
+    /// Domains that are ours
+    #[command(subcommand, after_help = domain::EXAMPLES)]
+    Domain(domain::Verb),
+    /// Sets of destinations
+    #[command(subcommand, after_help = dispatcher::EXAMPLES)]
+    Dispatcher(dispatcher::Verb),
+    /// Calls under way
+    #[command(subcommand, after_help = dialog::EXAMPLES)]
+    Dialog(dialog::Verb),
+    /// Translation rules
+    #[command(subcommand, after_help = dialplan::EXAMPLES)]
+    Dialplan(dialplan::Verb),
+    /// Trees of prefixes
+    #[command(subcommand, after_help = mtree::EXAMPLES)]
+    Mtree(mtree::Verb),
+    /// Least cost routes
+    #[command(subcommand, after_help = lcr::EXAMPLES)]
+    Lcr(lcr::Verb),
+    /// Shared hash tables in memory
+    #[command(subcommand, after_help = htable::EXAMPLES)]
+    Htable(htable::Verb),
+    /// Accounting records
+    #[command(subcommand, after_help = acc::EXAMPLES)]
+    Acc(acc::Verb),
+    /// SQL and tables by hand
+    #[command(subcommand, after_help = db::EXAMPLES)]
+    Db(db::Verb),
     #[command(flatten)]
     Server(server::Verb),
+    /// Sockets, aliases, methods and modules of the daemon
+    #[command(subcommand, after_help = srv::EXAMPLES)]
+    Srv(srv::Verb),
     /// Call any RPC: `proxyctl rpc METHOD [ARG…]`, or `proxyctl METHOD [ARG…]` where its name has a dot
     #[command(visible_alias = "kamcmd", after_help = rpc::EXAMPLES)]
     Rpc(rpc::Call),
@@ -39,9 +110,27 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
     match command {
         Command::Short(verb) => subscriber::run(context, verb),
         Command::Subscriber(noun) => subscriber::run_noun(context, noun),
+        Command::Acl(verb) => acl::run(context, verb),
+        Command::Rpid(verb) => rpid::run(context, verb),
+        Command::AliasDb(verb) => alias_db::run(context, verb),
+        Command::Speeddial(verb) => speeddial::run(context, verb),
+        Command::Avp(verb) => avp::run(context, verb),
         Command::Address(verb) => address::run(context, verb),
+        Command::Trusted(verb) => trusted::run(context, verb),
         Command::Ul(verb) => ul::run(context, verb),
+        Command::Alias(verb) => alias::run(context, verb),
+        Command::Online => ul::online(context),
+        Command::Domain(verb) => domain::run(context, verb),
+        Command::Dispatcher(verb) => dispatcher::run(context, verb),
+        Command::Dialog(verb) => dialog::run(context, verb),
+        Command::Dialplan(verb) => dialplan::run(context, verb),
+        Command::Mtree(verb) => mtree::run(context, verb),
+        Command::Lcr(verb) => lcr::run(context, verb),
+        Command::Htable(verb) => htable::run(context, verb),
+        Command::Acc(verb) => acc::run(context, verb),
+        Command::Db(verb) => db::run(context, verb),
         Command::Server(verb) => server::run(context, verb),
+        Command::Srv(verb) => srv::run(context, verb),
         Command::Rpc(call) => rpc::run(context, call),
     }
 }

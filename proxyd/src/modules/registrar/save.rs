@@ -12,6 +12,7 @@ use super::request::PathVector;
 use super::request::Request;
 use super::request::number;
 use super::states;
+use crate::modules::nathelper::contact::is_rewritten;
 use crate::modules::usrloc::COMMIT_TIMEOUT;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::attributes;

@@ -3,6 +3,7 @@
 pub(crate) mod attributes;
 pub(crate) mod contact;
 pub(crate) mod expire;
+pub(crate) mod keepalive;
 pub(crate) mod matching;
 mod persist;
 pub(crate) mod profiles;
@@ -12,6 +13,9 @@ pub(crate) mod store;
 pub(crate) mod table;
 mod texts;
 
+use crate::proxy::context::SocketId;
+use crate::proxy::sockets::Listener;
+use crate::proxy::sockets::Sockets;
 use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
@@ -19,8 +23,11 @@ use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
 use crate::script::module::Script;
 use crate::script::module::State;
+use keepalive::Keepalive;
 use matching::Matching;
 pub(crate) use rpc::aor_hash;
+use shared::net::Transport;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::AtomicU64;
@@ -204,6 +211,7 @@ pub(crate) struct Usrloc {
     pub(crate) case_sensitive: bool,
     server_id: u32,
     timer_interval: u32,
+    keepalive: Keepalive,
 }
 
 /// Makes record unique ids: `uloc-` start, process and a counter, in hexadecimal.
@@ -216,7 +224,7 @@ struct Ids {
 pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a change may wait to be written in `db_mode` 2.
-const WRITE_BACK_DELAY: Duration = Duration::from_millis(500);
+const WRITE_BACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Usrloc {
     /// The table of this name.
@@ -330,7 +338,41 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         case_sensitive,
         server_id,
         timer_interval: u32::try_from(init.int("timer_interval")).unwrap_or(60).max(1),
+        keepalive: keepalive(init),
     }))
+}
+
+fn keepalive(init: &Init<'_>) -> Keepalive {
+    let seconds = |name| u32::try_from(init.int(name).max(0)).unwrap_or(u32::MAX);
+    let codes = init.text("ka_reply_codes");
+    Keepalive {
+        mode: init.int("ka_mode"),
+        method: init.text("ka_method").into_bytes(),
+        from: init.text("ka_from").into_bytes(),
+        interval: seconds("ka_interval").max(1),
+        timeout: seconds("ka_timeout"),
+        codes: codes
+            .split(',')
+            .filter_map(|code| code.trim().parse().ok())
+            .filter(|code| *code > 0)
+            .collect(),
+    }
+}
+
+/// The socket that a contact's text names, if it is still ours.
+pub(crate) fn socket_of(text: &[u8], sockets: &Sockets) -> Option<SocketId> {
+    let colon = memchr::memchr(b':', text)?;
+    let transport = Transport::from_bytes(text.get(..colon)?)?;
+    let place = std::str::from_utf8(text.get(colon + 1..)?).ok()?;
+    if let Ok(address) = place.parse::<SocketAddr>()
+        && let Some(id) = sockets.find(transport, address)
+    {
+        return Some(id);
+    }
+    // `sock_mode` 1 stores what the socket shows.
+    let (host, port) = place.rsplit_once(':')?;
+    let shows = |l: &Listener| l.transport == transport && l.host_text == host && l.port_text == port;
+    SocketId::try_from(sockets.listeners.iter().position(shows)?).ok()
 }
 
 /// The mask of a flag number; none for -1.

@@ -15,9 +15,10 @@ pub(crate) mod branch;
 pub(crate) mod calendar;
 pub(crate) mod custom;
 mod destination;
+pub(crate) mod dynamic;
 mod flags;
 pub(crate) mod headers;
-mod lists;
+pub(crate) mod lists;
 mod message;
 mod misc;
 pub(crate) mod request;
@@ -28,6 +29,7 @@ pub(crate) mod vars;
 pub(crate) mod xavp;
 
 pub(crate) use request::change as change_uri;
+pub(crate) use request::method_number;
 pub(crate) use source::find_named;
 pub(crate) use source::find_socket;
 
