@@ -47,7 +47,7 @@ pub struct Vars {
 
 impl Default for Vars {
     fn default() -> Self {
-        let mut vars = Self { values: Vec::new(), nullable: Vec::new() };
+        let mut vars = Self { values: Vec::new(), nullable: Vec::new(), trace: None };
         for (slot, value) in PRESETS.read().iter() {
             vars.write(*slot, value.clone());
         }
