@@ -28,7 +28,7 @@ pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 pub(crate) mod usrloc;
-mod xhttp;
+pub(crate) mod xhttp;
 mod xlog;
 
 /// Every module, by name.
