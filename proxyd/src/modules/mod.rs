@@ -11,14 +11,17 @@ use std::fmt::Write;
 
 pub(crate) mod auth;
 mod auth_db;
+mod corex;
 mod ctl;
 pub(crate) mod database;
 mod db;
 mod jsonrpcs;
+mod kex;
 mod maxfwd;
 mod nathelper;
 mod path;
 mod permissions;
+mod pv;
 pub(crate) mod registrar;
 mod rr;
 mod sanity;
@@ -35,16 +38,19 @@ mod xlog;
 pub static MODULES: &[&ModuleDef] = &[
     &auth::MODULE,
     &auth_db::MODULE,
+    &corex::MODULE,
     &ctl::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
     &jsonrpcs::MODULE,
+    &kex::MODULE,
     &maxfwd::MODULE,
     &nathelper::MODULE,
     &path::MODULE,
     &permissions::MODULE,
+    &pv::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
     &sanity::MODULE,

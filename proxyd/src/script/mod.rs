@@ -18,6 +18,7 @@ pub mod regex;
 pub mod span;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod token;
 pub mod transform;
 pub mod value;
 pub mod vars;

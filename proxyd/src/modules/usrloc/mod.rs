@@ -224,7 +224,7 @@ struct Ids {
 pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a change may wait to be written in `db_mode` 2.
-const WRITE_BACK_DELAY: Duration = Duration::from_millis(500);
+const WRITE_BACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Usrloc {
     /// The table of this name.

@@ -152,6 +152,10 @@ impl Compiler {
 
     /// `route[NAME]` blocks that nothing calls, unless names are made at run time.
     fn unused_routes(&mut self, routes: &[&ast::Route]) {
+        if self.found.errors() > 0 {
+            // a call that is misspelt would make its block look unused
+            return;
+        }
         let all: Vec<&ast::Call> = routes.iter().flat_map(|route| calls(&route.body)).collect();
         let dynamic = all.iter().any(|call| {
             call.name.text == "route"
@@ -173,11 +177,18 @@ impl Compiler {
             let sub = route.keyword == RouteKeyword::Request;
             if (armed || (sub && !dynamic)) && !named.contains(&name.text) {
                 let shown = super::title(route);
-                let help = if sub {
-                    "call it with `route(NAME)`, or remove it"
-                } else {
-                    "arm it with `t_on_…(\"NAME\")`, or remove it"
+                let call = match route.keyword {
+                    RouteKeyword::Failure => "t_on_failure",
+                    RouteKeyword::OnReply => "t_on_reply",
+                    RouteKeyword::Branch => "t_on_branch",
+                    _ => "route",
                 };
+                let help = if sub {
+                    format!("call it with `route({})`, or remove it", name.text)
+                } else {
+                    format!("arm it with `{call}(\"{}\")`, or remove it", name.text)
+                };
+                let help = help.as_str();
                 self.warn(
                     "unused-route",
                     route.span,

@@ -73,6 +73,7 @@ pub fn compile(parsed: Parsed, modules: &'static [&'static ModuleDef], additions
         loaded: Vec::new(),
         kind: Routes::REQUEST,
         calls: Vec::new(),
+        missing: Vec::new(),
     };
     for (name, text) in defines {
         compiler
@@ -138,6 +139,8 @@ struct Compiler {
     /// The kinds of route that the block being compiled may run in.
     kind: RouteKind,
     calls: Vec<Seen>,
+    /// Modules that are not there: what follows from it is no second mistake.
+    missing: Vec<String>,
 }
 
 impl Compiler {

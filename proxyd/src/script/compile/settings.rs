@@ -79,6 +79,7 @@ impl Compiler {
                 Diagnostic::error("unknown-module", span, format!("unknown module `{name}`"))
                     .maybe_help(help),
             );
+            self.missing.push(name.to_owned());
             return;
         };
         if self.lookup.loaded.iter().any(|loaded| loaded.name == module.name) {
@@ -304,6 +305,13 @@ impl Compiler {
     }
 
     fn unmatched(&mut self, modules: &str, span: Span) {
+        if modules
+            .split('|')
+            .any(|name| self.missing.iter().any(|missing| missing == name))
+        {
+            // its loadmodule was reported
+            return;
+        }
         let exists = modules
             .split('|')
             .find(|name| self.lookup.modules.iter().any(|module| module.name == *name));

@@ -30,7 +30,10 @@ static MODULES: &[&ModuleDef] = &[&EXTRA, &crate::script::exec::tests::TESTING];
 struct One(String);
 
 impl Files for One {
-    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if path != Path::new("a.cfg") {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         Ok(self.0.clone().into_bytes())
     }
 }
@@ -377,4 +380,23 @@ fn the_report_quotes_the_line() {
       │
       = did you mean `$fU`?
     "#);
+}
+
+/// A whole script with many mistakes: every one is reported once, with its line.
+#[test]
+fn a_corpus_of_mistakes() {
+    let compiled = run(include_str!("../corpus/mistakes.cfg"));
+    let report = compiled.found.render(compiled.program.sources(), false);
+    insta::with_settings!({ snapshot_path => "../corpus", prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("mistakes", report);
+    });
+}
+
+/// A whole script with most of the language in it: nothing to report.
+#[test]
+fn a_corpus_of_features() {
+    assert_eq!(
+        found(include_str!("../corpus/features.cfg")),
+        Vec::<String>::new()
+    );
 }

@@ -7,13 +7,13 @@ mod subst;
 use super::diag::Diagnostic;
 use super::diag::Diagnostics;
 use super::lex;
-use super::lex::Punct;
 use super::lex::Scanned;
-use super::lex::Token;
-use super::lex::TokenKind;
 use super::span::FileId;
 use super::span::Sources;
 use super::span::Span;
+use super::token::Punct;
+use super::token::Token;
+use super::token::TokenKind;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -235,6 +235,16 @@ impl Preprocessor<'_> {
                 span,
                 format!("files include each other more than {INCLUDE_DEPTH} deep"),
             );
+            return;
+        }
+        let open = self
+            .frames
+            .iter()
+            .any(|frame| frame.expansion.is_none() && self.sources.name(frame.file) == path);
+        if let Some(span) = from
+            && open
+        {
+            self.error("include", span, format!("{} includes itself", path.display()));
             return;
         }
         if bytes.len() > FILE_LIMIT {
