@@ -252,12 +252,18 @@ fn unlock(call: &mut Call<'_, '_>) -> Code {
     })
 }
 
+/// The `route[NAME]` that the first argument names.
+fn named_route(call: &Call<'_, '_>) -> Option<crate::script::host::RouteId> {
+    let name = call.text(0);
+    call.env.script.program.find_route(Routes::REQUEST, std::str::from_utf8(&name).ok()?)
+}
+
 fn check_route_exists(call: &mut Call<'_, '_>) -> Code {
-    Code::from(call.env.script.program.route(&call.text(0)).is_some())
+    Code::from(named_route(call).is_some())
 }
 
 fn route_if_exists(call: &mut Call<'_, '_>) -> Code {
-    let Some(route) = call.env.script.program.route(&call.text(0)) else { return Code::FALSE };
+    let Some(route) = named_route(call) else { return Code::FALSE };
     let verdict = crate::script::exec::run(route, call.env);
     if verdict.exited { Code::EXIT } else { Code(i32::try_from(verdict.code).unwrap_or(-1)) }
 }
