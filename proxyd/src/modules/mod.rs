@@ -19,6 +19,7 @@ mod pv;
 mod regex;
 mod rr;
 mod sanity;
+mod siputils;
 mod sl;
 mod statistics;
 pub(crate) mod textops;
@@ -49,6 +50,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &regex::MODULE,
     &rr::MODULE,
     &sanity::MODULE,
+    &siputils::MODULE,
     &sl::MODULE,
     &statistics::MODULE,
     &textops::MODULE,
