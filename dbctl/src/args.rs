@@ -16,10 +16,11 @@ Examples:
   dbctl backup proxyd.backup                       every table into one file
   dbctl copy sqlite:///old.db mysql://u:p@db/new   from one engine to another
 
-The database is the one of --db-url, of DB_URL, of DBENGINE with DB_PATH or DBHOST, DBPORT, DBNAME, DBRWUSER and
-DBRWPW in the environment or the resource file, or the embedded SQLite file.
+The database is that of --db-url, of DB_URL, of DBENGINE with DB_PATH or with DBHOST, DBPORT,
+DBNAME, DBRWUSER and DBRWPW (environment or resource file), or the embedded SQLite file.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 already exists, 6 database not reachable.";
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 already exists,
+6 database not reachable.";
 
 /// Creates, upgrades, backs up, restores and checks the database.
 #[derive(Debug, Parser)]
@@ -45,7 +46,7 @@ pub(crate) struct Args {
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 
-    /// Confirm beforehand what would be asked before something is lost
+    /// Say yes to every question about deleting or replacing
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
 

@@ -69,7 +69,7 @@ pub enum Error {
     #[error(
         "{0}; to create it with its account set DBROOTUSER and DBROOTPW in the environment or the resource file"
     )]
-    CannotCreate(Box<Error>),
+    CannotCreate(Box<Self>),
     /// A command for servers on a file.
     #[error("{command} is for MySQL and PostgreSQL: {url} has no accounts")]
     NoAccounts {

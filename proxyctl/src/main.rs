@@ -1,3 +1,5 @@
 //! Starts the operator's tool.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    proxyctl::main()
+}

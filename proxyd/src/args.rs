@@ -36,7 +36,7 @@ pub struct Args {
     pub listen: Vec<String>,
 
     /// Define this name, as #!define does; may be repeated.
-    #[arg(short = 'A', long = "define", value_name = "NAME[=VALUE]")]
+    #[arg(short = 'A', long = "define", value_name = "NAME[=VALUE]", value_parser = a_define)]
     pub define: Vec<String>,
 
     /// Where modules are looked for (accepted; modules are built in).
@@ -48,7 +48,7 @@ pub struct Args {
     pub loadmodule: Vec<String>,
 
     /// Set a module parameter: module:param:type:value, type s or i.
-    #[arg(long = "modparam", value_name = "MOD:PARAM:TYPE:VALUE")]
+    #[arg(long = "modparam", value_name = "MOD:PARAM:TYPE:VALUE", value_parser = a_modparam)]
     pub modparam: Vec<String>,
 
     /// A name this proxy answers to; may be repeated.
@@ -96,11 +96,15 @@ pub struct Args {
     pub foreground: u8,
 
     /// Log more; may be repeated.
-    #[arg(short = 'd', long = "debug", action = ArgAction::Count)]
+    #[arg(short = 'd', action = ArgAction::Count)]
     pub debug: u8,
 
+    /// The log level, from -5 (alert) to 3 (debug).
+    #[arg(long = "debug", value_name = "LEVEL", allow_negative_numbers = true)]
+    pub debug_level: Option<i32>,
+
     /// Print the version; with -c, also what became of parameters without effect.
-    #[arg(short = 'v', long = "version")]
+    #[arg(short = 'v', short_alias = 'V', long = "version")]
     pub version: bool,
 
     /// Print the version in detail.
@@ -114,6 +118,34 @@ pub struct Args {
     /// Print this help.
     #[arg(short = 'h', long = "help", action = ArgAction::Help)]
     pub help: Option<bool>,
+
+    /// Print the script with includes and defines resolved, and exit.
+    #[arg(long = "cfg-print")]
+    pub cfg_print: bool,
+
+    /// A substitution as by #!subst; may be repeated.
+    #[arg(long = "subst", value_name = "EXP")]
+    pub subst: Vec<String>,
+
+    /// A substitution as by #!substdef; may be repeated.
+    #[arg(long = "substdef", value_name = "EXP")]
+    pub substdef: Vec<String>,
+
+    /// A substitution as by #!substdefs; may be repeated.
+    #[arg(long = "substdefs", value_name = "EXP")]
+    pub substdefs: Vec<String>,
+
+    /// The number of this server.
+    #[arg(long = "server-id", value_name = "N", allow_negative_numbers = true)]
+    pub server_id: Option<i64>,
+
+    /// Another log (`json` and `json:…` are --log-format json).
+    #[arg(long = "log-engine", value_name = "ENGINE", hide = true)]
+    pub log_engine: Option<String>,
+
+    /// Callbacks of libraries at the end (accepted; there are none).
+    #[arg(long = "atexit", value_name = "MODE", hide = true)]
+    pub atexit: Option<String>,
 
     /// Shared memory in megabytes (accepted; memory is taken as needed).
     #[arg(short = 'm', value_name = "MB", hide = true)]
@@ -194,6 +226,122 @@ pub enum LogFormat {
     Json,
 }
 
+impl Args {
+    /// The log level asked for; none: the script's.
+    pub fn level(&self) -> Option<i32> {
+        self.debug_level.or_else(|| (self.debug > 0).then(|| i32::from(self.debug)))
+    }
+
+    /// The sockets of `-l`, as `listen` lines spell them.
+    pub fn listen_lines(&self) -> Vec<String> {
+        self.listen.iter().flat_map(|text| listen_lines(text)).collect()
+    }
+
+    /// Whether lines are JSON objects, by either option.
+    pub fn logs_json(&self) -> bool {
+        let engine = self.log_engine.as_deref().unwrap_or_default();
+        self.log_format == LogFormat::Json || engine == "json" || engine.starts_with("json:")
+    }
+}
+
+/// One `--modparam`, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModParam {
+    /// Module.
+    pub module: String,
+    /// Parameter.
+    pub name: String,
+    /// Value.
+    pub value: ModValue,
+}
+
+/// The value of a `--modparam`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModValue {
+    /// Of type `i`.
+    Int(i64),
+    /// Of type `s`.
+    Text(String),
+}
+
+/// The text of `-v`.
+pub fn version_text() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "version: proxyd {version} ({}/{})\nflags: {}\nid: {}\ncompiled with rustc {}\n",
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        crate::control::core_rpcs::FLAGS,
+        option_env!("PROXYD_REVISION").unwrap_or("unknown"),
+        env!("CARGO_PKG_RUST_VERSION"),
+    )
+}
+
+/// Takes one `-l` apart: `proto:(a, b):port/advertised` becomes one `listen` line for each address.
+pub fn listen_lines(text: &str) -> Vec<String> {
+    let (sockets, advertise) = match text.split_once('/') {
+        Some((sockets, advertise)) => (sockets, format!(" advertise {}", advertise.trim())),
+        None => (text, String::new()),
+    };
+    let list = sockets.split_once('(').and_then(|(before, rest)| {
+        let (list, after) = rest.split_once(')')?;
+        Some((before, list, after))
+    });
+    match list {
+        Some((before, list, after)) => {
+            let line = |host: &str| format!("{before}{}{after}{advertise}", host.trim());
+            list.split(',')
+                .filter(|host| !host.trim().is_empty())
+                .map(line)
+                .collect()
+        }
+        None => vec![format!("{}{advertise}", sockets.trim())],
+    }
+}
+
+/// Takes an `-A` apart: name and value.
+pub fn define(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !plain || !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        return Err(format!("`{name}` is not a name: letters, digits and underscores"));
+    }
+    Ok((name.to_owned(), value))
+}
+
+/// Takes a `--modparam` apart.
+pub fn modparam(text: &str) -> Result<ModParam, String> {
+    let mut parts = text.splitn(4, ':');
+    let mut next = || parts.next().filter(|part| !part.is_empty());
+    let (Some(module), Some(name), Some(kind)) = (next(), next(), next()) else {
+        return Err("write it as module:parameter:type:value".to_owned());
+    };
+    let Some(text) = parts.next() else {
+        return Err("write it as module:parameter:type:value".to_owned());
+    };
+    let value = match kind {
+        "s" => ModValue::Text(text.to_owned()),
+        "i" => ModValue::Int(text.parse().map_err(|_| format!("`{text}` is not an integer"))?),
+        other => return Err(format!("type `{other}` is neither s (string) nor i (integer)")),
+    };
+    Ok(ModParam {
+        module: module.to_owned(),
+        name: name.to_owned(),
+        value,
+    })
+}
+
+fn a_define(text: &str) -> Result<String, String> {
+    define(text).map(|_| text.to_owned())
+}
+
+fn a_modparam(text: &str) -> Result<String, String> {
+    modparam(text).map(|_| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,5 +360,60 @@ mod tests {
         ])
         .expect("kamailio's options");
         assert_eq!((args.foreground, args.listen.len(), args.define.len(), args.children), (2, 2, 2, Some(2)));
+    }
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let words = std::iter::once("proxyd").chain(line.split_whitespace());
+        Args::try_parse_from(words).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn options_bundle_as_with_getopt() {
+        let args = parse("-DDEef k.cfg -l tcp:1.2.3.4/5.6.7.8:5070 -A N=1=2 -rR -n4 -dd").unwrap();
+        assert_eq!(args.listen_lines(), ["tcp:1.2.3.4 advertise 5.6.7.8:5070"]);
+        assert_eq!((args.foreground, args.children, args.level()), (2, Some(4), Some(2)));
+        assert_eq!(define(&args.define[0]), Ok(("N".to_owned(), Some("1=2".to_owned()))));
+        let args = parse("--modparam=usrloc:db_url:s:sqlite:///x --modparam=tm:fr_timer:i:30 --debug=-1 -cV").unwrap();
+        assert_eq!(modparam(&args.modparam[0]).unwrap().value, ModValue::Text("sqlite:///x".into()));
+        assert_eq!(modparam(&args.modparam[1]).unwrap().value, ModValue::Int(30));
+        assert_eq!((args.level(), args.check, args.version), (Some(-1), true, true));
+        assert!(parse("--log-engine=json:M").unwrap().logs_json());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let table = [
+            ("--modparam=a:b:x:1", "neither s (string) nor i (integer)"),
+            ("--modparam=a:b", "module:parameter:type:value"),
+            ("--modparam=a:b:i:x", "`x` is not an integer"),
+            ("-A 1X", "`1X` is not a name"),
+            ("-n x", "invalid value 'x'"),
+            ("--confg x", "--config"),
+        ];
+        for (line, part) in table {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_of_addresses_are_taken_apart() {
+        let table = [
+            (
+                "udp:(10.0.0.1, 10.0.0.2):5065",
+                vec!["udp:10.0.0.1:5065", "udp:10.0.0.2:5065"],
+            ),
+            ("(eth0)", vec!["eth0"]),
+            ("[::1]:5060", vec!["[::1]:5060"]),
+            ("localhost", vec!["localhost"]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(listen_lines(text), expected);
+        }
+    }
+
+    #[test]
+    fn the_version_names_program_and_system() {
+        assert!(version_text().starts_with("version: proxyd "));
     }
 }

@@ -1,1 +1,520 @@
-//! Start, signals, reload, stop.
+//! Start, signals, reload, stop, in that order.
+
+use crate::args;
+use crate::args::Args;
+use crate::control::core_rpcs;
+use crate::control::core_rpcs::Status;
+use crate::control::methods::Methods;
+use crate::control::methods::RpcCall;
+use crate::control::methods::RpcDef;
+use crate::control::methods::RpcFault;
+use crate::control::methods::RpcReply;
+use crate::control::socket::Control;
+use crate::control::socket::ControlOptions;
+use crate::control::socket::ControlSocket;
+use crate::control::stats_rpcs;
+use crate::log;
+use crate::modules;
+use crate::proxy::sockets::Alias;
+use crate::proxy::sockets::Sockets;
+use crate::runtime::Runtime;
+use crate::runtime::listen;
+use crate::runtime::listen::Defaults;
+use crate::runtime::listen::ListenError;
+use crate::runtime::load;
+use crate::runtime::load::LoadError;
+use crate::runtime::load::Surroundings;
+use crate::runtime::receive;
+use crate::runtime::stats::Statistics;
+use crate::runtime::status::Running;
+use crate::runtime::timers;
+use crate::runtime::worker;
+use crate::script::compile;
+use crate::script::compile::Additions;
+use crate::script::compile::Compiled;
+use crate::script::module::InitError;
+use crate::script::module::ParamValue;
+use crate::script::module::Script;
+use crate::script::parse;
+use crate::script::preprocess;
+use crate::script::preprocess::Files;
+use crate::script::program::Program;
+use crate::transport::Queue;
+use crate::transport::conn::ConnEvent;
+use crate::transport::conn::Connections;
+use crate::transport::conn::Inbound;
+use crate::transport::conn::StreamOptions;
+use parking_lot::Mutex;
+use shared::db;
+use shared::db::Access;
+use shared::db::schema;
+use shared::net::SocketSpec;
+use shared::net::Transport;
+use shared::paths::Places;
+use std::io;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+/// The script that runs without `-f`.
+const BUILT_IN: &str = include_str!("../../etc/proxyd.cfg");
+
+/// What messages call it.
+const BUILT_IN_NAME: &str = "built-in.cfg";
+
+/// Messages of connections that may wait for a worker.
+const STREAM_QUEUE: usize = 4096;
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The script has mistakes; they were printed.
+    #[error("the script has mistakes; nothing was started")]
+    Script,
+    /// A module cannot serve.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A module cannot start.
+    #[error("module {module}: {error}")]
+    Module {
+        /// The module.
+        module: &'static str,
+        /// Why.
+        error: InitError,
+    },
+    /// A socket cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A file or folder.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The database of the built-in script.
+    #[error("database {path}: {error}")]
+    Database {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: db::Error,
+    },
+    /// A `-l` option.
+    #[error("option -l: {0}")]
+    Socket(#[from] shared::net::SpecError),
+}
+
+/// Attaches the path to an I/O error.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> StartError + '_ {
+    move |error| StartError::File { path: path.to_owned(), error }
+}
+
+/// Where this daemon keeps what: `--home`, `-Y`, the system's places or the user's.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The database of the built-in script.
+    pub database: PathBuf,
+    /// Control socket, FIFO.
+    pub run: PathBuf,
+}
+
+impl Layout {
+    /// Finds the places.
+    pub fn new(args: &Args) -> Self {
+        let places = Places::find(args.home.as_deref(), &shared::paths::environment);
+        let run = args.runtime_dir.clone().unwrap_or_else(|| places.run.clone());
+        Self { database: places.database(), run }
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("control.sock")
+    }
+}
+
+/// The files of scripts, the built-in one among them.
+struct ScriptFiles;
+
+impl Files for ScriptFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if path == Path::new(BUILT_IN_NAME) { Ok(BUILT_IN.as_bytes().to_vec()) } else { std::fs::read(path) }
+    }
+}
+
+/// Compiles the script that the arguments name.
+pub fn compile_script(args: &Args, layout: &Layout) -> Compiled {
+    let mut defines = args.define.clone();
+    let path = match &args.config {
+        Some(path) => path.as_path(),
+        None => {
+            defines.push(format!("DBURL=\"sqlite:///{}\"", layout.database.display()));
+            Path::new(BUILT_IN_NAME)
+        }
+    };
+    let substs = [("subst", &args.subst), ("substdef", &args.substdef), ("substdefs", &args.substdefs)];
+    let substs = substs.iter().flat_map(|(kind, list)| list.iter().map(|text| ((*kind).to_owned(), text.clone())));
+    let options = preprocess::Options { defines, substs: substs.collect() };
+    let parsed = parse::load(&ScriptFiles, path, &options);
+    let modparams = args.modparam.iter().filter_map(|text| args::modparam(text).ok()).map(|param| {
+        let value = match param.value {
+            args::ModValue::Int(n) => ParamValue::Int(n),
+            args::ModValue::Text(text) => ParamValue::Text(text.into_bytes()),
+        };
+        (param.module, param.name, value)
+    });
+    let additions = Additions { modules: args.loadmodule.clone(), modparams: modparams.collect() };
+    compile::compile(parsed, modules::MODULES, &additions)
+}
+
+/// The compiled script; its mistakes are printed.
+fn compiled(args: &Args, layout: &Layout) -> Result<Compiled, StartError> {
+    let compiled = compile_script(args, layout);
+    if compiled.is_ok() {
+        return Ok(compiled);
+    }
+    let text = compiled.found.render(compiled.program.sources(), false);
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+    Err(StartError::Script)
+}
+
+/// Creates the database of the built-in script when there is none; true when it was created.
+fn create_database(layout: &Layout) -> Result<bool, StartError> {
+    let path = &layout.database;
+    if path.exists() {
+        return Ok(false);
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(at(folder))?;
+    }
+    let made = db::open_with(&db::Url::sqlite(path.clone()), Access::Create).and_then(|mut database| {
+        let tables = schema::tables_of("standard");
+        db::transaction(&mut *database, |database| schema::create(database, &tables))
+    });
+    match made {
+        Ok(_) => Ok(true),
+        Err(error) => Err(StartError::Database { path: path.clone(), error }),
+    }
+}
+
+fn configure_log(args: &Args, program: &Program) {
+    let foreground = args.log_stderr || args.log_color || program.setting_int("log_stderror") == Some(1);
+    let destination = if foreground {
+        log::Destination::Stderr { colour: args.log_color }
+    } else {
+        let name = args.log_facility.clone().or_else(|| program.setting_text("log_facility").map(|t| t.into_owned()));
+        let facility = name.as_deref().and_then(log::facility).unwrap_or(3);
+        log::Destination::Syslog { facility, ident: "proxyd".to_owned() }
+    };
+    let format = if args.logs_json() { log::Format::Json } else { log::Format::Kamailio };
+    log::configure(destination, format);
+    let of_script = program.setting_int("debug").and_then(|level| i32::try_from(level).ok());
+    log::set_level(args.level().or(of_script).unwrap_or(log::Level::Info as i32));
+}
+
+fn aliases(program: &Program, args: &Args) -> Vec<Alias> {
+    let of_script = program.settings("alias").iter().map(|value| match value {
+        ParamValue::Int(n) => n.to_string(),
+        ParamValue::Text(text) => String::from_utf8_lossy(text).into_owned(),
+    });
+    let alias = |text: String| match text.parse::<SocketSpec>() {
+        Ok(spec) => Alias {
+            transport: spec.transport,
+            host: match spec.host {
+                shared::net::Host::Ip(ip) => ip.to_string(),
+                shared::net::Host::Name(name) => name.to_ascii_lowercase(),
+                shared::net::Host::Any => "*".to_owned(),
+            },
+            port: spec.port,
+        },
+        Err(_) => Alias { transport: None, host: text.to_ascii_lowercase(), port: None },
+    };
+    of_script.chain(args.alias.iter().cloned()).map(alias).collect()
+}
+
+fn stream_options(program: &Program) -> StreamOptions {
+    let mut options = StreamOptions::default();
+    let seconds = |name: &str| {
+        program.setting_int(name).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0).map(Duration::from_secs)
+    };
+    if let Some(most) = program.setting_int("tcp_max_connections").and_then(|n| usize::try_from(n).ok()) {
+        options.max_connections = most;
+    }
+    options.lifetime = seconds("tcp_connection_lifetime").unwrap_or(options.lifetime);
+    options.connect_timeout = seconds("tcp_connect_timeout").unwrap_or(options.connect_timeout);
+    options.send_timeout = seconds("tcp_send_timeout").unwrap_or(options.send_timeout);
+    options.no_connect = program.setting_int("tcp_no_connect") == Some(1);
+    options.limits.accept_no_cl = program.setting_int("tcp_accept_no_cl") == Some(1);
+    options
+}
+
+/// Requests of broken connections that wait to be failed.
+type Unsent = Arc<Mutex<Vec<Vec<u8>>>>;
+
+fn connections(
+    tokio: &tokio::runtime::Runtime,
+    program: &Program,
+    queue: &Arc<Queue<Inbound>>,
+    unsent: &Unsent,
+) -> Connections {
+    let queue = Arc::clone(queue);
+    let deliver = Arc::new(move |inbound: Inbound| queue.push(inbound).is_ok());
+    let unsent = Arc::clone(unsent);
+    let events = Arc::new(move |event: ConnEvent| {
+        if let ConnEvent::SendFailed { bytes, .. } = event {
+            let mut unsent = unsent.lock();
+            if unsent.len() < STREAM_QUEUE {
+                unsent.push(bytes);
+            }
+        }
+    });
+    Connections::new(tokio.handle().clone(), stream_options(program), deliver, events)
+}
+
+fn start_modules(script: &Arc<Script>) -> Result<(), StartError> {
+    for module in &script.modules {
+        if let Some(start) = module.def.start {
+            start(script).map_err(|error| StartError::Module { module: module.def.name, error })?;
+        }
+    }
+    Ok(())
+}
+
+fn spawn(what: &str, number: usize, work: impl FnOnce(usize) + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("proxyd-{what}-{number}")).spawn(move || {
+        log::set_worker(u32::try_from(number).unwrap_or(0));
+        work(number);
+    })
+}
+
+/// A running daemon.
+pub struct Daemon {
+    inner: Arc<Inner>,
+    tokio: tokio::runtime::Runtime,
+    threads: Vec<JoinHandle<()>>,
+    queue: Arc<Queue<Inbound>>,
+    workers: Vec<String>,
+}
+
+/// What a reload needs, also when an RPC asks for it.
+struct Inner {
+    runtime: Arc<Runtime>,
+    methods: Arc<Methods>,
+    args: Args,
+    layout: Layout,
+    tokio: tokio::runtime::Handle,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+}
+
+impl Daemon {
+    /// Compiles, initialises, opens the sockets and starts the workers; what fails leaves nothing behind.
+    pub fn start(args: Args) -> Result<Self, StartError> {
+        let layout = Layout::new(&args);
+        std::fs::create_dir_all(&layout.run).map_err(at(&layout.run))?;
+        if args.config.is_none() && create_database(&layout)? {
+            first_steps(&layout);
+        }
+        let compiled = compiled(&args, &layout)?;
+        let program = &compiled.program;
+        configure_log(&args, program);
+        let mut specs: Vec<SocketSpec> = program.listens().iter().map(|listen| listen.spec.clone()).collect();
+        for text in args.listen_lines() {
+            specs.push(text.parse()?);
+        }
+        let port = program.setting_int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(5060);
+        let tcp = !args.disable_tcp && program.setting_int("disable_tcp") != Some(1);
+        let listeners = listen::listeners(&specs, Defaults { port, tcp })?;
+        let udp = listen::bind_udp(&listeners)?;
+        let sockets = Sockets { listeners, aliases: aliases(program, &args) };
+        let children = args.children.or_else(|| usize::try_from(program.setting_int("children")?).ok());
+
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("proxyd-io")
+            .enable_all()
+            .build()
+            .map_err(at(Path::new("tokio")))?;
+        let queue = Arc::new(Queue::new(STREAM_QUEUE));
+        let unsent = Unsent::default();
+        let streams = connections(&tokio, program, &queue, &unsent);
+        for (id, listener) in sockets.listeners.iter().enumerate() {
+            if listener.transport == Transport::Tcp {
+                let id = u16::try_from(id).unwrap_or(u16::MAX);
+                let (transport, address) = (listener.transport, listener.address);
+                let bound = streams.listen(id, transport, address);
+                bound.map_err(|error| ListenError::Bind { transport, address, error })?;
+            }
+        }
+        let statistics = Arc::new(Statistics::new());
+        let methods = Arc::new(Methods::new());
+        let around =
+            Surroundings { statistics: &statistics, methods: &methods, run_dir: &layout.run, tokio: tokio.handle() };
+        let script = Arc::new(load::initialise(compiled, None, &around)?);
+        let runtime =
+            Runtime::new(Arc::clone(&script), sockets, udp, streams, unsent, Arc::clone(&statistics), tokio.handle().clone());
+        let inner = Arc::new(Inner {
+            runtime: Arc::new(runtime),
+            methods,
+            args,
+            layout,
+            tokio: tokio.handle().clone(),
+            reloading: Mutex::new(()),
+        });
+        inner.publish(&script);
+        start_modules(&script)?;
+        let mut daemon = Self { inner, tokio, threads: Vec::new(), queue, workers: Vec::new() };
+        receive::run_start_events(&daemon.inner.runtime);
+        daemon.start_workers(children).map_err(at(Path::new("worker threads")))?;
+        daemon.inner.methods.add(stats_rpcs::methods(&statistics));
+        let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), daemon.workers.clone()));
+        daemon.inner.methods.add(core_rpcs::methods(&status));
+        let inner = Arc::clone(&daemon.inner);
+        let reload = move |_: &RpcCall<'_>| match inner.reload() {
+            Ok(()) => Ok(RpcReply::from(serde_json::json!("Reload OK"))),
+            Err(error) => Err(RpcFault::failed(error.to_string())),
+        };
+        daemon.inner.methods.add([RpcDef::new("core.reload", "Compiles the script anew and swaps it in.", reload)]);
+        Ok(daemon)
+    }
+
+    /// Threads for each UDP socket, one for streams, one for timers.
+    fn start_workers(&mut self, children: Option<usize>) -> io::Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let each = children.unwrap_or(cores).clamp(1, cores);
+        let runtime = Arc::clone(&self.inner.runtime);
+        let mut number = 0;
+        for (id, socket) in runtime.udp.iter().enumerate() {
+            let Some(socket) = socket else { continue };
+            let id = u16::try_from(id).unwrap_or(u16::MAX);
+            for child in 0..each {
+                number += 1;
+                let (runtime, own) = (Arc::clone(&runtime), Arc::clone(socket));
+                self.threads.push(spawn("udp", number, move |worker| worker::serve_udp(runtime, worker, id, &own))?);
+                self.workers.push(format!("udp receiver child={child} sock={}", socket.local()));
+            }
+        }
+        number += 1;
+        let (shared, queue) = (Arc::clone(&runtime), Arc::clone(&self.queue));
+        self.threads.push(spawn("stream", number, move |worker| worker::serve_streams(shared, worker, &queue))?);
+        self.workers.push("tcp receiver (generic)".to_owned());
+        number += 1;
+        self.threads.push(spawn("timer", number, move |worker| timers::serve(&runtime, worker))?);
+        self.workers.push("timer".to_owned());
+        Ok(())
+    }
+
+    /// Serves until a signal or an RPC ends it.
+    pub fn serve(self) -> Result<(), StartError> {
+        let control = self.open_control()?;
+        let pid_file = self.inner.args.pid_file.clone();
+        if let Some(path) = &pid_file {
+            std::fs::write(path, format!("{}\n", std::process::id())).map_err(at(path))?;
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let served = self.tokio.block_on(self.inner.signals());
+        drop(control);
+        self.stop();
+        if let Some(path) = &pid_file {
+            let _ = std::fs::remove_file(path);
+        }
+        served
+    }
+
+    fn open_control(&self) -> Result<ControlSocket, StartError> {
+        let path = self.inner.layout.socket();
+        let mut control = Control::new(Arc::clone(&self.inner.methods));
+        let statistics = Arc::clone(&self.inner.runtime.statistics);
+        control.metrics = Arc::new(move || statistics.prometheus("proxyd"));
+        ControlSocket::serve(self.tokio.handle(), ControlOptions::new(&path), control).map_err(at(&path))
+    }
+
+    fn stop(self) {
+        self.inner.runtime.stopping.store(true, Ordering::Relaxed);
+        self.queue.close();
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        let script = self.inner.runtime.script.load_full();
+        for module in &script.modules {
+            if let Some(stop) = module.def.stop {
+                stop(&script);
+            }
+        }
+        log::flush();
+        self.tokio.shutdown_timeout(Duration::from_millis(500));
+    }
+}
+
+impl Inner {
+    /// Makes the script's RPC methods callable.
+    fn publish(&self, script: &Arc<Script>) {
+        let rows = script.modules.iter().flat_map(|module| module.def.rpcs);
+        let defs: Vec<RpcDef> = rows
+            .map(|rpc| {
+                let (script, call) = (Arc::clone(script), rpc.call);
+                RpcDef::new(rpc.name, rpc.doc, move |request: &RpcCall<'_>| call(request, &script))
+            })
+            .collect();
+        self.methods.set_script(defs);
+    }
+
+    /// Compiles the script anew and swaps it in; the old one stays when anything fails.
+    fn reload(&self) -> Result<(), StartError> {
+        let _one = self.reloading.lock();
+        let compiled = compiled(&self.args, &self.layout)?;
+        let around = Surroundings {
+            statistics: &self.runtime.statistics,
+            methods: &self.methods,
+            run_dir: &self.layout.run,
+            tokio: &self.tokio,
+        };
+        let old = self.runtime.script.load_full();
+        let script = Arc::new(load::initialise(compiled, Some(&old), &around)?);
+        start_modules(&script)?;
+        self.publish(&script);
+        self.runtime.script.store(script);
+        log::notice("core", format_args!("script reloaded"));
+        Ok(())
+    }
+
+    /// Waits for what ends the daemon: SIGTERM, SIGINT, an RPC; SIGHUP reloads.
+    async fn signals(&self) -> Result<(), StartError> {
+        let listen = |kind| signal(kind).map_err(at(Path::new("signal handler")));
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut hangup = listen(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = self.runtime.stop_asked.notified() => return Ok(()),
+                _ = hangup.recv() => {
+                    if let Err(error) = self.reload() {
+                        log::error("core", format_args!("reload: {error}; the old script stays in force"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What to do after the first start, on stderr.
+fn first_steps(layout: &Layout) {
+    let text = format!(
+        "proxyd: created the database {database}\n\
+         Next steps, in another shell:\n  \
+           proxyctl add alice@example.com          add a user (asks for the password)\n  \
+           proxyctl address add 200 10.0.1.102 32 5060 \"Carrier\"   admit a carrier\n  \
+           proxyctl ul dump                        see who is registered\n",
+        database = layout.database.display()
+    );
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::hash::BuildHasher;
@@ -17,133 +17,23 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use std::time::Instant;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
+
+use line::json_line;
+use line::kamailio_line;
+
+mod level;
+mod line;
+
+pub use level::Level;
+pub use level::facility;
 
 /// Equal lines of one thread within a second, after which they are only counted.
 const FOLD_AFTER: u64 = 100;
 /// The longest line.
 const LONGEST: usize = 64 << 10;
-
-/// How grave a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Act at once.
-    Alert = -5,
-    /// A mistake of ours.
-    Bug = -4,
-    /// The service is at stake.
-    Critical = -3,
-    /// Something failed that an operator must see to.
-    Error = -1,
-    /// Something is not as it should be.
-    Warning = 0,
-    /// Worth knowing.
-    Notice = 1,
-    /// What goes on.
-    Info = 2,
-    /// Every step.
-    Debug = 3,
-}
-
-impl Level {
-    /// All of them, the gravest first.
-    pub const ALL: [Self; 8] = [
-        Self::Alert,
-        Self::Bug,
-        Self::Critical,
-        Self::Error,
-        Self::Warning,
-        Self::Notice,
-        Self::Info,
-        Self::Debug,
-    ];
-
-    /// The level of a number; Kamailio has two for critical.
-    pub fn from_number(n: i64) -> Self {
-        match n {
-            ..=-5 => Self::Alert,
-            -4 => Self::Bug,
-            -3 | -2 => Self::Critical,
-            -1 => Self::Error,
-            0 => Self::Warning,
-            1 => Self::Notice,
-            2 => Self::Info,
-            3.. => Self::Debug,
-        }
-    }
-
-    /// The level of a name as scripts and tools spell it: `L_ERR`, `err`, `error`, `dbg`, a number.
-    pub fn from_name(name: &str) -> Option<Self> {
-        if let Ok(n) = name.parse() {
-            return Some(Self::from_number(n));
-        }
-        let lower = name.to_ascii_lowercase();
-        match lower.strip_prefix("l_").unwrap_or(&lower) {
-            "alert" => Some(Self::Alert),
-            "bug" => Some(Self::Bug),
-            "crit" | "critical" | "crit2" => Some(Self::Critical),
-            "err" | "error" => Some(Self::Error),
-            "warn" | "warning" => Some(Self::Warning),
-            "notice" => Some(Self::Notice),
-            "info" => Some(Self::Info),
-            "dbg" | "debug" => Some(Self::Debug),
-            _ => None,
-        }
-    }
-
-    /// Its number in `debug=`.
-    pub const fn number(self) -> i32 {
-        self as i32
-    }
-
-    /// Its name in a line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Alert => "ALERT",
-            Self::Bug => "BUG",
-            Self::Critical => "CRITICAL",
-            Self::Error => "ERROR",
-            Self::Warning => "WARNING",
-            Self::Notice => "NOTICE",
-            Self::Info => "INFO",
-            Self::Debug => "DEBUG",
-        }
-    }
-
-    /// Severity in syslog (RFC 5424 §6.2.1).
-    const fn severity(self) -> u8 {
-        match self {
-            Self::Alert => 1,
-            Self::Bug | Self::Critical => 2,
-            Self::Error => 3,
-            Self::Warning => 4,
-            Self::Notice => 5,
-            Self::Info => 6,
-            Self::Debug => 7,
-        }
-    }
-
-    /// Colour on a terminal (`-e`).
-    const fn colour(self) -> &'static str {
-        match self {
-            Self::Alert | Self::Bug | Self::Critical => "\x1b[1;31m",
-            Self::Error => "\x1b[31m",
-            Self::Warning => "\x1b[33m",
-            Self::Notice => "\x1b[36m",
-            Self::Info => "\x1b[32m",
-            Self::Debug => "\x1b[2m",
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +72,7 @@ static LEVEL: AtomicI32 = AtomicI32::new(Level::Info as i32);
 /// The highest of the level and of all module levels: what is above it is filtered out by one load.
 static CEILING: AtomicI32 = AtomicI32::new(Level::Info as i32);
 static BY_MODULE: AtomicBool = AtomicBool::new(false);
-static MODULES: LazyLock<RwLock<HashMap<String, i32>>> = LazyLock::new(RwLock::default);
+static MODULES: LazyLock<RwLock<BTreeMap<String, i32>>> = LazyLock::new(RwLock::default);
 static LOST: AtomicU64 = AtomicU64::new(0);
 static SINK: LazyLock<ArcSwap<Sink>> = LazyLock::new(|| {
     let destination = Destination::Stderr { colour: false };
@@ -260,38 +150,6 @@ fn connect_syslog() -> Option<UnixDatagram> {
     socket.set_nonblocking(true).ok()?;
     socket.connect("/dev/log").ok()?;
     Some(socket)
-}
-
-/// The number of a facility by its name: `LOG_LOCAL0`, `local0`.
-pub fn facility(name: &str) -> Option<u8> {
-    let lower = name.to_ascii_lowercase();
-    let known = [
-        ("kern", 0),
-        ("user", 1),
-        ("mail", 2),
-        ("daemon", 3),
-        ("auth", 4),
-        ("syslog", 5),
-        ("lpr", 6),
-        ("news", 7),
-        ("uucp", 8),
-        ("cron", 9),
-        ("authpriv", 10),
-        ("ftp", 11),
-        ("local0", 16),
-        ("local1", 17),
-        ("local2", 18),
-        ("local3", 19),
-        ("local4", 20),
-        ("local5", 21),
-        ("local6", 22),
-        ("local7", 23),
-    ];
-    let short = lower.strip_prefix("log_").unwrap_or(&lower);
-    known
-        .into_iter()
-        .find(|(n, _)| *n == short)
-        .map(|(_, number)| number)
 }
 
 /// The level in force (`debug=`).
@@ -500,174 +358,15 @@ fn emit(line: &mut Line, level: Level, module: &str) {
 /// A log daemon that was restarted has a new socket; it is looked for once a second at most.
 fn reconnect(sink: &Sink) {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = unix_time().as_secs();
+    let now = crate::runtime::clock::wall().as_secs();
     if LAST.swap(now, Relaxed) != now && connect_syslog().is_some() {
         configure(sink.destination.clone(), sink.format);
     }
 }
 
-fn kamailio_line(
-    out: &mut String,
-    level: Level,
-    module: &str,
-    prefix: &str,
-    text: &str,
-    sink: &Sink,
-) -> fmt::Result {
-    let pid = std::process::id();
-    let coloured = matches!(sink.destination, Destination::Stderr { colour: true });
-    match (&sink.destination, &sink.socket) {
-        (Destination::Syslog { facility, ident }, Some(_)) => {
-            write!(
-                out,
-                "<{}>{ident}[{pid}]: {level}: ",
-                facility * 8 + level.severity()
-            )?;
-        }
-        _ => {
-            if coloured {
-                out.push_str(level.colour());
-            }
-            write!(out, "{:2}({pid}) {level}: ", WORKER.get())?;
-        }
-    }
-    out.push_str(prefix);
-    if !module.is_empty() {
-        write!(out, "{module}: ")?;
-    }
-    out.push_str(text.trim_end_matches(['\n', '\r']));
-    if coloured {
-        out.push_str("\x1b[0m");
-    }
-    out.push('\n');
-    Ok(())
-}
-
-fn json_line(out: &mut String, level: Level, module: &str, prefix: &str, text: &str) -> fmt::Result {
-    let time = timestamp(unix_time());
-    let pid = std::process::id();
-    write!(
-        out,
-        "{{\"time\":\"{time}\",\"level\":\"{level}\",\"worker\":{},\"pid\":{pid},",
-        WORKER.get()
-    )?;
-    for (name, value) in [
-        ("module", module),
-        ("prefix", prefix.trim_end()),
-        ("message", text.trim_end()),
-    ] {
-        if !value.is_empty() || name == "message" {
-            write!(out, "\"{name}\":{},", serde_json::Value::from(value))?;
-        }
-    }
-    out.pop();
-    out.push_str("}\n");
-    Ok(())
-}
-
-fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-/// UTC in the form of RFC 3339.
-fn timestamp(since_epoch: Duration) -> String {
-    let secs = since_epoch.as_secs();
-    let (year, month, day) = civil(secs / 86_400);
-    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
-    let millis = since_epoch.subsec_millis();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// Year, month and day of the days since 1970-01-01, counted in 400-year cycles that begin in March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (cycle, day_of_cycle) = (days / 146_097, days % 146_097);
-    let year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_cycle + cycle * 400 + u64::from(month <= 2);
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(format: Format, prefix: &str, text: &str) -> String {
-        let sink = Sink {
-            destination: Destination::Stderr { colour: false },
-            format,
-            socket: None,
-        };
-        let mut out = String::new();
-        kamailio_line(&mut out, Level::Error, "<script>", prefix, text, &sink).unwrap();
-        out
-    }
-
-    #[test]
-    fn kamailio_lines_have_number_pid_level_and_module() {
-        let pid = std::process::id();
-        assert_eq!(
-            line(Format::Kamailio, "", "text\n"),
-            format!(" 0({pid}) ERROR: <script>: text\n")
-        );
-        assert_eq!(
-            line(Format::Kamailio, "{1 INVITE} ", "a\nb"),
-            format!(" 0({pid}) ERROR: {{1 INVITE}} <script>: a\nb\n")
-        );
-        WORKER.set(12);
-        assert!(line(Format::Kamailio, "", "x").starts_with(&format!("12({pid}) ")));
-    }
-
-    #[test]
-    fn json_lines_hold_one_object() {
-        let mut out = String::new();
-        json_line(&mut out, Level::Debug, "tm", "", "a \"quoted\"\ntext\n").unwrap();
-        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(value["level"], "DEBUG");
-        assert_eq!(value["message"], "a \"quoted\"\ntext");
-        assert_eq!(out.lines().count(), 1);
-    }
-
-    #[test]
-    fn times_are_civil() {
-        let table = [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000Z"),
-            (1_795_402_961, "2026-11-23T03:02:41.000Z"),
-            (4_107_542_399, "2100-02-28T23:59:59.000Z"),
-        ];
-        for (secs, expected) in table {
-            assert_eq!(timestamp(Duration::from_secs(secs)), expected);
-        }
-    }
-
-    #[test]
-    fn levels_by_name_and_number() {
-        for level in Level::ALL {
-            assert_eq!(Level::from_name(level.name()), Some(level));
-            assert_eq!(Level::from_number(level.number().into()), level);
-        }
-        let table = [
-            ("L_ERR", Level::Error),
-            ("dbg", Level::Debug),
-            ("-1", Level::Error),
-            ("9", Level::Debug),
-        ];
-        for (name, level) in table {
-            assert_eq!(Level::from_name(name), Some(level), "{name}");
-        }
-        assert_eq!(Level::from_name("loud"), None);
-        assert_eq!(
-            (facility("LOG_LOCAL0"), facility("daemon"), facility("x")),
-            (Some(16), Some(3), None)
-        );
-    }
 
     #[test]
     fn a_module_may_have_its_own_level() {

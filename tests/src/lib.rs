@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod digest;
+pub mod gap;
 pub mod load;
 pub mod message;
 pub mod pattern;

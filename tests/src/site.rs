@@ -14,6 +14,7 @@ pub struct Site {
     pub server: SocketAddr,
     /// The server's IPv6 socket.
     pub server6: SocketAddr,
+    carrier: SocketAddr,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -24,10 +25,17 @@ impl Site {
     pub fn new() -> Self {
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let host = [127, 22, (process % 251) as u8 + 2, (number % 250) as u8 + 2];
+        let carrier = [127, 22, 1, host[3]];
         Self {
             server: (host, 22_060).into(),
             server6: (Ipv6Addr::LOCALHOST, free_port6()).into(),
+            carrier: (carrier, 0).into(),
         }
+    }
+
+    /// Returns an address that no other user agent of this site has.
+    pub fn carrier(&self) -> SocketAddr {
+        self.carrier
     }
 
     /// Returns an address for a user agent, whose port is chosen when it is opened.

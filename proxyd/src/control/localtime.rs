@@ -9,7 +9,7 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// `Mon Nov 23 03:02:41 2026`, of the time since 1970-01-01 UTC.
-pub fn ctime(since_epoch: Duration) -> String {
+pub(super) fn ctime(since_epoch: Duration) -> String {
     let Ok(seconds) = libc::time_t::try_from(since_epoch.as_secs()) else {
         return String::new();
     };

@@ -31,10 +31,18 @@ impl Database {
         let url: Url = url.parse().map_err(Error::from)?;
         let mut pools = POOLS.lock();
         pools.retain(|pool| pool.strong_count() > 0);
-        if let Some(pool) = pools.iter().filter_map(Weak::upgrade).find(|pool| pool.url == url) {
+        if let Some(pool) = pools
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|pool| pool.url == url)
+        {
             return Ok(pool);
         }
-        let pool = Arc::new(Self { url, idle: Mutex::default(), failing: AtomicBool::new(false) });
+        let pool = Arc::new(Self {
+            url,
+            idle: Mutex::default(),
+            failing: AtomicBool::new(false),
+        });
         pools.push(Arc::downgrade(&pool));
         Ok(pool)
     }
@@ -55,7 +63,10 @@ impl Database {
     }
 
     /// Works on a connection: an idle one, else a new one. An outage is logged once, and once when it is over.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut dyn Backend) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Backend) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let idle = self.idle.lock().pop();
         let mut backend = match idle {
             Some(backend) => backend,
@@ -101,7 +112,11 @@ fn is_outage<T>(result: &Result<T, Error>) -> bool {
 
 /// Whether this error will pass when the database comes back: the same statement may succeed later.
 pub(crate) fn is_gone(error: &Error) -> bool {
-    error.is_unreachable() || matches!(error, Error::Busy(_) | Error::Missing(_) | Error::Io { .. } | Error::ReadOnly(_))
+    error.is_unreachable()
+        || matches!(
+            error,
+            Error::Busy(_) | Error::Missing(_) | Error::Io { .. } | Error::ReadOnly(_)
+        )
 }
 
 #[cfg(test)]
@@ -119,7 +134,8 @@ mod tests {
         let text = format!("sqlite:///{}", dir.path().join("a.db").display());
         let (a, b) = (Database::shared(&text).unwrap(), Database::shared(&text).unwrap());
         assert!(Arc::ptr_eq(&a, &b));
-        a.with(|db| db.raw("CREATE TABLE t (x INTEGER)", &[]).map(drop)).unwrap();
+        a.with(|db| db.raw("CREATE TABLE t (x INTEGER)", &[]).map(drop))
+            .unwrap();
         b.with(|db| db.insert(&Insert::into("t").set("x", 5))).unwrap();
         assert_eq!(a.with(|db| db.count(&Select::from("t"))).unwrap(), 1);
         assert_eq!(a.idle.lock().len(), 1);

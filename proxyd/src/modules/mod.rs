@@ -1,22 +1,37 @@
 //! Everything `loadmodule` accepts.
 
 use crate::script::module::Env;
+use crate::script::module::Init;
+use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
+use crate::script::module::Param;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
+use std::fmt::Write;
 
+mod acc;
+pub(crate) mod auth;
+mod auth_db;
 mod avpops;
 mod cfg_rpc;
 mod cfgutils;
 mod corex;
 mod counters;
+mod ctl;
+pub(crate) mod database;
 mod db;
 mod debugger;
+mod dispatcher;
 mod ipops;
+mod jsonrpcs;
 mod kex;
 mod maxfwd;
+mod nathelper;
+mod path;
+mod permissions;
 mod pv;
 mod regex;
+pub(crate) mod registrar;
 mod rr;
 mod sanity;
 mod siputils;
@@ -26,28 +41,37 @@ pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
+pub(crate) mod usrloc;
+pub(crate) mod xhttp;
 mod xlog;
-
-/// Reads a module's pseudo-variable.
-type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &acc::MODULE,
+    &auth::MODULE,
+    &auth_db::MODULE,
     &avpops::MODULE,
     &cfg_rpc::MODULE,
     &cfgutils::MODULE,
     &corex::MODULE,
     &counters::MODULE,
+    &ctl::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
     &debugger::MODULE,
+    &dispatcher::MODULE,
     &ipops::MODULE,
+    &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
+    &nathelper::MODULE,
+    &path::MODULE,
+    &permissions::MODULE,
     &pv::MODULE,
     &regex::MODULE,
+    &registrar::MODULE,
     &rr::MODULE,
     &sanity::MODULE,
     &siputils::MODULE,
@@ -57,6 +81,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &usrloc::MODULE,
+    &xhttp::MODULE,
     &xlog::MODULE,
 ];
 
@@ -64,6 +90,93 @@ pub static MODULES: &[&ModuleDef] = &[
 pub fn find(name: &str) -> Option<&'static ModuleDef> {
     let name = name.strip_suffix(".so").unwrap_or(name);
     MODULES.binary_search_by(|module| module.name.cmp(name)).ok().and_then(|at| MODULES.get(at).copied())
+}
+
+/// A reference page of every module, made from the tables.
+pub fn reference() -> String {
+    let mut out = String::new();
+    for module in MODULES {
+        let _ = writeln!(out, "# {}\n\n{}\n", module.name, module.doc);
+        section(&mut out, "Parameters", module.params.iter().map(|param| (param.name().to_owned(), describe(param))));
+        let functions = module.functions.iter().flat_map(|function| {
+            let args: Vec<String> = function
+                .args
+                .iter()
+                .map(|arg| if arg.optional() { format!("[{}]", arg.name()) } else { arg.name().to_owned() })
+                .collect();
+            let args = args.join(", ");
+            function.names.iter().map(move |name| (format!("{name}({args})"), function.doc.to_owned()))
+        });
+        section(&mut out, "Functions", functions);
+        let pvs = module.pvs.iter().flat_map(|pv| pv.names.iter().map(|name| (format!("${name}"), pv.doc.to_owned())));
+        section(&mut out, "Pseudo-variables", pvs);
+        section(&mut out, "RPCs", module.rpcs.iter().map(|rpc| (rpc.name.to_owned(), rpc.doc.to_owned())));
+        section(&mut out, "Events", module.events.iter().map(|event| ((*event).to_owned(), String::new())));
+    }
+    out
+}
+
+fn section(out: &mut String, title: &str, rows: impl Iterator<Item = (String, String)>) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(out, "## {title}\n");
+    for (name, doc) in rows {
+        let _ = writeln!(out, "- `{name}` {doc}");
+    }
+    out.push('\n');
+}
+
+fn describe(param: &Param) -> String {
+    match param {
+        Param::Int(_, default, doc) => format!("(integer, {default}) {doc}"),
+        Param::Text(_, default, doc) => format!("(string, {default:?}) {doc}"),
+        Param::List(_, doc) => format!("(string, repeatable) {doc}"),
+        Param::Pv(_, default, doc) => format!("(pseudo-variable, {default:?}) {doc}"),
+        Param::Ignored(_, why) => format!("(accepted without effect) {why}"),
+    }
+}
+
+/// The parameters that a script sets and that have no effect here, with the reason.
+pub fn without_effect(modules: &[Loaded]) -> String {
+    let mut out = String::new();
+    for module in modules {
+        for (name, _) in &module.params.values {
+            let ignored = module.def.params.iter().find_map(|param| match param {
+                Param::Ignored(known, why) if known == name => Some(*why),
+                _ => None,
+            });
+            if let Some(why) = ignored {
+                let _ = writeln!(out, "modparam {}.{name}: no effect: {why}", module.def.name);
+            }
+        }
+    }
+    out
+}
+
+/// Reads a module's pseudo-variable.
+type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
+
+/// The database of a module: its `db_url`, else the file that the daemon makes.
+pub(crate) fn db_url(init: &Init<'_>) -> String {
+    let given = init.text("db_url");
+    if !given.is_empty() {
+        return given;
+    }
+    let places = shared::paths::Places::find(None, &shared::paths::environment);
+    format!("sqlite:///{}", places.database().display())
+}
+
+/// The name of an AVP that a parameter names: `$avp(name)`, `$avp(s:name)` or the bare name.
+pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
+    let text = text.trim();
+    let inner = match text.strip_prefix('$') {
+        Some(pv) => pv.strip_prefix("avp(")?.strip_suffix(')')?.trim(),
+        None => text,
+    };
+    let name = inner.strip_prefix("s:").or_else(|| inner.strip_prefix("i:")).unwrap_or(inner);
+    (!name.is_empty()).then(|| name.as_bytes().into())
 }
 
 #[cfg(test)]

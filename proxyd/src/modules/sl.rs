@@ -1,12 +1,24 @@
 //! `loadmodule "sl"`: replies without a transaction (RFC 3261 §8.2.7).
 
+use crate::control::methods::RpcCall;
+use crate::control::methods::RpcFault;
+use crate::control::methods::RpcResult;
+use crate::runtime::stats::Counter;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Function;
+use crate::script::module::Init;
+use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Routes;
+use crate::script::module::Rpc;
+use crate::script::module::Script;
+use crate::script::module::State;
+use serde_json::Map;
+use serde_json::Value;
+use std::sync::Arc;
 
 const ANSWERING: Routes = Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT).or(Routes::BRANCH_FAILURE);
 
@@ -58,9 +70,36 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             call: sl_forward_reply,
         },
     ],
+    rpcs: &[Rpc { name: "sl.stats", doc: "Counts of replies without a transaction, by status.", call: stats }],
     events: &["sl:filtered-ack", "sl:local-response"],
+    init: Some(init),
     ..ModuleDef::new("sl", "Answers without a transaction.")
 };
+
+/// What `sl.stats` shows.
+struct Sl {
+    counts: Vec<(&'static str, Arc<Counter>)>,
+}
+
+/// The statuses and classes that are counted, in the order of the answer.
+const COUNTED: [&str; 18] = [
+    "200", "202", "2xx", "300", "301", "302", "3xx", "400", "401", "403", "404", "407", "408", "483", "4xx", "5xx", "6xx",
+    "xxx",
+];
+
+fn init(init: &mut Init<'_>) -> Result<State, InitError> {
+    let counter = |name: &'static str| (name, init.statistics.counter("sl", &format!("{name}_replies")));
+    Ok(Arc::new(Sl { counts: COUNTED.map(counter).to_vec() }))
+}
+
+fn stats(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let sl = script.states.get::<Sl>().ok_or_else(|| RpcFault::failed("module sl is not loaded"))?;
+    let mut answer = Map::new();
+    for (name, counter) in &sl.counts {
+        answer.insert((*name).to_owned(), Value::from(counter.value()));
+    }
+    Ok(Value::Object(answer).into())
+}
 
 /// Status and reason of the first two arguments; none when the status is out of range.
 pub(crate) fn status_and_reason(call: &Call<'_, '_>) -> Option<(u16, Vec<u8>)> {

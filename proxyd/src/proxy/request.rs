@@ -351,8 +351,8 @@ pub fn via_fix<'a>(via: &Via<'_>, peer: SocketAddr, force_rport: bool, text: &'a
             .ok()
             .and_then(|host| host.parse::<IpAddr>().ok())
             == Some(peer.ip());
-    // Kamailio: rport alone does not bring received, where RFC 3581 §4 would have both.
-    let received = !same || via.received().is_some();
+    // Kamailio: a forced rport alone does not bring received; one that was asked for does (RFC 3581 §4).
+    let received = !same || via.rport().is_some() || via.received().is_some();
     ViaFix {
         received: received.then(|| text.as_bytes()),
         rport: asked.then(|| peer.port()),
@@ -648,7 +648,7 @@ mod tests {
                 false,
                 (Some("10.0.0.9"), Some(4000)),
             ),
-            ("SIP/2.0/UDP 10.0.0.9", true, (Some("10.0.0.9"), Some(4000))),
+            ("SIP/2.0/UDP 10.0.0.9", true, (None, Some(4000))),
             (
                 "SIP/2.0/UDP 10.0.0.9;received=1.2.3.4",
                 false,

@@ -34,55 +34,32 @@ pub struct LoadError {
     pub error: InitError,
 }
 
-/// Initialises every module, those that others need first.
+/// Initialises every module; the compiler has put those that others need first.
 pub(crate) fn initialise(
     compiled: Compiled,
     previous: Option<&Script>,
     around: &Surroundings<'_>,
 ) -> Result<Script, LoadError> {
-    let Compiled { program, modules } = compiled;
+    let Compiled { program, modules, .. } = compiled;
     let mut states = States::default();
-    let mut done = vec![false; modules.len()];
     let parse = |text: &[u8]| parse_format(text, &modules, &program);
-    for at in 0..modules.len() {
-        start(at, &modules, &mut done, &mut |module: &Loaded| {
-            let Some(init) = module.def.init else { return Ok(()) };
-            let state = init(&mut Init {
-                module,
-                modules: &modules,
-                states: &states,
-                previous: previous.map(|script| &script.states),
-                program: &program,
-                statistics: around.statistics,
-                methods: around.methods,
-                run_dir: around.run_dir,
-                tokio: around.tokio,
-                parse: &parse,
-                wall: super::clock::wall(),
-                seed: rand::random(),
-            });
-            let state = state.map_err(|error| LoadError { module: module.def.name, error })?;
-            states.insert(state);
-            Ok(())
-        })?;
+    for module in &modules {
+        let Some(init) = module.def.init else { continue };
+        let state = init(&mut Init {
+            module,
+            modules: &modules,
+            states: &states,
+            previous: previous.map(|script| &script.states),
+            program: &program,
+            statistics: around.statistics,
+            methods: around.methods,
+            run_dir: around.run_dir,
+            tokio: around.tokio,
+            parse: &parse,
+            wall: super::clock::wall(),
+            seed: rand::random(),
+        });
+        states.insert(state.map_err(|error| LoadError { module: module.def.name, error })?);
     }
     Ok(Script { program, modules, states })
-}
-
-/// Initialises one module after those it needs.
-fn start(
-    at: usize,
-    modules: &[Loaded],
-    done: &mut [bool],
-    init: &mut dyn FnMut(&Loaded) -> Result<(), LoadError>,
-) -> Result<(), LoadError> {
-    if std::mem::replace(&mut done[at], true) {
-        return Ok(());
-    }
-    for needed in modules[at].def.needs {
-        if let Some(other) = modules.iter().position(|module| module.def.name == *needed) {
-            start(other, modules, done, init)?;
-        }
-    }
-    init(&modules[at])
 }

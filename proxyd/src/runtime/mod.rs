@@ -4,16 +4,19 @@ mod counters;
 mod host;
 pub mod clock;
 pub mod ids;
+pub(crate) mod listen;
+pub(crate) mod load;
 mod local;
 mod outbox;
-mod receive;
+pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
 pub mod stats;
-mod timers;
+pub(crate) mod status;
+pub(crate) mod timers;
 mod transaction;
-mod worker;
+pub(crate) mod worker;
 
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -26,6 +29,7 @@ use crate::transaction::key::Id;
 use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
 use crate::transport::resolve::Question;
+use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
 use crate::transport::conn::Connections;
 use crate::transport::udp::UdpSocket;
@@ -74,8 +78,12 @@ pub struct Runtime {
     pub(crate) statistics: Arc<Statistics>,
     /// Continuations for the timer worker.
     pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
+    /// Requests that a connection could not send, whole, for the timer worker.
+    pub(crate) unsent: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Set when the daemon stops.
     pub(crate) stopping: AtomicBool,
+    /// Wakes whoever stops the daemon.
+    pub(crate) stop_asked: tokio::sync::Notify,
     /// Runs jobs that may block.
     pub(crate) tokio: tokio::runtime::Handle,
 }
@@ -104,6 +112,41 @@ impl TransactionTable {
 }
 
 impl Runtime {
+    /// Puts the parts together; nothing runs yet.
+    pub(crate) fn new(
+        script: Arc<Script>,
+        sockets: Sockets,
+        udp: Vec<Option<Arc<UdpSocket>>>,
+        streams: Connections,
+        unsent: Arc<Mutex<Vec<Vec<u8>>>>,
+        statistics: Arc<Statistics>,
+        tokio: tokio::runtime::Handle,
+    ) -> Self {
+        let counters = Counters::new(&statistics);
+        Self {
+            script: ArcSwap::new(script),
+            sockets,
+            udp,
+            streams,
+            transactions: TransactionTable::new(clock::now()),
+            resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
+            keys: ids::Keys::new(),
+            loop_keys: ahash::RandomState::new(),
+            counters,
+            statistics,
+            resumed: Mutex::default(),
+            unsent,
+            stopping: AtomicBool::new(false),
+            stop_asked: tokio::sync::Notify::new(),
+            tokio,
+        }
+    }
+
+    /// Ends the daemon as a signal would.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop_asked.notify_one();
+    }
+
     /// An empty context, to swap for one that a transaction keeps.
     pub(crate) fn fresh_context(&self) -> Box<Context> {
         Box::default()

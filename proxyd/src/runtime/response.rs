@@ -465,6 +465,28 @@ impl Live {
         self.settle(guard);
     }
 
+    /// A request could not be sent on its connection: its branch has failed (RFC 3261 §16.9).
+    pub(crate) fn fail_unsent(&mut self, bytes: &[u8], vars: &mut Vars) {
+        let Ok(message) = Message::parse(bytes) else { return };
+        if !message.is_request() {
+            return;
+        }
+        let own = message.top_via().and_then(|via| key::Branch::read(via.branch()?));
+        let Some(own) = own else { return };
+        let Some(found) = self.runtime.transactions.by_id(own.id) else { return };
+        let mut guard = found.transaction.lock_arc();
+        let (timers, number) = (guard.timers, usize::from(own.number));
+        let Some(branch) = guard.branches.get_mut(number) else { return };
+        let reliable = branch.reliable();
+        let actions = branch.client.on(ClientEvent::TransportError, self.now, &timers, reliable);
+        if actions.contains(Action::TransportError) {
+            branch.status = 503;
+            guard.current_branch = number;
+            guard = self.finish_leg(guard, vars);
+        }
+        self.settle(guard);
+    }
+
     /// Runs the route of a transaction that was suspended (`t_continue`).
     pub(crate) fn go_on(&mut self, mut guard: Guard, route: crate::script::host::RouteId, vars: &mut Vars) {
         if !std::mem::take(&mut guard.suspended) || guard.status >= 200 {

@@ -1,6 +1,9 @@
 //! The configuration language: preprocess, lex, parse, check, compile, execute; no sockets, no tokio.
 
 pub mod ast;
+pub mod compile;
+pub mod core_functions;
+pub mod core_params;
 pub mod diag;
 pub mod exec;
 pub mod host;
@@ -10,11 +13,12 @@ pub mod module;
 pub mod parse;
 pub mod preprocess;
 pub mod program;
-pub(crate) mod pv;
+pub mod pv;
 pub mod regex;
 pub mod span;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod token;
 pub mod transform;
 pub mod value;
 pub mod vars;

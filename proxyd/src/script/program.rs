@@ -1,104 +1,514 @@
 //! The compiled script: immutable, every name resolved, shared by all workers.
 
+use super::ast::BinaryOp;
+use super::ast::RouteKeyword;
 use super::host::RouteId;
+use super::module::CompiledArg;
 use super::module::Env;
+use super::module::Function;
+use super::module::ParamValue;
+use super::module::Pv;
+use super::module::PvSpec;
+use super::module::RouteKind;
+use super::module::Routes;
 use super::module::SetError;
+use super::module::Transformation;
+use super::regex::Regex;
+use super::span::Sources;
+use super::span::Span;
 use super::value::Value;
+use ahash::AHashMap;
+use ipnet::IpNet;
+use shared::net::SocketSpec;
+use shared::net::Transport;
+use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// A compiled script.
 #[derive(Debug, Default)]
-pub struct Program {}
+pub struct Program {
+    /// Route blocks by [`RouteId`].
+    pub(super) blocks: Vec<Block>,
+    /// Named blocks, by keyword.
+    pub(super) names: [BTreeMap<Box<str>, RouteId>; 7],
+    /// Blocks without a name, by keyword.
+    pub(super) mains: [Option<RouteId>; 7],
+    /// Core parameters as they were set, in order.
+    pub(super) settings: AHashMap<&'static str, Vec<ParamValue>>,
+    /// `group.name = value`.
+    pub(super) customs: BTreeMap<(Box<str>, Box<str>), Custom>,
+    /// Named flags.
+    pub(super) flags: BTreeMap<Box<str>, u32>,
+    /// `#!define`s with a text.
+    pub(super) defines: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// `listen=`.
+    pub(super) listens: Vec<ListenOn>,
+    /// The files of the script.
+    pub(super) sources: Sources,
+    /// Header values derived from core parameters.
+    pub(super) server: Option<Box<[u8]>>,
+    /// The same for requests made here.
+    pub(super) user_agent: Option<Box<[u8]>>,
+    /// `max_while_loops`; 0: without a bound.
+    pub(super) while_limit: u32,
+    /// `max_recursive_level`.
+    pub(super) route_limit: u32,
+}
+
+/// A custom parameter.
+#[derive(Debug)]
+pub struct Custom {
+    /// Its value in the script.
+    pub value: ParamValue,
+    /// `desc "…"`.
+    pub description: Box<str>,
+}
+
+/// A socket of the script.
+#[derive(Debug, Clone)]
+pub struct ListenOn {
+    /// Transport, address and port.
+    pub spec: SocketSpec,
+    /// `virtual`: only ours while the machine has the address.
+    pub is_virtual: bool,
+}
 
 impl Program {
     /// The block that every request runs.
     pub fn request_route(&self) -> Option<RouteId> {
-        None
+        self.main(RouteKeyword::Request)
     }
 
     /// The block that every reply runs (`reply_route`, or `onreply_route` without a name).
     pub fn reply_route(&self) -> Option<RouteId> {
-        None
+        self.main(RouteKeyword::Reply)
+    }
+
+    /// The block that every request sent out runs.
+    pub fn onsend_route(&self) -> Option<RouteId> {
+        self.main(RouteKeyword::OnSend)
     }
 
     /// The block of an event: `xhttp:request`.
-    pub fn event_route(&self, _name: &str) -> Option<RouteId> {
-        None
+    pub fn event_route(&self, name: &str) -> Option<RouteId> {
+        self.named(RouteKeyword::Event, name)
+    }
+
+    /// The block of this name whose kind is among `kinds`.
+    pub fn find_route(&self, kinds: Routes, name: &str) -> Option<RouteId> {
+        let all = [
+            (RouteKeyword::Request, Routes::REQUEST),
+            (RouteKeyword::Failure, Routes::FAILURE),
+            (RouteKeyword::OnReply, Routes::ONREPLY),
+            (RouteKeyword::Branch, Routes::BRANCH),
+            (RouteKeyword::Event, Routes::EVENT),
+        ];
+        let mut wanted = all.iter().filter(|(_, kind)| kinds.meets(*kind));
+        wanted
+            .find_map(|(keyword, _)| self.named(*keyword, name))
+            .or_else(|| {
+                // Kamailio: t_on_branch_failure("x") runs event_route[tm:branch-failure:x]
+                kinds
+                    .meets(Routes::BRANCH_FAILURE)
+                    .then(|| self.event_route(&format!("tm:branch-failure:{name}")))?
+            })
+    }
+
+    /// The name of a block as its definition reads: `failure_route[NAME]`.
+    pub fn route_name(&self, route: RouteId) -> &str {
+        self.blocks.get(route as usize).map_or("", |block| &block.name)
+    }
+
+    /// The kind of a block; a `route[NAME]` runs in any.
+    pub fn route_kind(&self, route: RouteId) -> RouteKind {
+        self.blocks
+            .get(route as usize)
+            .map_or(Routes::REQUEST, |block| block.kind)
     }
 
     /// The value of Server in replies made here; none when switched off.
     pub fn server_header(&self) -> Option<&[u8]> {
-        Some(b"proxyd")
-    }
-
-    /// The block `route[NAME]`.
-    pub fn route(&self, _name: &[u8]) -> Option<RouteId> {
-        None
-    }
-
-    /// A custom parameter: `group.name = value desc "…"`.
-    pub fn custom(&self, _group: &str, _name: &str) -> Option<&super::module::ParamValue> {
-        None
-    }
-
-    /// Every custom parameter: group, name, value and description.
-    pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &super::module::ParamValue, &str)> {
-        std::iter::empty()
-    }
-
-    /// The value of a define.
-    pub fn define(&self, _name: &[u8]) -> Option<&[u8]> {
-        None
-    }
-
-    /// The core parameter `server_id`.
-    pub fn server_id(&self) -> i64 {
-        0
+        self.server.as_deref()
     }
 
     /// The value of User-Agent in requests made here.
     pub fn user_agent_header(&self) -> Option<&[u8]> {
-        Some(b"proxyd")
+        self.user_agent.as_deref()
+    }
+
+    /// `server_id`.
+    pub fn server_id(&self) -> i64 {
+        self.setting_int("server_id").unwrap_or(0)
+    }
+
+    /// The text of a define.
+    pub fn define(&self, name: &[u8]) -> Option<&[u8]> {
+        self.defines.get(name).map(|text| &**text)
+    }
+
+    /// Every define that has a text, with it.
+    pub fn defines(&self) -> Vec<(String, Option<String>)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.defines
+            .iter()
+            .map(|(name, value)| (text(name), Some(text(value))))
+            .collect()
+    }
+
+    /// The value that the script gives a custom parameter.
+    pub fn custom(&self, group: &str, name: &str) -> Option<&ParamValue> {
+        let mut all = self.customs.iter();
+        all.find(|((own_group, own), _)| **own_group == *group && **own == *name)
+            .map(|(_, custom)| &custom.value)
+    }
+
+    /// Every custom parameter: group, name, value, description.
+    pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &ParamValue, &str)> {
+        self.customs
+            .iter()
+            .map(|((group, name), custom)| (&**group, &**name, &custom.value, &*custom.description))
+    }
+
+    /// The number of a named flag.
+    pub fn flag(&self, name: &str) -> Option<u32> {
+        self.flags.get(name).copied()
+    }
+
+    /// A core parameter as it was set last.
+    pub fn setting(&self, name: &str) -> Option<&ParamValue> {
+        self.settings(name).last()
+    }
+
+    /// A core parameter that may be set several times, such as `alias`.
+    pub fn settings(&self, name: &str) -> &[ParamValue] {
+        self.settings.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// An integer core parameter, when it is set.
+    pub fn setting_int(&self, name: &str) -> Option<i64> {
+        match self.setting(name)? {
+            ParamValue::Int(n) => Some(*n),
+            ParamValue::Text(text) => super::value::leading_int(text),
+        }
+    }
+
+    /// A text core parameter, when it is set.
+    pub fn setting_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        Some(match self.setting(name)? {
+            ParamValue::Int(n) => Cow::Owned(n.to_string()),
+            ParamValue::Text(text) => String::from_utf8_lossy(text),
+        })
+    }
+
+    /// The sockets to listen on.
+    pub fn listens(&self) -> &[ListenOn] {
+        &self.listens
+    }
+
+    /// The files that the script was read from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    fn main(&self, keyword: RouteKeyword) -> Option<RouteId> {
+        self.mains.get(keyword as usize).copied().flatten()
+    }
+
+    /// The block of a keyword and name.
+    pub(super) fn named(&self, keyword: RouteKeyword, name: &str) -> Option<RouteId> {
+        self.names.get(keyword as usize)?.get(name).copied()
     }
 }
 
-/// Text with pseudo-variables.
-#[derive(Debug, Default)]
-pub struct Format {}
-
-impl Format {
-    /// The text with every pseudo-variable put in; null is empty. Borrowed when there is nothing to put in.
-    pub fn expand<'e>(&'e self, _env: &'e Env<'_>) -> Cow<'e, [u8]> {
-        Cow::Borrowed(b"")
-    }
-
-    /// The same as a log line: null is `<null>`; appended.
-    pub fn print(&self, _env: &Env<'_>, _out: &mut Vec<u8>) {}
-}
-
-/// A pseudo-variable with its transformations.
+/// A route block.
 #[derive(Debug)]
-pub struct PvRef {}
+pub(super) struct Block {
+    /// As its definition reads.
+    pub(super) name: Box<str>,
+    /// Its kind.
+    pub(super) kind: RouteKind,
+    /// Its statements.
+    pub(super) body: Box<[Stmt]>,
+    /// Keyword and name.
+    pub(super) span: Span,
+}
 
-impl PvRef {
-    /// Its value.
-    pub fn read<'e>(&'e self, _env: &'e Env<'_>) -> Value<'e> {
-        Value::Null
-    }
+/// A statement.
+#[derive(Debug)]
+pub(super) struct Stmt {
+    /// What it does.
+    pub(super) op: Op,
+    /// Where it stands.
+    pub(super) span: Span,
+}
 
-    /// Assigns to it.
-    pub fn write(&self, _env: &mut Env<'_>, _value: Value<'_>) -> Result<(), SetError> {
-        Ok(())
+/// What a statement does. Targets are indices into the block's statements: `if`, loops and `switch` are jumps,
+/// so that only route blocks that call each other take stack.
+#[derive(Debug)]
+pub(super) enum Op {
+    /// Calls a function.
+    Call(Invoke),
+    /// Runs a route block.
+    Route(RouteCall),
+    /// Assigns.
+    Assign(PvRef, Node),
+    /// Goes on at the target unless the condition holds.
+    Unless(Node, u32),
+    /// Goes on at the target.
+    Jump(u32),
+    /// Begins to count the rounds of a loop.
+    Enter,
+    /// A round of a loop; goes on at the target when the condition does not hold or there were too many.
+    Round(Node, u32),
+    /// Ends the counting.
+    Leave,
+    /// Goes on at the target of the first label that fits, else at the last one.
+    Switch(Box<Switch>),
+    /// Leaves the block with what the last statement gave.
+    Stop,
+    /// Leaves the block.
+    Return(Option<Node>),
+    /// Ends the script; a value that calls functions is worked out before.
+    Exit(Option<Node>),
+    /// Ends it and drops what is under way.
+    Drop(Option<Node>),
+}
+
+/// A `switch`.
+#[derive(Debug)]
+pub(super) struct Switch {
+    pub(super) value: Node,
+    pub(super) labels: Box<[(Label, u32)]>,
+    pub(super) otherwise: u32,
+}
+
+/// What a case compares with.
+#[derive(Debug)]
+pub(super) enum Label {
+    Int(i64),
+    Text(Box<[u8]>),
+    Regex(Regex),
+}
+
+/// A function with its arguments.
+pub(super) struct Invoke {
+    pub(super) function: &'static Function,
+    pub(super) name: &'static str,
+    pub(super) args: Box<[CompiledArg]>,
+}
+
+impl fmt::Debug for Invoke {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Invoke")
+            .field(&self.name)
+            .field(&self.args)
+            .finish()
     }
+}
+
+/// `route(…)`.
+#[derive(Debug)]
+pub(super) enum RouteCall {
+    /// A block known when the script was compiled.
+    Block(RouteId),
+    /// A name worked out at run time.
+    Named(Node),
+}
+
+/// An expression that may call functions.
+#[derive(Debug)]
+pub(super) enum Node {
+    Pure(Expr),
+    Call(Box<Invoke>),
+    Route(Box<RouteCall>),
+    Unary(Unary, Box<Self>),
+    Binary(BinaryOp, Box<(Self, Self)>),
+    /// `selval(condition, then, else)`.
+    Choose(Box<(Self, Self, Self)>),
+}
+
+/// An operator before its operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unary {
+    Not,
+    Minus,
+    BitNot,
+    Int,
+    Str,
+    Defined,
+    StrLen,
+    StrEmpty,
 }
 
 /// An expression that calls no function.
 #[derive(Debug)]
-pub struct Expr {}
+pub struct Expr(pub(super) Pure);
 
-impl Expr {
+/// The kinds of [`Expr`].
+#[derive(Debug)]
+pub(super) enum Pure {
+    Null,
+    Int(i64),
+    Text(Box<[u8]>),
+    Pv(PvRef),
+    Keyword(Keyword),
+    Unary(Unary, Box<Expr>),
+    Binary(BinaryOp, Box<(Expr, Expr)>),
+    /// A comparison that needs no conversion at run time; true when its result is not `negate`.
+    Test(Box<Test>, bool),
+}
+
+/// A comparison with something known when the script was compiled.
+#[derive(Debug)]
+pub(super) enum Test {
+    IsNull(Expr),
+    EqualText(Expr, Box<[u8]>),
+    EqualInt(Expr, i64),
+    Match(Expr, Regex),
+    Network(End, SmallVec<[IpNet; 1]>),
+    Myself(Keyword),
+    Transport(Transport),
+    Family6(bool),
+}
+
+/// An end of the path a message came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Peer,
+    Local,
+}
+
+/// A core keyword that stands for a part of the message (core cookbook, "Core Keywords").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keyword {
+    Method,
+    Uri,
+    FromUri,
+    ToUri,
+    Status,
+    SrcIp,
+    DstIp,
+    SrcPort,
+    DstPort,
+    Proto,
+    Af,
+    MsgLen,
+}
+
+/// Text with pseudo-variables.
+#[derive(Debug, Default)]
+pub struct Format {
+    pub(super) pieces: Box<[Piece]>,
+}
+
+/// A piece of a [`Format`].
+#[derive(Debug)]
+pub(super) enum Piece {
+    Text(Box<[u8]>),
+    Pv(PvRef),
+}
+
+impl Format {
+    /// The text with every pseudo-variable put in; null is empty. Borrowed when there is nothing to put in.
+    pub fn expand<'e>(&'e self, env: &'e Env<'_>) -> Cow<'e, [u8]> {
+        match &*self.pieces {
+            [] => Cow::Borrowed(b""),
+            [Piece::Text(text)] => Cow::Borrowed(text),
+            [Piece::Pv(pv)] => pv.read(env).into_text(),
+            pieces => {
+                let mut out = Vec::with_capacity(pieces.len() * 16);
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => out.extend_from_slice(text),
+                        Piece::Pv(pv) => match pv.read(env) {
+                            Value::Null => {}
+                            value => value.print(&mut out),
+                        },
+                    }
+                }
+                Cow::Owned(out)
+            }
+        }
+    }
+
+    /// The same as a log line: null is `<null>`; appended.
+    pub fn print(&self, env: &Env<'_>, out: &mut Vec<u8>) {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Pv(pv) => pv.read(env).print(out),
+            }
+        }
+    }
+
+    /// The text, when no pseudo-variable is in it.
+    pub fn constant(&self) -> Option<&[u8]> {
+        match &*self.pieces {
+            [] => Some(b""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A pseudo-variable with its transformations.
+pub struct PvRef {
+    pub(super) pv: &'static Pv,
+    pub(super) spec: PvSpec,
+    pub(super) transformations: Box<[Applied]>,
+    /// As written, dollar included.
+    pub(super) text: Box<str>,
+}
+
+/// A transformation with its parameters.
+pub(super) struct Applied {
+    pub(super) transformation: &'static Transformation,
+    pub(super) params: Box<[Format]>,
+}
+
+impl fmt::Debug for PvRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl PvRef {
     /// Its value.
-    pub fn read<'e>(&'e self, _env: &'e Env<'_>) -> Value<'e> {
-        Value::Null
+    pub fn read<'e>(&'e self, env: &'e Env<'_>) -> Value<'e> {
+        let mut value = (self.pv.get)(env, &self.spec);
+        for applied in &self.transformations {
+            let params: SmallVec<[Value<'_>; 4]> = applied
+                .params
+                .iter()
+                .map(|param| Value::Str(param.expand(env)))
+                .collect();
+            value = (applied.transformation.apply)(value, &params);
+        }
+        value
+    }
+
+    /// Assigns to it.
+    pub fn write(&self, env: &mut Env<'_>, value: Value<'_>) -> Result<(), SetError> {
+        match self.pv.set {
+            Some(set) if self.transformations.is_empty() => set(env, &self.spec, value),
+            _ => Err(SetError::Missing(format!("{} is read only", self.text))),
+        }
+    }
+
+    /// As the script writes it, dollar included.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The table row of the variable.
+    pub fn definition(&self) -> &'static Pv {
+        self.pv
+    }
+
+    /// What its parentheses and index were compiled to.
+    pub fn spec(&self) -> &PvSpec {
+        &self.spec
     }
 }

@@ -1,5 +1,9 @@
 //! A stage for unit tests: one message, an empty script and a host that writes down what it was asked for.
 
+mod bench;
+
+pub(crate) use bench::Bench;
+
 use super::host::Host;
 use super::host::Intent;
 use super::host::Job;
@@ -307,4 +311,11 @@ fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String
         None => PvData::None,
     };
     Ok((row, PvSpec { data, index }))
+}
+
+/// A runtime for modules that spawn tasks.
+pub(crate) fn tokio() -> &'static tokio::runtime::Handle {
+    static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> =
+        std::sync::LazyLock::new(|| tokio::runtime::Runtime::new().expect("a runtime"));
+    RUNTIME.handle()
 }

@@ -41,11 +41,13 @@ pub struct Vars {
     values: Vec<Value<'static>>,
     /// `$vn(name)`: null at first, else the same.
     nullable: Vec<Value<'static>>,
+    /// Where the interpreter writes its steps, while somebody wants to know.
+    pub trace: Option<Box<super::exec::trace::Trace>>,
 }
 
 impl Default for Vars {
     fn default() -> Self {
-        let mut vars = Self { values: Vec::new(), nullable: Vec::new() };
+        let mut vars = Self { values: Vec::new(), nullable: Vec::new(), trace: None };
         for (slot, value) in PRESETS.read().iter() {
             vars.write(*slot, value.clone());
         }

@@ -1,5 +1,6 @@
 //! Open connections and their reuse (RFC 3261 §18.1.1, RFC 5923, RFC 5626).
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -21,6 +22,9 @@ use smallvec::SmallVec;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+pub use super::tally::ConnRow;
+pub use super::tally::Numbers;
 
 /// Names a connection; never used twice.
 pub type ConnId = u64;
@@ -157,70 +161,6 @@ pub enum SendError {
     Transport(Transport),
 }
 
-/// A connection as operators see it.
-#[derive(Clone, Debug)]
-pub struct ConnRow {
-    /// Its number.
-    pub id: ConnId,
-    /// How.
-    pub transport: Transport,
-    /// The peer.
-    pub remote: SocketAddr,
-    /// The address of the listening socket.
-    pub local: SocketAddr,
-    /// The listening socket.
-    pub socket: SocketId,
-    /// Whether the handshake is over.
-    pub open: bool,
-    /// Whether the peer made it.
-    pub accepted: bool,
-    /// Seconds since anything went over it.
-    pub idle: u64,
-    /// Seconds it may stay idle.
-    pub lifetime: u64,
-    /// Bytes that wait to be written.
-    pub queued: usize,
-}
-
-/// Counters under the names of Kamailio's group `tcp`.
-#[derive(Debug, Default)]
-pub struct Numbers {
-    pub(super) con_reset: AtomicU64,
-    pub(super) con_timeout: AtomicU64,
-    pub(super) connect_failed: AtomicU64,
-    pub(super) connect_success: AtomicU64,
-    pub(super) established: AtomicU64,
-    pub(super) local_reject: AtomicU64,
-    pub(super) passive_open: AtomicU64,
-    pub(super) send_timeout: AtomicU64,
-    pub(super) sendq_full: AtomicU64,
-}
-
-impl Numbers {
-    /// Every counter with its name.
-    pub fn list(&self) -> [(&'static str, u64); 9] {
-        [
-            ("con_reset", self.con_reset.load(Relaxed)),
-            ("con_timeout", self.con_timeout.load(Relaxed)),
-            ("connect_failed", self.connect_failed.load(Relaxed)),
-            ("connect_success", self.connect_success.load(Relaxed)),
-            ("established", self.established.load(Relaxed)),
-            ("local_reject", self.local_reject.load(Relaxed)),
-            ("passive_open", self.passive_open.load(Relaxed)),
-            ("send_timeout", self.send_timeout.load(Relaxed)),
-            ("sendq_full", self.sendq_full.load(Relaxed)),
-        ]
-    }
-
-    /// One counter by its name; 0 for others.
-    pub fn value(&self, name: &str) -> u64 {
-        self.list()
-            .into_iter()
-            .find(|(n, _)| *n == name)
-            .map_or(0, |(_, value)| value)
-    }
-}
-
 /// What a connection's task is told.
 pub(super) enum Order {
     Send(Vec<u8>),
@@ -273,7 +213,7 @@ impl Conn {
 
 #[derive(Default)]
 struct Table {
-    by_id: HashMap<ConnId, Arc<Conn>, RandomState>,
+    by_id: BTreeMap<ConnId, Arc<Conn>>,
     by_peer: HashMap<(Transport, SocketAddr), SmallVec<[ConnId; 1]>, RandomState>,
     accepted_from: HashMap<IpAddr, usize, RandomState>,
     tls: usize,

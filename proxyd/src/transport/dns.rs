@@ -286,8 +286,11 @@ fn plain(name: &str) -> String {
 /// The hosts file, read again when it changed.
 pub struct Hosts {
     path: PathBuf,
-    read: Mutex<(Option<SystemTime>, HashMap<String, Vec<IpAddr>>)>,
+    /// When the file was changed, and what it held then.
+    read: Mutex<(Option<SystemTime>, ByName)>,
 }
+
+type ByName = HashMap<String, Vec<IpAddr>>;
 
 impl Hosts {
     /// The file at `path`, commonly `/etc/hosts`.
@@ -312,8 +315,8 @@ impl Hosts {
     }
 }
 
-fn parse_hosts(text: &str) -> HashMap<String, Vec<IpAddr>> {
-    let mut hosts: HashMap<String, Vec<IpAddr>> = HashMap::new();
+fn parse_hosts(text: &str) -> ByName {
+    let mut hosts = ByName::new();
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_ascii_whitespace();

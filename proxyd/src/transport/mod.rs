@@ -6,7 +6,9 @@ pub mod memory;
 pub mod interfaces;
 mod queue;
 pub mod resolve;
+mod servers;
 mod sys;
+pub mod tally;
 mod tcp;
 pub mod udp;
 

@@ -19,18 +19,12 @@ use super::dns::DnsFailure;
 use super::dns::DnsOptions;
 use super::dns::Hosts;
 use super::dns::Srv;
-
-/// One place to send to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// How.
-    pub transport: Transport,
-    /// Where.
-    pub addr: SocketAddr,
-}
-
-/// Places in the order they are to be tried.
-pub type Targets = SmallVec<[Target; 4]>;
+use super::servers::Server;
+pub use super::servers::Target;
+pub use super::servers::Targets;
+use super::servers::order;
+use super::servers::service_transport;
+use super::servers::srv_prefix;
 
 /// Why there is no place to send to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,16 +148,6 @@ struct Kind {
 struct Key {
     host: String,
     kind: Kind,
-}
-
-/// One server with its addresses; those of one priority share by weight (RFC 2782).
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Server {
-    priority: u32,
-    weight: u16,
-    transport: Transport,
-    port: u16,
-    addresses: Vec<IpAddr>,
 }
 
 type Plan = Result<Arc<[Server]>, ResolveError>;
@@ -497,61 +481,6 @@ impl Inner {
     }
 }
 
-/// Orders servers by priority and, within one, by weighted chance (RFC 2782, "Weight").
-fn order(servers: &[Server], random: &mut dyn FnMut() -> u32) -> Targets {
-    let mut rest: SmallVec<[&Server; 8]> = servers.iter().collect();
-    rest.sort_by_key(|s| (s.priority, s.weight != 0));
-    let mut targets = Targets::new();
-    while let Some(first) = rest.first() {
-        let same = rest.iter().take_while(|s| s.priority == first.priority).count();
-        let sum: u64 = rest.iter().take(same).map(|s| u64::from(s.weight)).sum();
-        let mut chosen = 0;
-        if same > 1 {
-            let mut left = u64::from(random()) % (sum + 1);
-            for (index, server) in rest.iter().take(same).enumerate() {
-                chosen = index;
-                if left <= u64::from(server.weight) {
-                    break;
-                }
-                left -= u64::from(server.weight);
-            }
-        }
-        let server = rest.remove(chosen);
-        let target = |ip: &IpAddr| Target {
-            transport: server.transport,
-            addr: SocketAddr::new(*ip, server.port),
-        };
-        targets.extend(server.addresses.iter().map(target));
-        if targets.len() >= 32 {
-            break;
-        }
-    }
-    targets
-}
-
-fn srv_prefix(transport: Transport) -> Option<&'static str> {
-    match transport {
-        Transport::Udp => Some("_sip._udp"),
-        Transport::Tcp => Some("_sip._tcp"),
-        Transport::Tls => Some("_sips._tcp"),
-        Transport::Sctp => Some("_sip._sctp"),
-        Transport::Ws | Transport::Wss => None,
-    }
-}
-
-fn service_transport(service: &[u8]) -> Option<Transport> {
-    let known: [(&[u8], Transport); 4] = [
-        (b"SIP+D2U", Transport::Udp),
-        (b"SIP+D2T", Transport::Tcp),
-        (b"SIPS+D2T", Transport::Tls),
-        (b"SIP+D2S", Transport::Sctp),
-    ];
-    known
-        .into_iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(service))
-        .map(|(_, t)| t)
-}
-
 fn normal(host: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(host).ok()?;
     let text = text.strip_suffix('.').unwrap_or(text);
@@ -785,25 +714,5 @@ mod tests {
         r.prefetch(&q, move || tx.send(()).unwrap());
         rx.recv_timeout(Duration::from_secs(5)).unwrap();
         assert!(r.lookup_cached(&q, &mut || 0).unwrap().is_ok());
-    }
-
-    #[test]
-    fn weights_share_the_load() {
-        let server = |weight, port| Server {
-            priority: 1,
-            weight,
-            transport: Transport::Udp,
-            port,
-            addresses: vec!["10.0.0.1".parse().unwrap()],
-        };
-        let servers = [server(0, 1), server(10, 2), server(30, 3)];
-        let mut firsts = [0; 4];
-        for i in 0..41 {
-            let mut numbers = [i, 0, 0].into_iter();
-            let targets = order(&servers, &mut || numbers.next().unwrap_or(0));
-            assert_eq!(targets.len(), 3);
-            firsts[usize::from(targets[0].addr.port())] += 1;
-        }
-        assert_eq!(firsts, [0, 1, 10, 30]);
     }
 }

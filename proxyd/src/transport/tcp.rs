@@ -417,9 +417,9 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
-    use crate::transport::conn::ConnRow;
     use crate::transport::conn::Connect;
     use crate::transport::conn::StreamOptions;
+    use crate::transport::tally::ConnRow;
     use shared::sip::frame::FrameError;
 
     struct Net {

@@ -66,7 +66,8 @@ pub struct Outcome {
     pub affected: u64,
 }
 
-/// One connection; every call blocks until the answer is there.
+/// One connection; every call blocks until the answer is there, so an asynchronous task must not make it: it hands the
+/// work to a thread that may block.
 ///
 /// A lost connection to a server is made again by the next call outside a transaction.
 pub trait Backend: Send {

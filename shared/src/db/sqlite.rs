@@ -2,7 +2,9 @@
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -370,7 +372,7 @@ fn kind_of(declared: &str) -> Kind {
     }
 }
 
-fn connect(path: &PathBuf, access: Access) -> Result<Connection, Error> {
+fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
     if access == Access::Create {
         // Made here for its mode: SIP passwords are nobody else's business.
         match OpenOptions::new()
@@ -384,13 +386,23 @@ fn connect(path: &PathBuf, access: Access) -> Result<Connection, Error> {
             Err(error) => {
                 return Err(Error::Io {
                     doing: "create database",
-                    path: path.clone(),
+                    path: path.to_owned(),
                     reason: error.to_string(),
                 });
             }
         }
-    } else if !path.exists() {
-        return Err(Error::Missing(path.clone()));
+    } else {
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::Missing(path.to_owned())),
+            Err(error) => {
+                return Err(Error::Io {
+                    doing: "open database",
+                    path: path.to_owned(),
+                    reason: error.to_string(),
+                });
+            }
+        }
     }
     let flags = match access {
         Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
@@ -411,10 +423,35 @@ fn connect(path: &PathBuf, access: Access) -> Result<Connection, Error> {
         )?;
         Ok(db)
     };
-    set_up().map_err(|e| translate(e, &url, path))
+    let opened = set_up().map_err(|e| translate(e, &url, path));
+    match opened {
+        Err(Error::ReadOnly(_) | Error::Io { .. }) if access == Access::ReadOnly && !has_log(path) => {
+            immutable(path).map_err(|e| translate(e, &url, path))
+        }
+        opened => opened,
+    }
 }
 
-fn translate(error: rusqlite::Error, url: &Url, path: &PathBuf) -> Error {
+/// Tells whether a write-ahead log holds what the file does not.
+fn has_log(path: &Path) -> bool {
+    std::fs::metadata(format!("{}-wal", path.display())).is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Opens a file in whose folder nothing may be written: without a log there is nothing to share.
+fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-') {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri.push_str("?immutable=1");
+    Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+}
+
+fn translate(error: rusqlite::Error, url: &Url, path: &Path) -> Error {
     let engine = |reason: String| Error::Engine {
         url: url.to_string(),
         reason,
@@ -434,13 +471,13 @@ fn translate(error: rusqlite::Error, url: &Url, path: &PathBuf) -> Error {
     }
     match code.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy(url.to_string()),
-        ErrorCode::ReadOnly => Error::ReadOnly(path.clone()),
-        ErrorCode::NotADatabase => Error::NotADatabase(path.clone()),
+        ErrorCode::ReadOnly => Error::ReadOnly(path.to_owned()),
+        ErrorCode::NotADatabase => Error::NotADatabase(path.to_owned()),
         ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
             let reason = std::fs::File::open(path).err().map_or(message, |e| e.to_string());
             Error::Io {
                 doing: "open database",
-                path: path.clone(),
+                path: path.to_owned(),
                 reason,
             }
         }

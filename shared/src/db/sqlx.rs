@@ -1,9 +1,10 @@
 //! MySQL and PostgreSQL servers (Kamailio modules db_mysql, db_postgres): sqlx behind blocking calls.
 
+mod fault;
+mod fit;
 mod mysql;
 mod postgres;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
@@ -21,7 +22,6 @@ use super::ColumnInfo;
 use super::Delete;
 use super::Engine;
 use super::Error;
-use super::Filter;
 use super::Insert;
 use super::Kind;
 use super::Outcome;
@@ -200,7 +200,7 @@ impl Server {
                     self.connection = Some(connection);
                     return Ok(outcome);
                 }
-                Some(Err(error)) if is_lost(&error) => {
+                Some(Err(error)) if fault::is_lost(&error) => {
                     if fresh || self.in_transaction || repeat == Repeat::Never {
                         return Err(self.translate(&error));
                     }
@@ -275,50 +275,6 @@ impl Server {
         Ok(self.kinds.get(table).map_or(&[], Vec::as_slice))
     }
 
-    fn fitted_filters<'f>(
-        &mut self,
-        table: &str,
-        filters: &'f [Filter<'f>],
-    ) -> Result<Option<Vec<Filter<'f>>>, Error> {
-        if self.url.engine != Engine::Postgres || filters.is_empty() {
-            return Ok(None);
-        }
-        let kinds = self.kinds(table)?;
-        let mut changed = None;
-        for (index, filter) in filters.iter().enumerate() {
-            if let Some(value) = fitted(kinds, filter.column, &filter.value)
-                && let Some(slot) = changed.get_or_insert_with(|| filters.to_vec()).get_mut(index)
-            {
-                slot.value = value;
-            }
-        }
-        Ok(changed)
-    }
-
-    fn fitted_insert<'i, 'c>(&mut self, insert: &'i Insert<'c>) -> Result<Cow<'i, Insert<'c>>, Error> {
-        let mut insert = Cow::Borrowed(insert);
-        if self.url.engine != Engine::Postgres {
-            return Ok(insert);
-        }
-        let kinds = self.kinds(insert.table)?;
-        for row in 0..insert.rows.len() {
-            for cell in 0..insert.columns.len() {
-                let column = insert.columns.get(cell).copied().unwrap_or_default();
-                let value = insert.rows.get(row).and_then(|row| row.get(cell));
-                if let Some(value) = value.and_then(|value| fitted(kinds, column, value))
-                    && let Some(slot) = insert
-                        .to_mut()
-                        .rows
-                        .get_mut(row)
-                        .and_then(|row| row.get_mut(cell))
-                {
-                    *slot = value;
-                }
-            }
-        }
-        Ok(insert)
-    }
-
     fn control(&mut self, sql: &str) -> Result<(), Error> {
         self.call(sql, &[], Want::Count, Repeat::Harmless).map(|_| ())
     }
@@ -327,42 +283,6 @@ impl Server {
         Error::Unreachable {
             url: self.url.to_string(),
             reason,
-        }
-    }
-
-    fn translate(&self, error: &::sqlx::Error) -> Error {
-        let url = || self.url.to_string();
-        let ::sqlx::Error::Database(database) = error else {
-            return if is_lost(error) {
-                self.unreachable(error.to_string())
-            } else {
-                Error::Engine {
-                    url: url(),
-                    reason: error.to_string(),
-                }
-            };
-        };
-        let reason = database.message().to_owned();
-        let code = match database.try_downcast_ref::<::sqlx::mysql::MySqlDatabaseError>() {
-            Some(mysql) => Cow::Owned(mysql.number().to_string()),
-            None => database.code().unwrap_or_default(),
-        };
-        match &*code {
-            "1062" | "23505" => Error::Duplicate(reason),
-            "1146" | "1051" | "42P01" => Error::NoTable {
-                url: url(),
-                table: first_quoted(&reason),
-            },
-            "1049" | "3D000" => Error::NoDatabase {
-                url: url(),
-                name: self.url.name.clone(),
-            },
-            "1044" | "1045" | "1142" | "1227" | "1698" | "28000" | "28P01" | "42501" => {
-                Error::Denied { url: url(), reason }
-            }
-            "1205" | "1213" | "40P01" | "55P03" => Error::Busy(url()),
-            _ if is_lost(error) => self.unreachable(reason),
-            _ => Error::Engine { url: url(), reason },
         }
     }
 }
@@ -419,20 +339,7 @@ impl Backend for Server {
     }
 
     fn update(&mut self, update: &Update<'_>) -> Result<u64, Error> {
-        let mut fitted = Cow::Borrowed(update);
-        if self.url.engine == Engine::Postgres {
-            if let Some(filters) = self.fitted_filters(update.table, &update.filters)? {
-                fitted.to_mut().filters = filters;
-            }
-            let kinds = self.kinds(update.table)?;
-            for (index, (column, value)) in update.set.iter().enumerate() {
-                if let Some(value) = self::fitted(kinds, column, value)
-                    && let Some(slot) = fitted.to_mut().set.get_mut(index)
-                {
-                    slot.1 = value;
-                }
-            }
-        }
+        let fitted = self.fitted_update(update)?;
         self.run(&Statement::update(self.url.engine, &fitted)?, Repeat::Harmless)
     }
 
@@ -539,7 +446,8 @@ impl Backend for Server {
     fn columns(&mut self, table: &str) -> Result<Vec<ColumnInfo>, Error> {
         let sql = match self.url.engine {
             Engine::Postgres => {
-                "SELECT column_name::text AS name, data_type::text AS declared, is_nullable::text AS nullable \
+                "SELECT column_name::text AS name, is_nullable::text AS nullable, \
+                 COALESCE('varchar(' || character_maximum_length || ')', data_type) AS declared \
                  FROM information_schema.columns \
                  WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position"
             }
@@ -564,7 +472,7 @@ impl Backend for Server {
             let declared = row.str("declared")?.to_ascii_lowercase();
             Some(ColumnInfo {
                 name: row.str("name")?.to_owned(),
-                kind: kind_of(&declared),
+                kind: fit::kind_of(&declared),
                 null: row.str("nullable")?.eq_ignore_ascii_case("yes"),
                 declared,
             })
@@ -595,55 +503,4 @@ impl Backend for Server {
         self.failed = None;
         self.connect()
     }
-}
-
-fn fitted(kinds: &[(String, Kind)], column: &str, value: &Value) -> Option<Value> {
-    let (_, kind) = kinds.iter().find(|(name, _)| name.eq_ignore_ascii_case(column))?;
-    match value.coerced(*kind) {
-        Cow::Owned(value) => Some(value),
-        Cow::Borrowed(_) => None,
-    }
-}
-
-fn kind_of(declared: &str) -> Kind {
-    let starts = |words: &[&str]| words.iter().any(|word| declared.starts_with(word));
-    if starts(&["timestamp", "date"]) {
-        Kind::DateTime
-    } else if starts(&["float", "double", "real", "numeric", "decimal"]) {
-        Kind::Double
-    } else if declared.contains("blob") || starts(&["bytea", "binary", "varbinary"]) {
-        Kind::Blob
-    } else if declared.contains("int") || starts(&["year", "bool", "serial"]) {
-        Kind::Int
-    } else {
-        Kind::Text
-    }
-}
-
-/// Tells whether the connection is of no use any more.
-fn is_lost(error: &::sqlx::Error) -> bool {
-    match error {
-        ::sqlx::Error::Io(_)
-        | ::sqlx::Error::Tls(_)
-        | ::sqlx::Error::Protocol(_)
-        | ::sqlx::Error::WorkerCrashed => true,
-        ::sqlx::Error::Database(database) => {
-            match database.try_downcast_ref::<::sqlx::mysql::MySqlDatabaseError>() {
-                Some(mysql) => matches!(
-                    mysql.number(),
-                    1040 | 1053 | 1077 | 1079 | 1152..=1161 | 1184 | 1927 | 3169 | 4031
-                ),
-                None => database
-                    .code()
-                    .is_some_and(|code| code.starts_with("08") || code.starts_with("57P") || code == "53300"),
-            }
-        }
-        _ => false,
-    }
-}
-
-/// The table a message names: what stands in its first quotes, without the database.
-fn first_quoted(message: &str) -> String {
-    let name = message.split(['\'', '"']).nth(1).unwrap_or(message);
-    name.rsplit('.').next().unwrap_or(name).to_owned()
 }

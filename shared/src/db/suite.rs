@@ -3,15 +3,14 @@
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use super::*;
 use crate::db::schema::tables_of;
 
 /// Runs every test on an empty database.
 fn suite(db: &mut dyn Backend) {
-    for table in db.tables().unwrap() {
-        db.drop_table(&table).unwrap();
-    }
+    empty(db);
     makes_tables(db);
     for test in [
         writes_and_reads,
@@ -30,6 +29,9 @@ fn suite(db: &mut dyn Backend) {
         assert!(!db.in_transaction());
     }
     drops_tables(db);
+    if db.engine() != Engine::Text {
+        migrates(db);
+    }
 }
 
 fn makes_tables(db: &mut dyn Backend) {
@@ -357,6 +359,41 @@ fn drops_tables(db: &mut dyn Backend) {
     assert!(db.table_exists("location").unwrap());
 }
 
+fn migrates(db: &mut dyn Backend) {
+    db.drop_table("address").unwrap();
+    db.raw("CREATE TABLE address (id INTEGER PRIMARY KEY NOT NULL, ip_addr VARCHAR(15) NOT NULL, note VARCHAR(9))", &[])
+        .unwrap();
+    schema::set_version(db, "address", 4).unwrap();
+    db.insert(
+        &Insert::into("address")
+            .set("id", 1)
+            .set("ip_addr", "10.0.0.1")
+            .set("note", "kept"),
+    )
+    .unwrap();
+    let plan = schema::plan(db).unwrap();
+    let changes = plan.steps.first().unwrap().changes.join(", ");
+    assert_eq!(
+        changes.contains("widen column ip_addr from 15 to 50 characters"),
+        db.engine().is_server(),
+        "{changes}"
+    );
+    assert!(
+        changes.starts_with("add column grp") && changes.ends_with("set version 6"),
+        "{changes}"
+    );
+    transaction(db, |db| schema::apply(db, &plan)).unwrap();
+    assert_eq!(schema::plan(db).unwrap(), schema::Plan::default());
+    let rows = db
+        .query(&Select::from("address").columns(&["note", "mask", "grp"]))
+        .unwrap();
+    let row = rows.first().unwrap();
+    assert_eq!(
+        (row.str("note"), row.int("mask"), row.int("grp")),
+        (Some("kept"), Some(32), Some(1))
+    );
+}
+
 #[test]
 fn sqlite() {
     let folder = tempfile::tempdir().unwrap();
@@ -368,7 +405,18 @@ fn sqlite() {
 #[test]
 fn text() {
     let folder = tempfile::tempdir().unwrap();
-    suite(&mut *open_with(&Url::text(folder.path().join("db")), Access::Create).unwrap());
+    let mut db = open_with(&Url::text(folder.path().join("db")), Access::Create).unwrap();
+    suite(&mut *db);
+    let old = "id(int,auto) ip_addr(string)\n1:10.0.0.1\n";
+    fs::write(folder.path().join("db/address"), old).unwrap();
+    schema::set_version(&mut *db, "address", 4).unwrap();
+    let plan = schema::plan(&mut *db).unwrap();
+    transaction(&mut *db, |db| schema::apply(db, &plan)).unwrap();
+    let rows = db.query(&Select::from("address")).unwrap();
+    assert_eq!(
+        (rows.first().unwrap().int("id"), rows.first().unwrap().int("mask")),
+        (Some(1), Some(32))
+    );
 }
 
 #[test]
@@ -393,6 +441,7 @@ fn on_server(variable: &str) {
     };
     let url: Url = url.parse().unwrap();
     let mut db = open(&url).unwrap();
+    equals_the_packaged_scripts(&mut *db);
     suite(&mut *db);
     // A connection cut from outside comes back by itself.
     let (own, cut) = match db.engine() {
@@ -413,6 +462,80 @@ fn on_server(variable: &str) {
         .clone();
     open(&url).unwrap().raw(cut, &[id]).unwrap();
     assert!(db.table_exists("location").unwrap());
+}
+
+/// Makes the tables by Kamailio's scripts, then by ours, and compares what the server says of them.
+fn equals_the_packaged_scripts(db: &mut dyn Backend) {
+    let scripts = Path::new("/usr/share/kamailio").join(if db.engine() == Engine::MySql {
+        "mysql"
+    } else {
+        "postgres"
+    });
+    if !scripts.is_dir() {
+        eprintln!("skipped: {} is not installed", scripts.display());
+        return;
+    }
+    let tables: Vec<_> = schema::TABLES
+        .iter()
+        .copied()
+        .filter(|t| t.module != "ims_icscf")
+        .collect();
+    empty(db);
+    let mut modules: Vec<&str> = tables.iter().map(|table| table.module).collect();
+    modules.sort_by_key(|module| (*module != "standard", *module));
+    modules.dedup();
+    for module in modules {
+        let script = fs::read_to_string(scripts.join(format!("{module}-create.sql"))).unwrap();
+        for statement in split_statements(&script) {
+            db.raw(statement, &[]).unwrap();
+        }
+    }
+    let theirs = described(db);
+    empty(db);
+    schema::create(db, &tables).unwrap();
+    let ours = described(db);
+    assert!(theirs.len() > 500);
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours, theirs);
+    }
+}
+
+fn empty(db: &mut dyn Backend) {
+    for table in db.tables().unwrap() {
+        db.drop_table(&table).unwrap();
+    }
+}
+
+/// Every column and every index as a line.
+fn described(db: &mut dyn Backend) -> Vec<String> {
+    let own = if db.engine() == Engine::MySql {
+        "DATABASE()"
+    } else {
+        "current_schema()"
+    };
+    let (types, indexes) = match db.engine() {
+        Engine::MySql => (
+            "regexp_replace(column_type, '(int)[(][0-9]+[)]', '\\\\1')",
+            "SELECT concat_ws(' ', table_name, index_name, non_unique, group_concat(column_name ORDER BY seq_in_index)) AS line \
+             FROM information_schema.statistics WHERE table_schema = DATABASE() GROUP BY table_name, index_name, non_unique",
+        ),
+        _ => (
+            "concat_ws(' ', data_type, character_maximum_length)",
+            "SELECT indexdef AS line FROM pg_indexes WHERE schemaname = current_schema()",
+        ),
+    };
+    let columns = format!(
+        "SELECT concat_ws(' ', table_name, ordinal_position, column_name, {types}, is_nullable, column_default) AS line \
+         FROM information_schema.columns WHERE table_schema = {own}"
+    );
+    let mut lines = Vec::new();
+    for sql in [columns.as_str(), indexes] {
+        let answer = db.raw(sql, &[]).unwrap();
+        lines.extend(answer.rows.iter().map(|row| row.get("line").unwrap().to_string()));
+    }
+    lines.sort();
+    lines
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod row;
 mod seed;
 mod side;
 
+use std::env;
 use std::fs;
 use std::io;
 use std::io::Write;
@@ -24,11 +25,13 @@ use crate::load::Pace;
 use crate::load::process;
 use crate::subject::StartError;
 use crate::subject::Subject;
+use row::Database;
 use row::Kind;
 use row::ROWS;
 use row::Row;
 use row::Stock;
 use side::Places;
+use side::Running;
 use side::Side;
 use side::Work;
 
@@ -100,10 +103,12 @@ pub(crate) struct Record {
     pub(crate) which: Side,
     /// Saturated rounds; for a start, `seconds` is the time to the first correct reply.
     pub(crate) saturated: Vec<Outcome>,
-    /// Rounds at half of the rate that its Kamailio reaches.
-    pub(crate) half: Vec<Outcome>,
+    /// What the row's kind measures beside it: at half of its Kamailio's rate, past saturation, with two workers.
+    pub(crate) second: Vec<Outcome>,
     /// Resident bytes per contact, by round.
     pub(crate) bytes: Vec<f64>,
+    /// Why this side was not measured to the end.
+    pub(crate) failure: Option<String>,
 }
 
 /// Runs the chosen rows, printing the table as it grows; true when no reply was lost or wrong.
@@ -156,44 +161,99 @@ fn measure(row: &Row, options: &Options, folder: &Path, places: &Places) -> Resu
             side: which.name(),
             which,
             saturated: Vec::new(),
-            half: Vec::new(),
+            second: Vec::new(),
             bytes: Vec::new(),
+            failure: None,
         })
         .collect();
     match row.kind {
-        Kind::Steady => steady(row, options, folder, places, &mut records)?,
+        Kind::Steady => return steady(row, options, folder, places, records),
         Kind::Fill(contacts) => {
             // A million contacts take their time and vary little.
             let rounds = if contacts > 500_000 { 1 } else { options.rounds };
-            for round in 0..rounds {
-                for record in &mut records {
-                    let place = folder.join(format!("{}-{round}", record.side));
-                    let running = side::start(record.which, row, None, &place, places, None)?;
-                    running.await_answer()?;
-                    let work = Work {
-                        pace: Pace::Window(row.window),
-                        seconds: 0.0,
-                        count: Some(u64::from(contacts)),
-                    };
-                    let outcome = running.load(row, &work, places)?;
-                    let grown = outcome.resident.1.saturating_sub(outcome.resident.0);
-                    record.bytes.push(grown as f64 / outcome.done.max(1) as f64);
-                    record.saturated.push(outcome);
-                }
-            }
+            in_rounds(rounds, folder, &mut records, |record, place| {
+                fill(record, row, contacts, place, places)
+            });
         }
-        Kind::Start(contacts) => {
-            for round in 0..options.rounds {
-                for record in &mut records {
-                    let place = folder.join(format!("{}-{round}", record.side));
-                    record
-                        .saturated
-                        .push(time_start(record.which, row, contacts, &place, places)?);
-                }
-            }
-        }
+        Kind::Start(contacts) => in_rounds(options.rounds, folder, &mut records, |record, place| {
+            record
+                .saturated
+                .push(time_start(record.which, row, contacts, place, places)?);
+            Ok(())
+        }),
+        Kind::Overload => in_rounds(options.rounds, folder, &mut records, |record, place| {
+            let running = side::start(record.which, row, None, place, places, None)?;
+            running.await_answer()?;
+            let most = running.load(row, &Work::saturating(row, options), places)?;
+            let beyond = Work {
+                pace: Pace::Rate(most.rate * 1.5),
+                ..Work::saturating(row, options)
+            };
+            record.second.push(running.load(row, &beyond, places)?);
+            record.saturated.push(most);
+            Ok(())
+        }),
+        Kind::Workers => in_rounds(options.rounds, folder, &mut records, |record, place| {
+            let one = side::start(record.which, row, None, &place.join("1"), places, None)?;
+            one.await_answer()?;
+            record
+                .saturated
+                .push(one.load(row, &Work::saturating(row, options), places)?);
+            // Both listen at the same address.
+            drop(one);
+            let both = Places {
+                processors: (places.both(), places.processors.1.clone()),
+                ..places.clone()
+            };
+            let two = Row {
+                defines: &["WITH_TWO_WORKERS"],
+                ..*row
+            };
+            let running = side::start(record.which, &two, None, &place.join("2"), &both, None)?;
+            running.await_answer()?;
+            record
+                .second
+                .push(running.load(row, &Work::saturating(row, options), places)?);
+            Ok(())
+        }),
     }
     Ok(records)
+}
+
+/// Measures one side after the other, round by round; a side that fails is left out from then on.
+fn in_rounds(
+    rounds: usize,
+    folder: &Path,
+    records: &mut [Record],
+    mut measure: impl FnMut(&mut Record, &Path) -> Result<(), BenchError>,
+) {
+    for round in 0..rounds {
+        for record in records.iter_mut().filter(|record| record.failure.is_none()) {
+            let place = folder.join(format!("{}-{round}", record.side));
+            record.failure = measure(record, &place).err().map(|error| error.to_string());
+        }
+    }
+}
+
+fn fill(
+    record: &mut Record,
+    row: &Row,
+    contacts: u32,
+    place: &Path,
+    places: &Places,
+) -> Result<(), BenchError> {
+    let running = side::start(record.which, row, None, place, places, None)?;
+    running.await_answer()?;
+    let work = Work {
+        pace: Pace::Window(row.window),
+        seconds: 0.0,
+        count: Some(u64::from(contacts)),
+    };
+    let outcome = running.load(row, &work, places)?;
+    let grown = outcome.resident.1.saturating_sub(outcome.resident.0);
+    record.bytes.push(grown as f64 / outcome.done.max(1) as f64);
+    record.saturated.push(outcome);
+    Ok(())
 }
 
 fn steady(
@@ -201,42 +261,12 @@ fn steady(
     options: &Options,
     folder: &Path,
     places: &Places,
-    records: &mut [Record],
-) -> Result<(), BenchError> {
+    mut records: Vec<Record>,
+) -> Result<Vec<Record>, BenchError> {
     let helper: Option<u32> = match row.database {
-        row::Database::MariaDb => std::env::var("TEST_MYSQL_PID")
-            .ok()
-            .and_then(|pid| pid.parse().ok()),
+        Database::MariaDb => env::var("TEST_MYSQL_PID").ok().and_then(|pid| pid.parse().ok()),
         _ => None,
     };
-    let mut running = Vec::new();
-    for record in records.iter() {
-        let place = folder.join(record.side);
-        fs::create_dir_all(&place)?;
-        // The stock script needs credentials where the tuned one does not.
-        let kind = if record.which.stock() && row.stock == Stock::Challenged {
-            row::Database::Sqlite
-        } else {
-            row.database
-        };
-        let kind = if record.which.stock() && row.stock == Stock::Plain {
-            row::Database::None
-        } else {
-            kind
-        };
-        let url = seed::database(kind, row.users, 0, &place)?;
-        running.push(side::start(
-            record.which,
-            row,
-            url.as_deref(),
-            &place,
-            places,
-            helper,
-        )?);
-    }
-    for server in &running {
-        server.await_answer()?;
-    }
     if let Some(pid) = helper {
         // The database server shares the processor of the server it works for.
         let pid = u32::to_string(&pid);
@@ -245,32 +275,68 @@ fn steady(
             .stdout(Stdio::null())
             .status()?;
     }
-    let saturate = Work {
-        pace: Pace::Window(row.window),
-        seconds: options.seconds,
-        count: None,
-    };
+    let mut running: Vec<Option<Running>> = Vec::new();
+    for record in &mut records {
+        let started = steady_side(record.which, row, &folder.join(record.side), places, helper);
+        record.failure = started.as_ref().err().map(ToString::to_string);
+        running.push(started.ok());
+    }
+    let mut half = Work::saturating(row, options);
     for _ in 0..options.rounds {
-        for (record, server) in records.iter_mut().zip(&running) {
-            record.saturated.push(server.load(row, &saturate, places)?);
-        }
-        let reached: Vec<(Side, f64)> = records
-            .iter()
-            .map(|record| (record.which, median(&record.saturated, |o| o.rate)))
-            .collect();
-        for (record, server) in records.iter_mut().zip(&running) {
-            let Some((_, rate)) = reached.iter().find(|(side, _)| *side == record.which.yardstick()) else {
-                continue;
-            };
-            let half = Work {
-                pace: Pace::Rate(rate / 2.0),
-                seconds: options.seconds,
-                count: None,
-            };
-            record.half.push(server.load(row, &half, places)?);
+        for step in [Step::Saturated, Step::Half] {
+            let reached: Vec<(Side, f64)> = records
+                .iter()
+                .map(|record| (record.which, median(&record.saturated, |o| o.rate)))
+                .collect();
+            for (record, server) in records.iter_mut().zip(&running) {
+                let (Some(server), None) = (server, &record.failure) else {
+                    continue;
+                };
+                let outcome = match step {
+                    Step::Saturated => server.load(row, &Work::saturating(row, options), places),
+                    Step::Half => {
+                        let found = reached.iter().find(|(side, _)| *side == record.which.yardstick());
+                        let Some(&(_, rate)) = found else { continue };
+                        half.pace = Pace::Rate(rate / 2.0);
+                        server.load(row, &half, places)
+                    }
+                };
+                match (outcome, step) {
+                    (Ok(outcome), Step::Saturated) => record.saturated.push(outcome),
+                    (Ok(outcome), Step::Half) => record.second.push(outcome),
+                    (Err(error), _) => record.failure = Some(error.to_string()),
+                }
+            }
         }
     }
-    Ok(())
+    Ok(records)
+}
+
+/// The two measurements of a steady round.
+#[derive(Clone, Copy)]
+enum Step {
+    Saturated,
+    Half,
+}
+
+fn steady_side(
+    side: Side,
+    row: &Row,
+    place: &Path,
+    places: &Places,
+    helper: Option<u32>,
+) -> Result<Running, BenchError> {
+    fs::create_dir_all(place)?;
+    // The stock script needs credentials where the tuned one does not.
+    let database = match (side.stock(), row.stock) {
+        (true, Stock::Challenged) => Database::Sqlite,
+        (true, _) => Database::None,
+        (false, _) => row.database,
+    };
+    let url = seed::database(database, row.users, 0, place)?;
+    let running = side::start(side, row, url.as_deref(), place, places, helper)?;
+    running.await_answer()?;
+    Ok(running)
 }
 
 /// Starts a server on a table of contacts and waits until it lists the last of them.

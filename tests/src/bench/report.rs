@@ -12,6 +12,7 @@ use super::Options;
 use super::Record;
 use super::median;
 use super::row::Kind;
+use super::row::ROWS;
 use super::row::Row;
 use crate::load::Outcome;
 use crate::subject::Subject;
@@ -35,6 +36,11 @@ pub(crate) fn heading(options: &Options, out: &mut impl Write) -> io::Result<()>
 /// Prints one row: a line for each side, then the ratios.
 pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n## {}: {}", row.name, row.title)?;
+    let beside = match row.kind {
+        Kind::Overload => "us beyond",
+        Kind::Workers => "us with two",
+        Kind::Steady | Kind::Fill(_) | Kind::Start(_) => "us at half",
+    };
     match row.kind {
         Kind::Start(_) => writeln!(
             out,
@@ -50,8 +56,8 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
             "p50 us",
             "p99 us",
             "gen CPU",
-            "us at half",
-            "half/s",
+            beside,
+            "trans/s",
             "p50 us",
             "p99 us",
             "lost",
@@ -109,10 +115,23 @@ pub(crate) fn json(records: &[Record]) -> Result<String, BenchError> {
 pub(crate) fn summary(records: &[Record], out: &mut impl Write) -> io::Result<bool> {
     let mut clean = true;
     for record in records {
-        for outcome in record.saturated.iter().chain(&record.half) {
-            if outcome.lost + outcome.wrong > 0 {
+        let overloaded = ROWS
+            .iter()
+            .any(|row| row.name == record.row && row.kind == Kind::Overload);
+        // Past saturation something must be lost; how much is the row's own figure.
+        let beyond = record
+            .second
+            .iter()
+            .map(|outcome| (outcome, if overloaded { 0 } else { outcome.lost }));
+        let all = record
+            .saturated
+            .iter()
+            .map(|outcome| (outcome, outcome.lost))
+            .chain(beyond);
+        for (outcome, lost) in all {
+            let wrong = outcome.wrong;
+            if lost + wrong > 0 {
                 clean = false;
-                let (lost, wrong) = (outcome.lost, outcome.wrong);
                 writeln!(out, "{} {}: {lost} lost, {wrong} wrong", record.row, record.side)?;
                 // The whole messages are in the JSON.
                 for example in outcome.wrong_examples.iter().take(1) {
@@ -120,13 +139,14 @@ pub(crate) fn summary(records: &[Record], out: &mut impl Write) -> io::Result<bo
                 }
             }
         }
+        clean &= record.failure.is_none();
     }
     Ok(clean)
 }
 
 fn line(row: &Row, record: &Record, out: &mut impl Write) -> io::Result<()> {
     let full = |figure: fn(&Outcome) -> f64| median(&record.saturated, figure);
-    let half = |figure: fn(&Outcome) -> f64| median(&record.half, figure);
+    let half = |figure: fn(&Outcome) -> f64| median(&record.second, figure);
     let side = record.side;
     if let Kind::Start(_) = row.kind {
         let (ready, used) = (full(|o| o.seconds * 1e3), full(|o| o.cpu_us / 1e3));
@@ -136,11 +156,14 @@ fn line(row: &Row, record: &Record, out: &mut impl Write) -> io::Result<()> {
             full(|o| o.resident.1 as f64 / 1e6)
         );
     }
+    if let Some(failure) = &record.failure {
+        return writeln!(out, "{side:<22}not measured: {failure}");
+    }
     let sum = |figure: fn(&Outcome) -> u64| {
         record
             .saturated
             .iter()
-            .chain(&record.half)
+            .chain(&record.second)
             .map(figure)
             .sum::<u64>()
     };
@@ -187,22 +210,25 @@ fn ratios(row: &Row, record: &Record, other: &Record) -> Vec<(&'static str, Opti
         .zip(&other.bytes)
         .map(|(mine, theirs)| mine / theirs)
         .collect();
-    vec![
+    let mut found = vec![
         ("CPU", by_round(&record.saturated, &other.saturated, |o| o.cpu_us)),
-        (
-            "CPU at equal rate",
-            by_round(&record.half, &other.half, |o| o.cpu_us),
-        ),
         (
             "throughput",
             by_round(&record.saturated, &other.saturated, |o| o.rate),
         ),
-        (
-            "p99 at half rate",
-            by_round(&record.half, &other.half, |o| o.p99_us),
-        ),
         ("bytes per contact", spread(&bytes)),
-    ]
+    ];
+    if row.kind == Kind::Steady {
+        found.push((
+            "CPU at equal rate",
+            by_round(&record.second, &other.second, |o| o.cpu_us),
+        ));
+        found.push((
+            "p99 at half rate",
+            by_round(&record.second, &other.second, |o| o.p99_us),
+        ));
+    }
+    found
 }
 
 /// Returns the smallest, the middle and the largest value.

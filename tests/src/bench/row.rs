@@ -37,6 +37,10 @@ pub enum Kind {
     Fill(u32),
     /// A fresh server each round on a database with this many contacts, until it answers for the last of them.
     Start(u32),
+    /// A fresh server each round: saturated, then at one and a half times the rate it reached.
+    Overload,
+    /// A fresh server each round: with one worker on one processor, then with two on two.
+    Workers,
 }
 
 /// What the database holds.
@@ -199,6 +203,21 @@ pub const ROWS: &[Row] = &[
         defines: &["WITH_LOAD"],
         database: Database::Sqlite,
         goal_tuned: Some(0.25),
+        ..STEADY
+    },
+    Row {
+        name: "overload",
+        title: "calls past saturation: goodput at 1.5 times the most",
+        kind: Kind::Overload,
+        load: Load::Call,
+        users: 1000,
+        window: 32,
+        ..STEADY
+    },
+    Row {
+        name: "workers",
+        title: "OPTIONS with two workers on two processors",
+        kind: Kind::Workers,
         ..STEADY
     },
 ];

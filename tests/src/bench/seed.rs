@@ -116,10 +116,8 @@ fn mariadb(users: u32) -> Result<String, BenchError> {
         .strip_prefix("mysql://")
         .and_then(|rest| rest.split_once('@'))
         .ok_or(BenchError::NoMariaDb)?;
-    let ((user, password), (host, port)) = match (account.0.split_once(':'), account.1.split_once(':')) {
-        (Some(account), Some(address)) => (account, address),
-        _ => return Err(BenchError::NoMariaDb),
-    };
+    let (user, password) = account.0.split_once(':').ok_or(BenchError::NoMariaDb)?;
+    let (host, port) = account.1.split_once(':').ok_or(BenchError::NoMariaDb)?;
     let mut client = Command::new("mariadb")
         .args(["--no-defaults", "-h", host, "-P", port, "-u", user])
         .env("MYSQL_PWD", password)

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::BenchError;
 use super::DOMAIN;
+use super::Options;
 use super::row::Row;
 use super::row::Stock;
 use crate::load::Outcome;
@@ -81,6 +82,7 @@ impl Side {
 }
 
 /// Where programs and scripts are.
+#[derive(Clone)]
 pub(crate) struct Places {
     /// The folder `tests/bench`.
     pub(crate) scripts: PathBuf,
@@ -88,6 +90,13 @@ pub(crate) struct Places {
     pub(crate) stock_script: PathBuf,
     /// Processors of the server and of the generator, as taskset(1) takes them.
     pub(crate) processors: (String, String),
+}
+
+impl Places {
+    /// Returns the processors of server and generator together.
+    pub(crate) fn both(&self) -> String {
+        format!("{},{}", self.processors.0, self.processors.1)
+    }
 }
 
 /// A server under load.
@@ -226,4 +235,15 @@ pub(crate) struct Work {
     pub(crate) pace: Pace,
     pub(crate) seconds: f64,
     pub(crate) count: Option<u64>,
+}
+
+impl Work {
+    /// As much as a window lets through.
+    pub(crate) fn saturating(row: &Row, options: &Options) -> Self {
+        Self {
+            pace: Pace::Window(row.window),
+            seconds: options.seconds,
+            count: None,
+        }
+    }
 }

@@ -33,7 +33,7 @@ pub(crate) fn open(local: SocketAddr, server: SocketAddr) -> io::Result<(Inbox, 
         inbox,
         Outbox {
             socket,
-            buffers: vec![Vec::with_capacity(DATAGRAM); BATCH],
+            buffers: vec![Vec::new(); BATCH],
             queued: 0,
             refused: 0,
         },

@@ -108,7 +108,7 @@ pub struct Outcome {
     pub wrong: u64,
     /// The first few of them, in words.
     pub wrong_examples: Vec<String>,
-    /// Transactions that could not begin at their time, for every slot was taken.
+    /// Transactions that could not begin at their time: every slot was taken, or the generator did not run.
     pub overrun: u64,
     /// Calls whose 200 came before their 180.
     pub overtaken: u64,

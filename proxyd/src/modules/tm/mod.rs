@@ -65,6 +65,8 @@ pub(crate) struct Tm {
     pub(crate) cancel_b_method: i64,
     /// Pass 100 upstream.
     pub(crate) relay_100: bool,
+    /// What `tm.stats` shows.
+    counts: rpc::Counts,
 }
 
 /// The module.
@@ -500,6 +502,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         unmatched_cancel: init.int("unmatched_cancel"),
         cancel_b_method: init.int("cancel_b_method"),
         relay_100: init.int("relay_100") != 0,
+        counts: rpc::Counts::new(init.statistics),
     }))
 }
 

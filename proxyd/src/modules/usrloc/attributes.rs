@@ -27,7 +27,9 @@ impl Attribute<'_> {
 /// Packs one attribute behind the others: name, kind, value, with their lengths; false when one is too long.
 pub(super) fn push(packed: &mut Vec<u8>, name: &[u8], value: &Attribute<'_>) -> bool {
     let text = value.text();
-    let (Ok(name_len), Ok(len)) = (u8::try_from(name.len()), u16::try_from(text.len())) else { return false };
+    let (Ok(name_len), Ok(len)) = (u8::try_from(name.len()), u16::try_from(text.len())) else {
+        return false;
+    };
     packed.push(name_len);
     packed.extend_from_slice(name);
     packed.push(u8::from(matches!(value, Attribute::Int(_))));
@@ -61,7 +63,14 @@ pub(super) fn iter(packed: &[u8]) -> impl Iterator<Item = (&[u8], Attribute<'_>)
         let (text, tail) = tail.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
         rest = tail;
         let number = || crate::script::value::leading_int(text).unwrap_or(0);
-        Some((name, if *kind == 1 { Attribute::Int(number()) } else { Attribute::Text(text) }))
+        Some((
+            name,
+            if *kind == 1 {
+                Attribute::Int(number())
+            } else {
+                Attribute::Text(text)
+            },
+        ))
     })
 }
 
@@ -73,7 +82,11 @@ pub(crate) fn unpack(packed: &[u8]) -> Item {
             Attribute::Text(text) => Value::owned(text),
         }
     };
-    Item::Fields(iter(packed).map(|(name, value)| (name.into(), owned(value))).collect())
+    Item::Fields(
+        iter(packed)
+            .map(|(name, value)| (name.into(), owned(value)))
+            .collect(),
+    )
 }
 
 #[cfg(test)]

@@ -158,7 +158,8 @@ pub(super) fn pack(binding: &Binding<'_>, shared: Shared, out: &mut Vec<u8>) -> 
     }
     put(out, CONNECTION, &binding.connection.to_le_bytes());
     put(out, Q, &binding.q.to_le_bytes());
-    let bits = if binding.memory_only { BIT_MEMORY_ONLY } else { 0 } | if binding.keepalive { BIT_KEEPALIVE } else { 0 };
+    let bits = if binding.memory_only { BIT_MEMORY_ONLY } else { 0 }
+        | if binding.keepalive { BIT_KEEPALIVE } else { 0 };
     put(out, BITS, &[bits]);
     Some(())
 }
@@ -186,16 +187,26 @@ fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_le_bytes(*four))
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |four| u32::from_le_bytes(*four))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |two| u16::from_le_bytes(*two))
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |two| u16::from_le_bytes(*two))
 }
 
 /// The ids of the shared texts.
 pub(super) fn shared(bytes: &[u8]) -> Shared {
-    [u32_at(bytes, USER_AGENT), u32_at(bytes, SOCKET), u32_at(bytes, PATH)]
+    [
+        u32_at(bytes, USER_AGENT),
+        u32_at(bytes, SOCKET),
+        u32_at(bytes, PATH),
+    ]
 }
 
 /// The second for which the contact stands in its shard's queue.
@@ -279,7 +290,12 @@ macro_rules! own_texts {
 
 impl<'a> Contact<'a> {
     pub(super) fn new(bytes: &'a [u8], user_agent: &'a [u8], socket: &'a [u8], path: &'a [u8]) -> Self {
-        Self { bytes, user_agent, socket, path }
+        Self {
+            bytes,
+            user_agent,
+            socket,
+            path,
+        }
     }
 
     numbers! {
@@ -313,7 +329,9 @@ impl<'a> Contact<'a> {
     /// The connection it came by, if by one.
     pub(crate) fn connection(&self) -> Option<u64> {
         let eight = self.bytes.get(CONNECTION..).and_then(|rest| rest.first_chunk());
-        eight.map(|eight| u64::from_le_bytes(*eight)).filter(|id| *id != NO_CONNECTION)
+        eight
+            .map(|eight| u64::from_le_bytes(*eight))
+            .filter(|id| *id != NO_CONNECTION)
     }
 
     /// Never written to the database.
@@ -387,7 +405,8 @@ impl<'a> Contact<'a> {
     /// A copy that outlives the store's lock.
     pub(crate) fn to_owned(self) -> OwnedContact {
         let shared = [self.user_agent, self.socket, self.path];
-        let mut bytes = Vec::with_capacity(self.bytes.len() + shared.iter().map(|text| text.len()).sum::<usize>());
+        let mut bytes =
+            Vec::with_capacity(self.bytes.len() + shared.iter().map(|text| text.len()).sum::<usize>());
         bytes.extend_from_slice(self.bytes);
         for (at, text) in [USER_AGENT, SOCKET, PATH].into_iter().zip(shared) {
             // No text of a message is longer than its 32-bit ranges.
@@ -403,7 +422,9 @@ impl<'a> Contact<'a> {
 
     fn own(&self, index: usize) -> &'a [u8] {
         let start = TEXTS + (0..index).map(|n| self.length(n)).sum::<usize>();
-        self.bytes.get(start..start + self.length(index)).unwrap_or_default()
+        self.bytes
+            .get(start..start + self.length(index))
+            .unwrap_or_default()
     }
 
     fn length(&self, index: usize) -> usize {
@@ -425,10 +446,15 @@ impl OwnedContact {
 
     /// Its view.
     pub(crate) fn view(&self) -> Contact<'_> {
-        let own = TEXTS + (0..OWN_TEXTS).map(|n| usize::from(u16_at(&self.0, LENGTHS + 2 * n))).sum::<usize>();
+        let own = TEXTS
+            + (0..OWN_TEXTS)
+                .map(|n| usize::from(u16_at(&self.0, LENGTHS + 2 * n)))
+                .sum::<usize>();
         let mut rest = self.0.get(own..).unwrap_or_default();
         let mut next = |place| {
-            let (text, tail) = rest.split_at_checked(u32_at(&self.0, place) as usize).unwrap_or_default();
+            let (text, tail) = rest
+                .split_at_checked(u32_at(&self.0, place) as usize)
+                .unwrap_or_default();
             rest = tail;
             text
         };
@@ -468,14 +494,35 @@ mod tests {
     #[test]
     fn a_text_too_long_is_refused() {
         let long = vec![b'x'; 70_000];
-        assert!(OwnedContact::of(&Binding { call_id: &long, ..Binding::default() }).is_none());
-        assert!(OwnedContact::of(&Binding { user_agent: &long, ..Binding::default() }).is_some());
+        assert!(
+            OwnedContact::of(&Binding {
+                call_id: &long,
+                ..Binding::default()
+            })
+            .is_none()
+        );
+        assert!(
+            OwnedContact::of(&Binding {
+                user_agent: &long,
+                ..Binding::default()
+            })
+            .is_some()
+        );
     }
 
     #[test]
     fn a_contact_ends_with_its_second() {
-        for (expires, now, alive) in [(0, u32::MAX, true), (100, 99, true), (100, 100, false), (100, 101, false)] {
-            let owned = OwnedContact::of(&Binding { expires, ..Binding::default() }).unwrap();
+        for (expires, now, alive) in [
+            (0, u32::MAX, true),
+            (100, 99, true),
+            (100, 100, false),
+            (100, 101, false),
+        ] {
+            let owned = OwnedContact::of(&Binding {
+                expires,
+                ..Binding::default()
+            })
+            .unwrap();
             assert_eq!(owned.view().is_alive(now), alive, "{expires} at {now}");
         }
     }

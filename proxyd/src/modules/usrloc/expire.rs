@@ -2,13 +2,17 @@
 
 use super::Usrloc;
 use super::contact::OwnedContact;
+use super::profiles;
+use crate::script::exec;
 use crate::script::module::Env;
 
 /// Runs on the timer.
 pub(super) fn run(env: &mut Env<'_>) {
-    let Some(usrloc) = env.state::<Usrloc>() else { return };
+    let Some(usrloc) = env.state::<Usrloc>() else {
+        return;
+    };
     let now = seconds(env.host.wall());
-    let in_database = now % usrloc.timer_interval() == 0;
+    let in_database = now.is_multiple_of(usrloc.timer_interval());
     for domain in usrloc.tables().all().iter() {
         // Where every run is a query, they keep to the pace they were given.
         if !domain.is_in_memory() && !in_database {
@@ -28,7 +32,11 @@ pub(crate) fn seconds(wall: std::time::Duration) -> u32 {
 }
 
 fn tell(env: &mut Env<'_>, table: &str, contact: OwnedContact) {
-    crate::modules::registrar::profiles::set(b"exp", table, vec![contact]);
-    env.raise("usrloc:contact-expired");
-    crate::modules::registrar::profiles::free(b"exp");
+    let Some(route) = env.script.program.event_route("usrloc:contact-expired") else {
+        return;
+    };
+    let aor = contact.view().aor().to_vec();
+    profiles::set(b"exp", table, &aor, vec![contact]);
+    let _ = exec::run(route, env);
+    profiles::free(b"exp");
 }

@@ -33,7 +33,14 @@ pub(crate) enum Found {
 impl Matching {
     /// The mode of this number.
     pub(crate) fn of(number: i64) -> Option<Self> {
-        [Self::Contact, Self::ContactCallId, Self::ContactPath, Self::CallId].get(usize::try_from(number).ok()?).copied()
+        [
+            Self::Contact,
+            Self::ContactCallId,
+            Self::ContactPath,
+            Self::CallId,
+        ]
+        .get(usize::try_from(number).ok()?)
+        .copied()
     }
 
     /// Finds the contact that a binding replaces; `cseq_delay` is the time in which it may be a retransmission.
@@ -44,8 +51,12 @@ impl Matching {
         now: u32,
         cseq_delay: u32,
     ) -> Found {
-        let Some(at) = self.position(contacts.clone(), new) else { return Found::None };
-        let Some(old) = contacts.clone().nth(at) else { return Found::None };
+        let Some(at) = self.position(contacts.clone(), new) else {
+            return Found::None;
+        };
+        let Some(old) = contacts.clone().nth(at) else {
+            return Found::None;
+        };
         if old.call_id() != new.call_id || new.cseq > old.cseq() {
             return Found::At(at);
         }
@@ -56,9 +67,15 @@ impl Matching {
     }
 
     /// Where the contact stands that a binding is the same as.
-    pub(crate) fn position<'a>(self, contacts: impl Iterator<Item = Contact<'a>> + Clone, new: &Binding<'_>) -> Option<usize> {
+    pub(crate) fn position<'a>(
+        self,
+        contacts: impl Iterator<Item = Contact<'a>> + Clone,
+        new: &Binding<'_>,
+    ) -> Option<usize> {
         if !new.instance.is_empty() && new.reg_id > 0 {
-            return contacts.clone().position(|old| old.reg_id() == new.reg_id && old.instance() == new.instance);
+            return contacts
+                .clone()
+                .position(|old| old.reg_id() == new.reg_id && old.instance() == new.instance);
         }
         if self == Self::CallId {
             return contacts.clone().position(|old| old.call_id() == new.call_id);
@@ -68,7 +85,9 @@ impl Matching {
             Self::ContactCallId => old.call_id() == new.call_id,
             Self::ContactPath => old.path == new.path,
         };
-        let exact = contacts.clone().position(|old| old.address() == new.address && rest(&old));
+        let exact = contacts
+            .clone()
+            .position(|old| old.address() == new.address && rest(&old));
         if exact.is_some() {
             return exact;
         }
@@ -84,7 +103,9 @@ impl Matching {
 /// Kamailio: a parameter that only one of them has tells them apart, as phones behind one address rely on it
 /// (`;line=`, `;rinstance=`); host names, schemes and escapes compare as the RFC says.
 fn same(old: &Contact<'_>, new: &Uri<'_>) -> bool {
-    let Ok(old) = Uri::parse(old.address()) else { return false };
+    let Ok(old) = Uri::parse(old.address()) else {
+        return false;
+    };
     let names = |one: &Uri<'_>, two: &Uri<'_>| one.param_iter().all(|param| two.param(param.name).is_some());
     old.same(new) && names(&old, new) && names(new, &old)
 }
@@ -95,7 +116,13 @@ mod tests {
     use super::*;
 
     fn binding(address: &'static str, call_id: &'static str, cseq: u32) -> Binding<'static> {
-        Binding { address: address.as_bytes(), call_id: call_id.as_bytes(), cseq, modified: 100, ..Binding::default() }
+        Binding {
+            address: address.as_bytes(),
+            call_id: call_id.as_bytes(),
+            cseq,
+            modified: 100,
+            ..Binding::default()
+        }
     }
 
     fn find(mode: Matching, old: &[Binding<'_>], new: &Binding<'_>, now: u32) -> Found {
@@ -117,15 +144,27 @@ mod tests {
             ("sips:a@h", "sip:a@h", false),
             ("<nonsense", "sip:a@h", false),
         ] {
-            let found = find(Matching::Contact, &[binding(old, "1", 1)], &binding(new, "2", 1), 100);
-            assert_eq!(found, if same { Found::At(0) } else { Found::None }, "{old} {new}");
+            let found = find(
+                Matching::Contact,
+                &[binding(old, "1", 1)],
+                &binding(new, "2", 1),
+                100,
+            );
+            assert_eq!(
+                found,
+                if same { Found::At(0) } else { Found::None },
+                "{old} {new}"
+            );
         }
     }
 
     #[test]
     fn an_identical_uri_wins_over_an_equal_one() {
         let old = [binding("sip:a@H", "1", 1), binding("sip:a@h", "1", 1)];
-        assert_eq!(find(Matching::Contact, &old, &binding("sip:a@h", "2", 1), 100), Found::At(1));
+        assert_eq!(
+            find(Matching::Contact, &old, &binding("sip:a@h", "2", 1), 100),
+            Found::At(1)
+        );
     }
 
     #[test]
@@ -140,24 +179,56 @@ mod tests {
             let old = [binding("sip:a@h", "1", 10)];
             let mut new = binding("sip:a@h", "1", cseq);
             new.call_id = call_id.as_bytes();
-            assert_eq!(find(Matching::Contact, &old, &new, now), expected, "{call_id} {cseq} {now}");
+            assert_eq!(
+                find(Matching::Contact, &old, &new, now),
+                expected,
+                "{call_id} {cseq} {now}"
+            );
         }
     }
 
     #[test]
     fn modes_and_instances() {
         let old = [
-            Binding { path: b"<sip:p1;lr>", ..binding("sip:a@h", "1", 1) },
-            Binding { instance: b"<urn:uuid:x>", reg_id: 2, ..binding("sip:b@h", "2", 1) },
+            Binding {
+                path: b"<sip:p1;lr>",
+                ..binding("sip:a@h", "1", 1)
+            },
+            Binding {
+                instance: b"<urn:uuid:x>",
+                reg_id: 2,
+                ..binding("sip:b@h", "2", 1)
+            },
         ];
         let new = binding("sip:a@h", "9", 5);
         assert_eq!(find(Matching::Contact, &old, &new, 0), Found::At(0));
         assert_eq!(find(Matching::ContactCallId, &old, &new, 0), Found::None);
         assert_eq!(find(Matching::ContactPath, &old, &new, 0), Found::None);
-        assert_eq!(find(Matching::ContactPath, &old, &Binding { path: b"<sip:p1;lr>", ..new }, 0), Found::At(0));
-        assert_eq!(find(Matching::CallId, &old, &binding("sip:x@y", "2", 5), 0), Found::At(1));
-        let flow = Binding { instance: b"<urn:uuid:x>", reg_id: 2, ..binding("sip:c@elsewhere", "3", 1) };
+        assert_eq!(
+            find(
+                Matching::ContactPath,
+                &old,
+                &Binding {
+                    path: b"<sip:p1;lr>",
+                    ..new
+                },
+                0
+            ),
+            Found::At(0)
+        );
+        assert_eq!(
+            find(Matching::CallId, &old, &binding("sip:x@y", "2", 5), 0),
+            Found::At(1)
+        );
+        let flow = Binding {
+            instance: b"<urn:uuid:x>",
+            reg_id: 2,
+            ..binding("sip:c@elsewhere", "3", 1)
+        };
         assert_eq!(find(Matching::Contact, &old, &flow, 0), Found::At(1));
-        assert_eq!(find(Matching::Contact, &old, &Binding { reg_id: 3, ..flow }, 0), Found::None);
+        assert_eq!(
+            find(Matching::Contact, &old, &Binding { reg_id: 3, ..flow }, 0),
+            Found::None
+        );
     }
 }

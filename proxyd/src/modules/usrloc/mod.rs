@@ -3,14 +3,19 @@
 pub(crate) mod attributes;
 pub(crate) mod contact;
 pub(crate) mod expire;
+pub(crate) mod keepalive;
 pub(crate) mod matching;
 mod persist;
+pub(crate) mod profiles;
 mod rows;
 mod rpc;
 pub(crate) mod store;
 pub(crate) mod table;
 mod texts;
 
+use crate::proxy::context::SocketId;
+use crate::proxy::sockets::Listener;
+use crate::proxy::sockets::Sockets;
 use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
@@ -18,7 +23,11 @@ use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
 use crate::script::module::Script;
 use crate::script::module::State;
+use keepalive::Keepalive;
 use matching::Matching;
+pub(crate) use rpc::aor_hash;
+use shared::net::Transport;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::AtomicU64;
@@ -54,54 +63,131 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text("instance_column", "instance", "Column of SIP instance ids."),
         Param::Text("reg_id_column", "reg_id", "Column of reg-ids."),
         Param::Text("server_id_column", "server_id", "Column of server ids."),
-        Param::Text("connection_id_column", "connection_id", "Column of connection ids."),
+        Param::Text(
+            "connection_id_column",
+            "connection_id",
+            "Column of connection ids.",
+        ),
         Param::Text("keepalive_column", "keepalive", "Column of the keepalive status."),
         Param::Text("partition_column", "partition", "Column of partition ids."),
-        Param::Text("last_modified_column", "last_modified", "Column of the time of the last change."),
+        Param::Text(
+            "last_modified_column",
+            "last_modified",
+            "Column of the time of the last change.",
+        ),
         Param::Int("use_domain", 0, "Tell users of different domains apart."),
-        Param::Int("desc_time_order", 0, "Order contacts by time, the newest first, instead of by q."),
-        Param::Int("timer_interval", 60, "Seconds between cleaning runs; contacts that ended are removed every second anyway."),
+        Param::Int(
+            "desc_time_order",
+            0,
+            "Order contacts by time, the newest first, instead of by q.",
+        ),
+        Param::Int(
+            "timer_interval",
+            60,
+            "Seconds between cleaning runs; contacts that ended are removed every second anyway.",
+        ),
         Param::Text("db_url", "", "Database of the location tables."),
-        Param::Int("db_mode", 0, "0 memory only, 1 write-through, 2 write-back, 3 database only, 4 load only."),
+        Param::Int(
+            "db_mode",
+            0,
+            "0 memory only, 1 write-through, 2 write-back, 3 database only, 4 load only.",
+        ),
         Param::Int("db_load", 1, "Load contacts at start."),
         Param::Ignored("db_insert_update", "a row that exists is always updated"),
-        Param::Int("matching_mode", 0, "What tells contacts apart: 0 contact, 1 contact and Call-ID, 2 contact and Path, 3 Call-ID."),
-        Param::Int("cseq_delay", 20, "Seconds in which a REGISTER with the same CSeq is a retransmission."),
+        Param::Int(
+            "matching_mode",
+            0,
+            "What tells contacts apart: 0 contact, 1 contact and Call-ID, 2 contact and Path, 3 Call-ID.",
+        ),
+        Param::Int(
+            "cseq_delay",
+            20,
+            "Seconds in which a REGISTER with the same CSeq is a retransmission.",
+        ),
         Param::Ignored("fetch_rows", "rows are read one at a time"),
         Param::Int("hash_size", 10, "Shown by ul.dump; the table grows by itself."),
-        Param::List("preload", "Tables to load at start besides those that the script names."),
-        Param::Ignored("db_update_as_insert", "a row is inserted, or updated when it exists"),
+        Param::List(
+            "preload",
+            "Tables to load at start besides those that the script names.",
+        ),
+        Param::Ignored(
+            "db_update_as_insert",
+            "a row is inserted, or updated when it exists",
+        ),
         Param::Ignored("db_check_update", "a row is inserted, or updated when it exists"),
-        Param::Ignored("timer_procs", "expired contacts are found without walking the table"),
-        Param::Text("xavp_contact", "", "XAVP whose fields are kept with a contact and restored by lookup."),
+        Param::Ignored(
+            "timer_procs",
+            "expired contacts are found without walking the table",
+        ),
+        Param::Text(
+            "xavp_contact",
+            "",
+            "XAVP whose fields are kept with a contact and restored by lookup.",
+        ),
         Param::Ignored("db_ops_ruid", "rows are always found by their ruid"),
-        Param::Int("handle_lost_tcp", 0, "Remove contacts whose connection is lost."),
-        Param::Int("close_expired_tcp", 0, "Close the connection of a contact that ends."),
+        Param::Ignored(
+            "handle_lost_tcp",
+            "contacts of lost connections end with their lifetime or their keepalives",
+        ),
+        Param::Ignored("close_expired_tcp", "connections end by their own timer"),
         Param::Int("expires_type", 0, "1: dates are BIGINT seconds."),
         Param::Ignored("db_raw_fetch_type", "every database gets its own SQL"),
         Param::Ignored("db_insert_null", "all columns are always written"),
-        Param::Int("skip_remote_socket", 0, "Leave out rows of sockets that are not ours when loading."),
-        Param::Ignored("db_timer_clean", "rows of ended contacts are removed as the contacts are"),
+        Param::Ignored(
+            "skip_remote_socket",
+            "rows of other sockets are kept, and sent to from a socket that fits",
+        ),
+        Param::Ignored(
+            "db_timer_clean",
+            "rows of ended contacts are removed as the contacts are",
+        ),
         Param::Ignored("rm_expired_delay", "rows of ended contacts are removed at once"),
         Param::Int("server_id_filter", 0, "Load only rows of this server."),
         Param::Int("version_table", 1, "Check the version of the location table."),
-        Param::Int("ka_mode", 0, "Keepalives by this module: bit 1 all contacts, bit 2 those behind NAT, bit 3 UDP only."),
+        Param::Int(
+            "ka_mode",
+            0,
+            "Keepalives by this module: bit 1 all contacts, bit 2 those behind NAT, bit 3 UDP only.",
+        ),
         Param::Text("ka_method", "OPTIONS", "Method of keepalives."),
         Param::Text("ka_from", "sip:server@kamailio.org", "From URI of keepalives."),
-        Param::Text("ka_domain", "kamailio.org", "Domain in the To URI of keepalives without use_domain."),
+        Param::Ignored("ka_domain", "keepalives bear the contact's own URI in To"),
         Param::Ignored("ka_filter", KEEPALIVE),
-        Param::Int("ka_timeout", 0, "Seconds without an answer after which a contact is removed; 0 never."),
+        Param::Int(
+            "ka_timeout",
+            0,
+            "Seconds without an answer after which a contact is removed; 0 never.",
+        ),
         Param::Int("ka_interval", 40, "Seconds between keepalives to one contact."),
         Param::Ignored("ka_randomize", "keepalives are spread over the interval"),
         Param::Ignored("ka_loglevel", KEEPALIVE),
         Param::Ignored("ka_logmsg", KEEPALIVE),
-        Param::Text("ka_reply_codes", "0", "Replies that count as an answer: codes or classes, 0 all."),
+        Param::Text(
+            "ka_reply_codes",
+            "0",
+            "Replies that count as an answer: codes or classes, 0 all.",
+        ),
         Param::Ignored("load_rank", "contacts are loaded before anything is received"),
-        Param::Int("db_clean_tcp", 0, "Leave out contacts of stream transports when loading."),
+        Param::Int(
+            "db_clean_tcp",
+            0,
+            "Leave out contacts of stream transports when loading.",
+        ),
     ],
     rpcs: rpc::RPCS,
     events: &["usrloc:contact-expired"],
-    timers: &[ModuleTimer { name: "contacts that end", interval: |_| Some(1000), run: expire::run }],
+    timers: &[
+        ModuleTimer {
+            name: "contacts that end",
+            interval: |_| Some(1000),
+            run: expire::run,
+        },
+        ModuleTimer {
+            name: "keepalives",
+            interval: keepalive::interval,
+            run: keepalive::run,
+        },
+    ],
     init: Some(init),
     start: Some(start),
     stop: Some(stop),
@@ -126,6 +212,7 @@ pub(crate) struct Usrloc {
     pub(crate) case_sensitive: bool,
     server_id: u32,
     timer_interval: u32,
+    keepalive: Keepalive,
 }
 
 /// Makes record unique ids: `uloc-` start, process and a counter, in hexadecimal.
@@ -138,7 +225,7 @@ struct Ids {
 pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a change may wait to be written in `db_mode` 2.
-const WRITE_BACK_DELAY: Duration = Duration::from_millis(500);
+const WRITE_BACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Usrloc {
     /// The table of this name.
@@ -182,18 +269,28 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let mut db_url = init.text("db_url");
     if db_url.is_empty() && mode != Mode::Memory {
         // Kamailio: the compiled-in URL; ours is the file that the daemon makes.
-        db_url = format!("sqlite:///{}", shared::paths::database().display());
+        db_url = format!(
+            "sqlite:///{}",
+            shared::paths::Places::find(None, &shared::paths::environment)
+                .database()
+                .display()
+        );
     }
     let number = init.int("matching_mode");
-    let matching = Matching::of(number).ok_or_else(|| refuse("matching_mode", format!("{number} is not 0 to 3")))?;
-    let server_id = 0;
+    let matching =
+        Matching::of(number).ok_or_else(|| refuse("matching_mode", format!("{number} is not 0 to 3")))?;
+    let server_id = init.program.server_id() as u32;
     let settings = Settings {
         mode,
         db_url,
         columns: rows::COLUMNS.iter().map(|(param, _)| init.text(param)).collect(),
         use_domain: init.int("use_domain") != 0,
         seconds: init.int("expires_type") != 0,
-        order: if init.int("desc_time_order") != 0 { Order::Newest } else { Order::Q },
+        order: if init.int("desc_time_order") != 0 {
+            Order::Newest
+        } else {
+            Order::Q
+        },
         attributes: !init.text("xavp_contact").is_empty(),
         load: init.int("db_load") != 0 || mode == Mode::LoadOnly,
         check_version: init.int("version_table") != 0,
@@ -210,16 +307,27 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     for name in init.list("preload") {
         tables.open(name.as_bytes());
     }
-    if let Some(previous) = previous.as_ref().filter(|previous| !Arc::ptr_eq(&previous.tables, &tables)) {
+    if let Some(previous) = previous
+        .as_ref()
+        .filter(|previous| !Arc::ptr_eq(&previous.tables, &tables))
+    {
         tables.adopt(&previous.tables);
     }
     show_statistics(init, &tables);
     let registrar = init.modules.iter().find(|loaded| loaded.def.name == "registrar");
     let case_sensitive = registrar.is_some_and(|loaded| {
-        let set = loaded.params.values.iter().rev().find(|(name, _)| *name == "case_sensitive");
+        let set = loaded
+            .params
+            .values
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == "case_sensitive");
         matches!(set, Some((_, crate::script::module::ParamValue::Int(n))) if *n != 0)
     });
-    let ids = previous.map_or_else(|| Arc::new(Ids::new(init.wall)), |previous| Arc::clone(&previous.ids));
+    let ids = previous.map_or_else(
+        || Arc::new(Ids::new(init.wall)),
+        |previous| Arc::clone(&previous.ids),
+    );
     Ok(Arc::new(Usrloc {
         tables,
         ids,
@@ -231,18 +339,58 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         case_sensitive,
         server_id,
         timer_interval: u32::try_from(init.int("timer_interval")).unwrap_or(60).max(1),
+        keepalive: keepalive(init),
     }))
+}
+
+fn keepalive(init: &Init<'_>) -> Keepalive {
+    let seconds = |name| u32::try_from(init.int(name).max(0)).unwrap_or(u32::MAX);
+    let codes = init.text("ka_reply_codes");
+    Keepalive {
+        mode: init.int("ka_mode"),
+        method: init.text("ka_method").into_bytes(),
+        from: init.text("ka_from").into_bytes(),
+        interval: seconds("ka_interval").max(1),
+        timeout: seconds("ka_timeout"),
+        codes: codes
+            .split(',')
+            .filter_map(|code| code.trim().parse().ok())
+            .filter(|code| *code > 0)
+            .collect(),
+    }
+}
+
+/// The socket that a contact's text names, if it is still ours.
+pub(crate) fn socket_of(text: &[u8], sockets: &Sockets) -> Option<SocketId> {
+    let colon = memchr::memchr(b':', text)?;
+    let transport = Transport::from_bytes(text.get(..colon)?)?;
+    let place = std::str::from_utf8(text.get(colon + 1..)?).ok()?;
+    if let Ok(address) = place.parse::<SocketAddr>()
+        && let Some(id) = sockets.find(transport, address)
+    {
+        return Some(id);
+    }
+    // `sock_mode` 1 stores what the socket shows.
+    let (host, port) = place.rsplit_once(':')?;
+    let shows = |l: &Listener| l.transport == transport && l.host_text == host && l.port_text == port;
+    SocketId::try_from(sockets.listeners.iter().position(shows)?).ok()
 }
 
 /// The mask of a flag number; none for -1.
 pub(crate) fn bit(flag: i64) -> u32 {
-    u32::try_from(flag).ok().and_then(|flag| 1u32.checked_shl(flag)).unwrap_or(0)
+    u32::try_from(flag)
+        .ok()
+        .and_then(|flag| 1u32.checked_shl(flag))
+        .unwrap_or(0)
 }
 
 impl Ids {
     fn new(wall: Duration) -> Self {
         let prefix = format!("uloc-{:x}-{:x}-", wall.as_secs(), std::process::id());
-        Self { prefix, next: AtomicU64::new(1) }
+        Self {
+            prefix,
+            next: AtomicU64::new(1),
+        }
     }
 }
 
@@ -257,11 +405,15 @@ fn show_statistics(init: &Init<'_>, tables: &Arc<Tables>) {
         for (suffix, read) in shown {
             let weak = Arc::downgrade(domain);
             let value = move || weak.upgrade().map_or(0, |domain| read(&domain));
-            init.statistics.gauge("usrloc", &format!("{}_{suffix}", domain.name), value);
+            init.statistics
+                .gauge("usrloc", &format!("{}_{suffix}", domain.name), value);
         }
     }
     let weak: Weak<Tables> = Arc::downgrade(tables);
-    let users = move || weak.upgrade().map_or(0, |t| t.all().iter().map(|d| d.counts().users as i64).sum());
+    let users = move || {
+        weak.upgrade()
+            .map_or(0, |t| t.all().iter().map(|d| d.counts().users as i64).sum())
+    };
     init.statistics.gauge("usrloc", "registered_users", users);
 }
 

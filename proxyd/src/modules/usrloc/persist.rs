@@ -44,8 +44,11 @@ pub(crate) struct Table {
     /// Its name.
     pub(crate) name: String,
     /// Hands every contact of it to the visitor, for writing all of them again.
-    pub(crate) each: Box<dyn Fn(&mut dyn FnMut(Contact<'_>)) + Send + Sync>,
+    pub(crate) each: Each,
 }
+
+/// Shows every contact of a table to a visitor.
+pub(crate) type Each = Box<dyn Fn(&mut dyn FnMut(Contact<'_>)) + Send + Sync>;
 
 /// What to run when a change is in the database (true) or could not be written yet (false).
 pub(crate) type Done = Box<dyn FnOnce(bool) + Send>;
@@ -96,21 +99,32 @@ pub(crate) struct JournalSink<'a> {
 
 impl Sink for JournalSink<'_> {
     fn put(&self, contact: Contact<'_>, _new: bool) -> u64 {
-        self.journal.append(Change { table: self.table, contact: contact.to_owned(), put: true })
+        self.journal.append(Change {
+            table: self.table,
+            contact: contact.to_owned(),
+            put: true,
+        })
     }
 
     fn remove(&self, contact: Contact<'_>) {
         if !contact.is_memory_only() {
-            self.journal.append(Change { table: self.table, contact: contact.to_owned(), put: false });
+            self.journal.append(Change {
+                table: self.table,
+                contact: contact.to_owned(),
+                put: false,
+            });
         }
     }
 }
 
 impl Journal {
     /// A journal; [`Self::run`] is to be called on a thread of its own.
-    pub(crate) fn new(database: Arc<Database>, layout: Layout, pace: Pace, attributes: bool) -> Self {
+    pub(super) fn new(database: Arc<Database>, layout: Layout, pace: Pace, attributes: bool) -> Self {
         Self {
-            state: Mutex::new(State { appended: LOADED, ..State::default() }),
+            state: Mutex::new(State {
+                appended: LOADED,
+                ..State::default()
+            }),
             work: Condvar::new(),
             commit: Condvar::new(),
             committed: AtomicU64::new(LOADED),
@@ -167,6 +181,7 @@ impl Journal {
     }
 
     /// Runs `done` once a change is in the database, or failed to get there: at once, or on the writer's thread.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for answers that are held back without holding a worker"))]
     pub(crate) fn when_committed(&self, sequence: u64, done: Done) {
         let mut state = self.state.lock();
         let committed = self.committed() >= sequence;
@@ -247,7 +262,9 @@ impl Journal {
             if waits {
                 if let (Pace::Back(delay), false) = (self.pace, state.flush || state.stop || state.failing) {
                     let until = Instant::now() + delay;
-                    while !state.flush && !state.stop && !self.work.wait_until(&mut state, until).timed_out() {}
+                    while !state.flush && !state.stop && !self.work.wait_until(&mut state, until).timed_out()
+                    {
+                    }
                 }
                 state.flush = false;
                 let rewrite = std::mem::take(&mut state.rewrite);
@@ -270,8 +287,9 @@ impl Journal {
         let mut state = self.state.lock();
         state.failing = false;
         self.committed.store(upto, Ordering::Release);
-        let (done, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.waiting).into_iter().partition(|(sequence, _)| *sequence <= upto);
+        let (done, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition(|(sequence, _)| *sequence <= upto);
         state.waiting = waiting;
         drop(state);
         self.commit.notify_all();
@@ -293,10 +311,16 @@ impl Journal {
         self.commit.notify_all();
         waiting.into_iter().for_each(|(_, done)| done(false));
         if first {
-            crate::log::error("usrloc", format_args!("registrations are kept in memory only until the database is back: {error}"));
+            crate::log::error(
+                "usrloc",
+                format_args!("registrations are kept in memory only until the database is back: {error}"),
+            );
         }
         if stop {
-            crate::log::error("usrloc", format_args!("{unwritten} changes of registrations could not be written: {error}"));
+            crate::log::error(
+                "usrloc",
+                format_args!("{unwritten} changes of registrations could not be written: {error}"),
+            );
         }
         stop
     }
@@ -309,7 +333,10 @@ impl Journal {
         let result = shared::db::transaction(&mut **db, |db| self.apply(db, batch));
         match result {
             Err(error) if !is_gone(&error) => {
-                crate::log::warning("usrloc", format_args!("writing {} changes one by one: {error}", batch.changes.len()));
+                crate::log::warning(
+                    "usrloc",
+                    format_args!("writing {} changes one by one: {error}", batch.changes.len()),
+                );
                 self.one_by_one(&mut **db, batch)
             }
             other => other,
@@ -349,11 +376,17 @@ impl Journal {
 
     fn put(&self, db: &mut dyn Backend, table: &str, contacts: &[Contact<'_>]) -> Result<(), Error> {
         let columns = self.layout.names();
-        // Full chunks share one prepared statement; the odd rest goes row by row and shares another.
-        let size = if contacts.len() == ROWS { ROWS } else { 1 };
-        for rows in contacts.chunks(size) {
+        // Few sizes of statements, each prepared once.
+        let mut rest = contacts;
+        while !rest.is_empty() {
+            let size = [ROWS, ROWS / 10, 1]
+                .into_iter()
+                .find(|size| *size <= rest.len())
+                .unwrap_or(1);
+            let (rows, tail) = rest.split_at_checked(size).unwrap_or((rest, &[]));
             let rows = rows.iter().map(|contact| self.layout.row(*contact)).collect();
             db.upsert(&Insert::rows(table, &columns, rows).or_update(&[self.layout.ruid()]))?;
+            rest = tail;
         }
         if self.attributes {
             for contact in contacts {
@@ -394,14 +427,26 @@ impl Journal {
     /// Writes each change by itself: one that the database refuses is logged and dropped, lest it hold up all others.
     fn one_by_one(&self, db: &mut dyn Backend, batch: &Batch) -> Result<(), Error> {
         for change in &batch.changes {
-            let Some(table) = batch.tables.get(usize::from(change.table)) else { continue };
+            let Some(table) = batch.tables.get(usize::from(change.table)) else {
+                continue;
+            };
             let view = change.contact.view();
-            let result = if change.put { self.put(db, &table.name, &[view]) } else { self.remove(db, &table.name, view) };
+            let result = if change.put {
+                self.put(db, &table.name, &[view])
+            } else {
+                self.remove(db, &table.name, view)
+            };
             match result {
                 Err(error) if is_gone(&error) => return Err(error),
                 Err(error) => {
-                    let (aor, address) = (String::from_utf8_lossy(view.aor()), String::from_utf8_lossy(view.address()));
-                    crate::log::error("usrloc", format_args!("contact {address:?} of {aor:?} not written: {error}"));
+                    let (aor, address) = (
+                        String::from_utf8_lossy(view.aor()),
+                        String::from_utf8_lossy(view.address()),
+                    );
+                    crate::log::error(
+                        "usrloc",
+                        format_args!("contact {address:?} of {aor:?} not written: {error}"),
+                    );
                 }
                 Ok(()) => {}
             }

@@ -36,8 +36,15 @@ pub(super) const COLUMNS: [(&str, &str); 22] = [
 ];
 
 /// The columns of `location_attrs` that are written.
-pub(super) const ATTRIBUTE_COLUMNS: [&str; 7] =
-    ["ruid", "username", "domain", "aname", "atype", "avalue", "last_modified"];
+pub(super) const ATTRIBUTE_COLUMNS: [&str; 7] = [
+    "ruid",
+    "username",
+    "domain",
+    "aname",
+    "atype",
+    "avalue",
+    "last_modified",
+];
 
 /// How rows of this installation look.
 #[derive(Debug, Clone)]
@@ -51,7 +58,11 @@ pub(super) struct Layout {
 impl Layout {
     /// The layout for these column names.
     pub(super) fn new(names: Vec<String>, use_domain: bool, seconds: bool) -> Self {
-        Self { names, use_domain, seconds }
+        Self {
+            names,
+            use_domain,
+            seconds,
+        }
     }
 
     /// Every column.
@@ -90,14 +101,21 @@ impl Layout {
 
     /// A second as the date columns hold it.
     pub(super) fn time(&self, second: u32) -> Value {
-        if self.seconds { Value::Int(second.into()) } else { Value::DateTime(second.into()) }
+        if self.seconds {
+            Value::Int(second.into())
+        } else {
+            Value::DateTime(second.into())
+        }
     }
 
     /// User name and domain of an address; the domain is NULL where it does not tell users apart.
     pub(super) fn split(&self, aor: &[u8]) -> (Value, Value) {
         match memchr::memrchr(b'@', aor).filter(|_| self.use_domain) {
             Some(at) => {
-                let (user, domain) = (aor.get(..at).unwrap_or_default(), aor.get(at + 1..).unwrap_or_default());
+                let (user, domain) = (
+                    aor.get(..at).unwrap_or_default(),
+                    aor.get(at + 1..).unwrap_or_default(),
+                );
                 (Value::from(user), Value::from(domain))
             }
             None => (Value::from(aor), Value::Null),
@@ -107,10 +125,23 @@ impl Layout {
     /// A contact as a row.
     pub(super) fn row(&self, contact: Contact<'_>) -> Vec<Value> {
         let (username, domain) = self.split(contact.aor());
-        let optional = |text: &[u8]| if text.is_empty() { Value::Null } else { Value::from(text) };
-        let q = if contact.q() == Q_UNSET { -1.0 } else { f64::from(contact.q()) / 1000.0 };
+        let optional = |text: &[u8]| {
+            if text.is_empty() {
+                Value::Null
+            } else {
+                Value::from(text)
+            }
+        };
+        let q = if contact.q() == Q_UNSET {
+            -1.0
+        } else {
+            f64::from(contact.q()) / 1000.0
+        };
         let methods = (contact.methods() != ALL_METHODS).then(|| contact.methods());
-        let connection = contact.connection().and_then(|id| i32::try_from(id).ok()).unwrap_or(-1);
+        let connection = contact
+            .connection()
+            .and_then(|id| i32::try_from(id).ok())
+            .unwrap_or(-1);
         vec![
             Value::from(contact.ruid()),
             username,
@@ -158,12 +189,20 @@ impl Layout {
     }
 
     /// Reads a row whose cells are in the order of [`COLUMNS`]; `attributes` are packed ones from their own table.
-    pub(super) fn read<R>(&self, row: Row<'_>, attributes: &[u8], use_it: impl FnOnce(&Binding<'_>) -> R) -> R {
+    pub(super) fn read<R>(
+        &self,
+        row: Row<'_>,
+        attributes: &[u8],
+        use_it: impl FnOnce(&Binding<'_>) -> R,
+    ) -> R {
         let text = |index| row.at(index).and_then(Value::as_bytes).unwrap_or_default();
         let int = |index| row.at(index).and_then(Value::as_int);
         let bits = |index| int(index).map_or(0, |n| n as u32);
-        let second =
-            |index| row.at(index).and_then(Value::as_time).map_or(0, |time| u32::try_from(time).unwrap_or(0));
+        let second = |index| {
+            row.at(index)
+                .and_then(Value::as_time)
+                .map_or(0, |time| u32::try_from(time).unwrap_or(0))
+        };
         let (user, domain) = (text(1), text(2));
         let mut aor = user.to_vec();
         if self.use_domain && !domain.is_empty() {
@@ -192,7 +231,9 @@ impl Layout {
             methods: int(15).map_or(ALL_METHODS, |n| n as u32),
             reg_id: bits(17),
             server_id: bits(18),
-            connection: int(19).and_then(|id| u64::try_from(id).ok()).unwrap_or(NO_CONNECTION),
+            connection: int(19)
+                .and_then(|id| u64::try_from(id).ok())
+                .unwrap_or(NO_CONNECTION),
             last_keepalive: 0,
             roundtrip: 0,
             keepalive: int(20).unwrap_or(0) != 0,
@@ -207,7 +248,9 @@ fn signed(bits: u32) -> Value {
 
 /// The beginning of a text that fits its column, cut between characters.
 fn clip(text: &[u8], len: usize) -> &[u8] {
-    let Some(mut head) = text.get(..len).filter(|_| text.len() > len) else { return text };
+    let Some(mut head) = text.get(..len).filter(|_| text.len() > len) else {
+        return text;
+    };
     while let Some((last, rest)) = head.split_last() {
         if text.get(head.len()).is_none_or(|next| next & 0xC0 != 0x80) || last.is_ascii() {
             break;
@@ -223,7 +266,11 @@ mod tests {
     use super::*;
 
     fn layout(use_domain: bool) -> Layout {
-        Layout::new(COLUMNS.iter().map(|(_, name)| (*name).to_owned()).collect(), use_domain, false)
+        Layout::new(
+            COLUMNS.iter().map(|(_, name)| (*name).to_owned()).collect(),
+            use_domain,
+            false,
+        )
     }
 
     #[test]

@@ -125,7 +125,9 @@ impl Record {
     }
 
     fn aor(&self) -> &[u8] {
-        self.as_slice().first().map_or(b"", |packed| Contact::new(packed, b"", b"", b"").aor())
+        self.as_slice()
+            .first()
+            .map_or(b"", |packed| Contact::new(packed, b"", b"", b"").aor())
     }
 }
 
@@ -149,19 +151,37 @@ impl Store {
         let hash = self.hash(aor);
         let shard = self.shard(hash).read();
         let found = shard.records.find(spread(hash), |record| record.aor() == aor);
-        look(Contacts { packed: found.map_or(&[], Record::as_slice), texts: &shard.texts })
+        look(Contacts {
+            packed: found.map_or(&[], Record::as_slice),
+            texts: &shard.texts,
+        })
     }
 
     /// Changes the contacts of an address.
     pub(crate) fn edit<R>(&self, aor: &[u8], sink: &dyn Sink, change: impl FnOnce(&mut Edit<'_>) -> R) -> R {
         let hash = self.hash(aor);
         let mut guard = self.shard(hash).write();
-        let Shard { records, contacts, texts, queue, scratch } = &mut *guard;
+        let Shard {
+            records,
+            contacts,
+            texts,
+            queue,
+            scratch,
+        } = &mut *guard;
         let mut fresh = Record::default();
         let found = records.find_mut(spread(hash), |record| record.aor() == aor);
         let known = found.is_some();
         let record = found.unwrap_or(&mut fresh);
-        let mut edit = Edit { store: self, record, texts, contacts, queue, hash, sink, scratch };
+        let mut edit = Edit {
+            store: self,
+            record,
+            texts,
+            contacts,
+            queue,
+            hash,
+            sink,
+            scratch,
+        };
         let result = change(&mut edit);
         let empty = edit.record.as_slice().is_empty();
         if known && empty {
@@ -183,7 +203,9 @@ impl Store {
     pub(crate) fn read_ruid<R>(&self, ruid: &[u8], look: impl FnOnce(Contact<'_>) -> R) -> Option<R> {
         for hash in self.addresses_of(ruid) {
             let shard = self.shard(hash).read();
-            let contacts = shard.with_hash(self, hash).flat_map(|record| Contacts::of(record, &shard.texts));
+            let contacts = shard
+                .with_hash(self, hash)
+                .flat_map(|record| Contacts::of(record, &shard.texts));
             if let Some(contact) = contacts.into_iter().find(|contact| contact.ruid() == ruid) {
                 return Some(look(contact));
             }
@@ -198,13 +220,17 @@ impl Store {
             let found = shard.records.iter_hash_mut(spread(hash));
             let mut packed = found.flat_map(|record| record.as_mut_slice());
             let packed = packed.find(|packed| Contact::new(packed, b"", b"", b"").ruid() == ruid);
-            packed.map(|packed| contact::set_keepalive(packed, now, roundtrip)).is_some()
+            packed
+                .map(|packed| contact::set_keepalive(packed, now, roundtrip))
+                .is_some()
         })
     }
 
     /// Shows the contacts of every address of one shard, an address at a time.
     pub(crate) fn each_in_shard(&self, index: usize, mut look: impl FnMut(Contacts<'_>)) {
-        let Some(shard) = self.shards.get(index) else { return };
+        let Some(shard) = self.shards.get(index) else {
+            return;
+        };
         let shard = shard.read();
         for record in shard.records.iter() {
             look(Contacts::of(record, &shard.texts));
@@ -222,7 +248,12 @@ impl Store {
     pub(crate) fn expire(&self, now: u32, sink: &dyn Sink, gone: &mut dyn FnMut(OwnedContact)) -> usize {
         let mut total = 0;
         for shard in &self.shards {
-            let is_due = |shard: &Shard| shard.queue.peek().is_some_and(|Reverse((second, _))| *second <= now);
+            let is_due = |shard: &Shard| {
+                shard
+                    .queue
+                    .peek()
+                    .is_some_and(|Reverse((second, _))| *second <= now)
+            };
             while is_due(&shard.read()) {
                 let removed = shard.write().expire(self, now, sink);
                 total += removed.len();
@@ -230,16 +261,6 @@ impl Store {
             }
         }
         total
-    }
-
-    /// Removes every contact, without telling anybody.
-    pub(crate) fn clear(&self) {
-        for shard in &self.shards {
-            *shard.write() = Shard::default();
-        }
-        for ruids in &self.ruids {
-            ruids.lock().clear();
-        }
     }
 
     /// How contacts of an address are ordered.
@@ -276,13 +297,19 @@ impl Store {
     fn addresses_of(&self, ruid: &[u8]) -> SmallVec<[AorHash; 2]> {
         let hash = fold(self.hasher.hash_one(ruid));
         let ruids = self.ruids[place(hash, self.ruids.len())].lock();
-        ruids.iter_hash(spread(hash)).filter(|entry| entry.ruid == hash).map(|entry| entry.aor).collect()
+        ruids
+            .iter_hash(spread(hash))
+            .filter(|entry| entry.ruid == hash)
+            .map(|entry| entry.aor)
+            .collect()
     }
 
     fn index_ruid(&self, ruid: &[u8], aor: AorHash) {
         let hash = fold(self.hasher.hash_one(ruid));
         let mut ruids = self.ruids[place(hash, self.ruids.len())].lock();
-        ruids.insert_unique(spread(hash), RuidEntry { ruid: hash, aor }, |entry| spread(entry.ruid));
+        ruids.insert_unique(spread(hash), RuidEntry { ruid: hash, aor }, |entry| {
+            spread(entry.ruid)
+        });
     }
 
     fn forget_ruid(&self, ruid: &[u8], aor: AorHash) {
@@ -316,20 +343,31 @@ fn spread(hash: u32) -> u64 {
 
 /// The shard of a hash; `count` is a power of two.
 fn place(hash: u32, count: usize) -> usize {
-    (u64::from(hash) * count as u64 >> 32) as usize
+    ((u64::from(hash) * count as u64) >> 32) as usize
 }
 
 impl Shard {
     fn with_hash<'s>(&'s self, store: &Store, hash: AorHash) -> impl Iterator<Item = &'s Record> {
-        self.records.iter_hash(spread(hash)).filter(move |record| store.hash(record.aor()) == hash)
+        self.records
+            .iter_hash(spread(hash))
+            .filter(move |record| store.hash(record.aor()) == hash)
     }
 
     /// Takes what is due from the queue: contacts that ended go, refreshed ones are queued anew.
     fn expire(&mut self, store: &Store, now: u32, sink: &dyn Sink) -> Vec<OwnedContact> {
         let mut gone = Vec::new();
         for _ in 0..BATCH {
-            let Self { records, contacts, texts, queue, .. } = self;
-            let Some(&Reverse((second, hash))) = queue.peek().filter(|Reverse((second, _))| *second <= now) else { break };
+            let Self {
+                records,
+                contacts,
+                texts,
+                queue,
+                ..
+            } = self;
+            let Some(&Reverse((second, hash))) = queue.peek().filter(|Reverse((second, _))| *second <= now)
+            else {
+                break;
+            };
             queue.pop();
             let mut emptied = false;
             for record in records.iter_hash_mut(spread(hash)) {
@@ -338,7 +376,10 @@ impl Shard {
                 }
                 let mut at = 0;
                 while let Some(packed) = record.as_mut_slice().get_mut(at) {
-                    let (expires, due) = (Contact::new(packed, b"", b"", b"").expires(), contact::due(packed));
+                    let (expires, due) = (
+                        Contact::new(packed, b"", b"", b"").expires(),
+                        contact::due(packed),
+                    );
                     if expires != 0 && expires <= now {
                         let Some(packed) = record.remove(at) else { break };
                         let view = view(&packed, texts);
@@ -379,7 +420,10 @@ impl Shard {
         let known: ahash::AHashSet<(u32, AorHash)> = self.queue.drain().map(|Reverse(entry)| entry).collect();
         let mut live = Vec::with_capacity(self.contacts);
         for (second, hash) in known {
-            let packed = self.records.iter_hash(spread(hash)).flat_map(|record| record.as_slice());
+            let packed = self
+                .records
+                .iter_hash(spread(hash))
+                .flat_map(|record| record.as_slice());
             if packed.into_iter().any(|packed| contact::due(packed) == second) {
                 live.push(Reverse((second, hash)));
             }
@@ -390,7 +434,12 @@ impl Shard {
 
 fn view<'a>(packed: &'a [u8], texts: &'a Texts) -> Contact<'a> {
     let [user_agent, socket, path] = contact::shared(packed);
-    Contact::new(packed, texts.text(user_agent), texts.text(socket), texts.text(path))
+    Contact::new(
+        packed,
+        texts.text(user_agent),
+        texts.text(socket),
+        texts.text(path),
+    )
 }
 
 fn release(texts: &mut Texts, hasher: &RandomState, packed: &[u8]) {
@@ -408,7 +457,10 @@ pub(crate) struct Contacts<'a> {
 
 impl<'a> Contacts<'a> {
     fn of(record: &'a Record, texts: &'a Texts) -> Self {
-        Self { packed: record.as_slice(), texts }
+        Self {
+            packed: record.as_slice(),
+            texts,
+        }
     }
 }
 
@@ -447,7 +499,10 @@ pub(crate) struct TooLong;
 impl Edit<'_> {
     /// The contacts in order; positions below count these.
     pub(crate) fn contacts(&self) -> Contacts<'_> {
-        Contacts { packed: self.record.as_slice(), texts: self.texts }
+        Contacts {
+            packed: self.record.as_slice(),
+            texts: self.texts,
+        }
     }
 
     /// Adds a contact.
@@ -465,11 +520,22 @@ impl Edit<'_> {
 
     /// Replaces the contact at a position, which then may have another one; its ruid stays unless a new one is given.
     pub(crate) fn update(&mut self, at: usize, binding: &Binding<'_>) -> Result<(), TooLong> {
-        let Some(old) = self.record.as_slice().get(at) else { return Ok(()) };
+        let Some(old) = self.record.as_slice().get(at) else {
+            return Ok(());
+        };
         let kept: SmallVec<[u8; 48]> = SmallVec::from_slice(Contact::new(old, b"", b"", b"").ruid());
-        let binding = &Binding { ruid: if binding.ruid.is_empty() { &kept } else { binding.ruid }, ..*binding };
+        let binding = &Binding {
+            ruid: if binding.ruid.is_empty() {
+                &kept
+            } else {
+                binding.ruid
+            },
+            ..*binding
+        };
         self.pack(binding)?;
-        let Some(old) = self.record.as_mut_slice().get_mut(at) else { return Ok(()) };
+        let Some(old) = self.record.as_mut_slice().get_mut(at) else {
+            return Ok(());
+        };
         let before = (contact::due(old), Contact::new(old, b"", b"", b"").q());
         if *kept != *binding.ruid {
             self.store.forget_ruid(&kept, self.hash);
@@ -497,7 +563,9 @@ impl Edit<'_> {
 
     /// Removes the contact at a position.
     pub(crate) fn remove(&mut self, at: usize) {
-        let Some(packed) = self.record.remove(at) else { return };
+        let Some(packed) = self.record.remove(at) else {
+            return;
+        };
         let gone = view(&packed, self.texts);
         self.store.forget_ruid(gone.ruid(), self.hash);
         self.sink.remove(gone);
@@ -515,7 +583,11 @@ impl Edit<'_> {
     /// Tells the journal of a change; a contact kept from it has the number 0.
     fn note(&self, packed: &mut [u8], new: bool) {
         let contact = view(packed, self.texts);
-        let sequence = if contact.is_memory_only() { 0 } else { self.sink.put(contact, new) };
+        let sequence = if contact.is_memory_only() {
+            0
+        } else {
+            self.sink.put(contact, new)
+        };
         contact::set_journal(packed, sequence as u32, new);
     }
 

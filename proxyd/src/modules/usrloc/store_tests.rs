@@ -8,10 +8,23 @@ fn store(order: Order) -> Store {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Put { user: u8, contact: u8, expires: u32, q: i16, agent: u8 },
-    Remove { user: u8, contact: u8 },
-    Clear { user: u8 },
-    Expire { now: u32 },
+    Put {
+        user: u8,
+        contact: u8,
+        expires: u32,
+        q: i16,
+        agent: u8,
+    },
+    Remove {
+        user: u8,
+        contact: u8,
+    },
+    Clear {
+        user: u8,
+    },
+    Expire {
+        now: u32,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -43,11 +56,15 @@ struct Log(Mutex<Vec<(String, bool)>>);
 
 impl Sink for Log {
     fn put(&self, contact: Contact<'_>, _: bool) -> u64 {
-        self.0.lock().push((String::from_utf8_lossy(contact.ruid()).into_owned(), true));
+        self.0
+            .lock()
+            .push((String::from_utf8_lossy(contact.ruid()).into_owned(), true));
         1
     }
     fn remove(&self, contact: Contact<'_>) {
-        self.0.lock().push((String::from_utf8_lossy(contact.ruid()).into_owned(), false));
+        self.0
+            .lock()
+            .push((String::from_utf8_lossy(contact.ruid()).into_owned(), false));
     }
 }
 
@@ -137,8 +154,13 @@ fn the_newest_stands_first_when_asked_for() {
     let store = store(Order::Newest);
     let put = |address: &str, q| {
         store.edit(b"bob", &NoSink, |edit| {
-            let binding =
-                Binding { aor: b"bob", address: address.as_bytes(), ruid: address.as_bytes(), q, ..Binding::default() };
+            let binding = Binding {
+                aor: b"bob",
+                address: address.as_bytes(),
+                ruid: address.as_bytes(),
+                q,
+                ..Binding::default()
+            };
             match edit.contacts().position(|c| c.address() == address.as_bytes()) {
                 Some(at) => edit.update(at, &binding),
                 None => edit.insert(&binding),
@@ -148,7 +170,9 @@ fn the_newest_stands_first_when_asked_for() {
     for (address, q) in [("a", 900), ("b", 1), ("c", 500), ("a", 900)] {
         put(address, q).unwrap();
     }
-    let order = store.read(b"bob", |c| c.flat_map(|c| c.address().to_vec()).collect::<Vec<_>>());
+    let order = store.read(b"bob", |c| {
+        c.flat_map(|c| c.address().to_vec()).collect::<Vec<_>>()
+    });
     assert_eq!(order, b"acb");
 }
 
@@ -156,8 +180,16 @@ fn the_newest_stands_first_when_asked_for() {
 fn a_refused_binding_changes_nothing() {
     let store = store(Order::Q);
     let long = vec![b'x'; 70_000];
-    let binding = Binding { aor: b"bob", call_id: &long, user_agent: b"phone", ..Binding::default() };
-    assert_eq!(store.edit(b"bob", &NoSink, |edit| edit.insert(&binding)), Err(TooLong));
+    let binding = Binding {
+        aor: b"bob",
+        call_id: &long,
+        user_agent: b"phone",
+        ..Binding::default()
+    };
+    assert_eq!(
+        store.edit(b"bob", &NoSink, |edit| edit.insert(&binding)),
+        Err(TooLong)
+    );
     assert_eq!(store.counts(), Counts::default());
     assert!(store.shards.iter().all(|shard| shard.read().texts.len() == 0));
 }
@@ -166,7 +198,13 @@ fn a_refused_binding_changes_nothing() {
 fn a_permanent_contact_that_gets_an_end_does_end() {
     let store = store(Order::Q);
     let put = |expires| {
-        let binding = Binding { aor: b"bob", address: b"a", ruid: b"1", expires, ..Binding::default() };
+        let binding = Binding {
+            aor: b"bob",
+            address: b"a",
+            ruid: b"1",
+            expires,
+            ..Binding::default()
+        };
         store.edit(b"bob", &NoSink, |edit| match edit.contacts().len() {
             0 => edit.insert(&binding),
             _ => edit.update(0, &binding),
@@ -184,11 +222,17 @@ fn a_permanent_contact_that_gets_an_end_does_end() {
 fn the_queue_stays_as_small_as_the_table() {
     let store = store(Order::Q);
     for round in 1..10_000u32 {
-        store.edit(b"bob", &NoSink, |edit| {
-            edit.clear();
-            edit.insert(&Binding { aor: b"bob", ruid: b"1", expires: round, ..Binding::default() })
-        })
-        .unwrap();
+        store
+            .edit(b"bob", &NoSink, |edit| {
+                edit.clear();
+                edit.insert(&Binding {
+                    aor: b"bob",
+                    ruid: b"1",
+                    expires: round,
+                    ..Binding::default()
+                })
+            })
+            .unwrap();
     }
     assert!(store.shards.iter().map(|s| s.read().queue.len()).sum::<usize>() < 100);
     assert_eq!(store.expire(9_999, &NoSink, &mut |_| ()), 1);
@@ -197,7 +241,15 @@ fn the_queue_stays_as_small_as_the_table() {
 #[test]
 fn a_keepalive_answer_is_noted() {
     let store = store(Order::Q);
-    store.edit(b"bob", &NoSink, |e| e.insert(&Binding { aor: b"bob", ruid: b"u-1", ..Binding::default() })).unwrap();
+    store
+        .edit(b"bob", &NoSink, |e| {
+            e.insert(&Binding {
+                aor: b"bob",
+                ruid: b"u-1",
+                ..Binding::default()
+            })
+        })
+        .unwrap();
     assert!(store.answered(b"u-1", 77, 1500));
     assert!(!store.answered(b"u-2", 77, 1500));
     let seen = store.read_ruid(b"u-1", |c| (c.keepalive(), c.last_keepalive(), c.roundtrip()));

@@ -54,9 +54,15 @@ pub(crate) enum Mode {
 impl Mode {
     /// The mode of this number.
     pub(crate) fn of(number: i64) -> Option<Self> {
-        [Self::Memory, Self::WriteThrough, Self::WriteBack, Self::DatabaseOnly, Self::LoadOnly]
-            .get(usize::try_from(number).ok()?)
-            .copied()
+        [
+            Self::Memory,
+            Self::WriteThrough,
+            Self::WriteBack,
+            Self::DatabaseOnly,
+            Self::LoadOnly,
+        ]
+        .get(usize::try_from(number).ok()?)
+        .copied()
     }
 
     /// Its number.
@@ -131,10 +137,13 @@ impl Ticket {
 
     /// Whether there is anything to wait for.
     pub(crate) fn is_pending(&self) -> bool {
-        self.0.as_ref().is_some_and(|(journal, sequence)| journal.committed() < *sequence)
+        self.0
+            .as_ref()
+            .is_some_and(|(journal, sequence)| journal.committed() < *sequence)
     }
 
     /// Runs `done` when the change is safe (true) or is not going to be soon (false), perhaps on another thread.
+    #[expect(dead_code, reason = "for answers that are held back without holding a worker")]
     pub(crate) fn then(self, done: persist::Done) {
         match self.0 {
             Some((journal, sequence)) => journal.when_committed(sequence, done),
@@ -155,9 +164,17 @@ impl Tables {
             Mode::WriteThrough => Pace::Through,
             _ => Pace::Back(settings.delay),
         };
-        let journal = database.as_ref().filter(|_| settings.mode.writes()).map(|database| {
-            Arc::new(Journal::new(Arc::clone(database), layout.clone(), pace, settings.attributes))
-        });
+        let journal = database
+            .as_ref()
+            .filter(|_| settings.mode.writes())
+            .map(|database| {
+                Arc::new(Journal::new(
+                    Arc::clone(database),
+                    layout.clone(),
+                    pace,
+                    settings.attributes,
+                ))
+            });
         Ok(Self {
             settings,
             domains: ArcSwap::default(),
@@ -179,12 +196,20 @@ impl Tables {
         for domain in self.domains.load().iter() {
             self.prepare(domain)?;
         }
-        let journal = self.journal.clone().filter(|_| self.settings.mode != Mode::DatabaseOnly);
+        let journal = self
+            .journal
+            .clone()
+            .filter(|_| self.settings.mode != Mode::DatabaseOnly);
         let Some(journal) = journal else { return Ok(()) };
-        let thread = std::thread::Builder::new().name("usrloc".into()).spawn(move || journal.run());
+        let thread = std::thread::Builder::new()
+            .name("usrloc".into())
+            .spawn(move || journal.run());
         match thread {
             Ok(handle) => *self.writer.lock() = Some(handle),
-            Err(error) => crate::log::critical("usrloc", format_args!("no thread to write registrations: {error}")),
+            Err(error) => crate::log::critical(
+                "usrloc",
+                format_args!("no thread to write registrations: {error}"),
+            ),
         }
         Ok(())
     }
@@ -194,14 +219,21 @@ impl Tables {
         if let (Some(journal), Some(writer)) = (&self.journal, self.writer.lock().take()) {
             journal.stop();
             if writer.join().is_err() {
-                crate::log::critical("usrloc", format_args!("the thread that writes registrations had ended"));
+                crate::log::critical(
+                    "usrloc",
+                    format_args!("the thread that writes registrations had ended"),
+                );
             }
         }
     }
 
     /// The table of this name, if it is in use.
     pub(crate) fn find(&self, name: &[u8]) -> Option<Arc<Domain>> {
-        self.domains.load().iter().find(|domain| domain.name.as_bytes() == name).cloned()
+        self.domains
+            .load()
+            .iter()
+            .find(|domain| domain.name.as_bytes() == name)
+            .cloned()
     }
 
     /// The table of this name, made and loaded when it is new.
@@ -217,7 +249,10 @@ impl Tables {
         if self.started.load(Ordering::Acquire)
             && let Err(error) = self.prepare(&domain)
         {
-            crate::log::error("usrloc", format_args!("table `{}` not loaded: {error}", domain.name));
+            crate::log::error(
+                "usrloc",
+                format_args!("table `{}` not loaded: {error}", domain.name),
+            );
         }
         let mut domains = Vec::clone(&self.domains.load());
         domains.push(Arc::clone(&domain));
@@ -264,14 +299,25 @@ impl Tables {
         let store = Arc::new(Store::new(SHARD_BITS, self.settings.order, hasher));
         let journal = self.journal.as_ref().map(|journal| {
             let store = Arc::clone(&store);
-            let each = Box::new(move |visit: &mut dyn FnMut(Contact<'_>)| store.each(|contacts| contacts.for_each(&mut *visit)));
-            (Arc::clone(journal), journal.add_table(Table { name: name.clone(), each }))
+            let each = Box::new(move |visit: &mut dyn FnMut(Contact<'_>)| {
+                store.each(|contacts| contacts.for_each(&mut *visit))
+            });
+            (
+                Arc::clone(journal),
+                journal.add_table(Table {
+                    name: name.clone(),
+                    each,
+                }),
+            )
         });
         Domain {
             name,
             store,
             journal,
-            only_database: self.database.clone().filter(|_| self.settings.mode == Mode::DatabaseOnly),
+            only_database: self
+                .database
+                .clone()
+                .filter(|_| self.settings.mode == Mode::DatabaseOnly),
             layout: self.layout.clone(),
             attributes: self.settings.attributes,
             expired: Counter::default(),
@@ -279,7 +325,9 @@ impl Tables {
     }
 
     fn prepare(&self, domain: &Domain) -> Result<(), Error> {
-        let Some(database) = &self.database else { return Ok(()) };
+        let Some(database) = &self.database else {
+            return Ok(());
+        };
         if self.settings.check_version
             && let Some(layout) = schema::table("location")
         {
@@ -335,20 +383,28 @@ impl Domain {
     }
 
     /// Changes the contacts of an address; the ticket tells when that is safe.
-    pub(crate) fn edit<R>(&self, aor: &[u8], change: impl FnOnce(&mut Edit<'_>) -> R) -> Result<(R, Ticket), Unavailable> {
+    pub(crate) fn edit<R>(
+        &self,
+        aor: &[u8],
+        change: impl FnOnce(&mut Edit<'_>) -> R,
+    ) -> Result<(R, Ticket), Unavailable> {
         let Some(database) = &self.only_database else {
             let Some((journal, table)) = &self.journal else {
                 return Ok((self.store.edit(aor, &NoSink, change), Ticket(None)));
             };
             let result = self.store.edit(aor, &journal.sink(*table), change);
-            let ticket = journal.is_write_through().then(|| (Arc::clone(journal), journal.appended()));
+            let ticket = journal
+                .is_write_through()
+                .then(|| (Arc::clone(journal), journal.appended()));
             return Ok((result, Ticket(ticket)));
         };
         let (store, collector) = (self.fetch(database, aor)?, Collector::default());
         let result = store.edit(aor, &collector, change);
         let changes = collector.0.into_inner();
         if let (Some((journal, _)), false) = (&self.journal, changes.is_empty()) {
-            journal.write_now(&self.name, &changes).map_err(|error| log_unavailable(&self.name, &error))?;
+            journal
+                .write_now(&self.name, &changes)
+                .map_err(|error| log_unavailable(&self.name, &error))?;
         }
         Ok((result, Ticket(None)))
     }
@@ -383,11 +439,17 @@ impl Domain {
 
     /// The number of changes that the database has.
     pub(crate) fn committed(&self) -> u64 {
-        self.journal.as_ref().map_or(LOADED, |(journal, _)| journal.committed())
+        self.journal
+            .as_ref()
+            .map_or(LOADED, |(journal, _)| journal.committed())
     }
 
     fn load(&self, database: &Database, settings: &Settings) -> Result<(), Error> {
-        let attributes = if self.attributes { load_attributes(database, None)? } else { AHashMap::new() };
+        let attributes = if self.attributes {
+            load_attributes(database, None)?
+        } else {
+            AHashMap::new()
+        };
         let columns = self.layout.names();
         let mut select = Select::from(&self.name).columns(&columns);
         if let Some(server_id) = settings.server_id {
@@ -396,21 +458,36 @@ impl Domain {
         let mut refused = 0usize;
         database.with(|db| {
             db.each(&select, &mut |row| {
-                let packed = row.at(0).and_then(shared::db::Value::as_bytes).and_then(|ruid| attributes.get(ruid));
-                self.layout.read(row, packed.map_or(&[], Vec::as_slice), |binding| {
-                    if settings.clean_tcp && !binding.socket.is_empty() && !binding.socket.starts_with(b"udp:") {
-                        return;
-                    }
-                    // Connections do not survive the process that had them.
-                    let binding = &Binding { connection: NO_CONNECTION, ..*binding };
-                    let result = self.store.edit(binding.aor, &LoadSink, |edit| edit.insert(binding));
-                    refused += usize::from(result.is_err());
-                });
+                let packed = row
+                    .at(0)
+                    .and_then(shared::db::Value::as_bytes)
+                    .and_then(|ruid| attributes.get(ruid));
+                self.layout
+                    .read(row, packed.map_or(&[], Vec::as_slice), |binding| {
+                        if settings.clean_tcp
+                            && !binding.socket.is_empty()
+                            && !binding.socket.starts_with(b"udp:")
+                        {
+                            return;
+                        }
+                        // Connections do not survive the process that had them.
+                        let binding = &Binding {
+                            connection: NO_CONNECTION,
+                            ..*binding
+                        };
+                        let result = self
+                            .store
+                            .edit(binding.aor, &LoadSink, |edit| edit.insert(binding));
+                        refused += usize::from(result.is_err());
+                    });
                 Ok(())
             })
         })?;
         if refused > 0 {
-            crate::log::warning("usrloc", format_args!("{refused} rows of table `{}` hold texts too long", self.name));
+            crate::log::warning(
+                "usrloc",
+                format_args!("{refused} rows of table `{}` hold texts too long", self.name),
+            );
         }
         Ok(())
     }
@@ -420,7 +497,9 @@ impl Domain {
         let store = Store::new(0, self.store_order(), RandomState::with_seed(0));
         let (username, domain) = self.layout.split(aor);
         let columns = self.layout.names();
-        let mut select = Select::from(&self.name).columns(&columns).eq(self.layout.username(), username);
+        let mut select = Select::from(&self.name)
+            .columns(&columns)
+            .eq(self.layout.username(), username);
         if !domain.is_null() {
             select = select.eq(self.layout.domain(), domain);
         }
@@ -442,13 +521,22 @@ impl Domain {
     }
 
     fn fetch_attributes(&self, database: &Database, aor: &[u8], store: &Store) -> Result<(), Unavailable> {
-        let all = load_attributes(database, Some(self.layout.split(aor).0)).map_err(|e| log_unavailable(&self.name, &e))?;
+        let all = load_attributes(database, Some(self.layout.split(aor).0))
+            .map_err(|e| log_unavailable(&self.name, &e))?;
         store.edit(aor, &LoadSink, |edit| {
             for at in 0..edit.contacts().len() {
-                let Some(owned) = edit.contacts().nth(at).map(Contact::to_owned) else { continue };
+                let Some(owned) = edit.contacts().nth(at).map(Contact::to_owned) else {
+                    continue;
+                };
                 let binding = owned.view().binding();
                 if let Some(packed) = all.get(binding.ruid) {
-                    let _ = edit.update(at, &Binding { attributes: packed, ..binding });
+                    let _ = edit.update(
+                        at,
+                        &Binding {
+                            attributes: packed,
+                            ..binding
+                        },
+                    );
                 }
             }
         });
@@ -502,10 +590,16 @@ fn load_attributes(
     }
     database.with(|db| {
         db.each(&select, &mut |row| {
-            let (Some(ruid), Some(name)) = (row.bytes("ruid"), row.bytes("aname")) else { return Ok(()) };
+            let (Some(ruid), Some(name)) = (row.bytes("ruid"), row.bytes("aname")) else {
+                return Ok(());
+            };
             let text = row.bytes("avalue").unwrap_or_default();
             let number = || crate::script::value::leading_int(text).unwrap_or(0);
-            let value = if row.int("atype") == Some(1) { Attribute::Int(number()) } else { Attribute::Text(text) };
+            let value = if row.int("atype") == Some(1) {
+                Attribute::Int(number())
+            } else {
+                Attribute::Text(text)
+            };
             attributes::push(all.entry(ruid.to_vec()).or_default(), name, &value);
             Ok(())
         })

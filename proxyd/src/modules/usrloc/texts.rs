@@ -33,7 +33,10 @@ impl Texts {
             }
             return *id;
         }
-        let entry = Entry { text: text.into(), users: 1 };
+        let entry = Entry {
+            text: text.into(),
+            users: 1,
+        };
         let id = match self.free.pop() {
             Some(id) => {
                 if let Some(place) = entries.get_mut(at(id)) {
@@ -47,19 +50,25 @@ impl Texts {
                 entries.len() as TextId
             }
         };
-        self.index.insert_unique(hash, id, |id| hasher.hash_one(text_of(entries, *id)));
+        self.index
+            .insert_unique(hash, id, |id| hasher.hash_one(text_of(entries, *id)));
         id
     }
 
     /// One user less; the last one takes the text along.
     pub(crate) fn release(&mut self, hasher: &RandomState, id: TextId) {
-        let Some(entry) = self.entries.get_mut(at(id)) else { return };
+        let Some(entry) = self.entries.get_mut(at(id)) else {
+            return;
+        };
         entry.users = entry.users.saturating_sub(1);
         if entry.users > 0 {
             return;
         }
         let text = std::mem::take(&mut entry.text);
-        if let Ok(found) = self.index.find_entry(hasher.hash_one(&*text), |known| *known == id) {
+        if let Ok(found) = self
+            .index
+            .find_entry(hasher.hash_one(&*text), |known| *known == id)
+        {
             found.remove();
             self.free.push(id);
         }
@@ -102,7 +111,10 @@ mod tests {
         assert_eq!(texts.acquire(&hasher, b"phone 1"), a);
         let b = texts.acquire(&hasher, b"phone 2");
         assert_ne!(a, b);
-        assert_eq!((texts.text(a), texts.text(b), texts.text(0)), (&b"phone 1"[..], &b"phone 2"[..], &b""[..]));
+        assert_eq!(
+            (texts.text(a), texts.text(b), texts.text(0)),
+            (&b"phone 1"[..], &b"phone 2"[..], &b""[..])
+        );
         texts.release(&hasher, a);
         assert_eq!(texts.text(a), b"phone 1");
         texts.release(&hasher, a);

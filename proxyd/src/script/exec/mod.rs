@@ -1,7 +1,16 @@
 //! The interpreter: runs one route block of a compiled script.
 
+mod expr;
+mod stmt;
+pub mod trace;
+
 use super::host::RouteId;
 use super::module::Env;
+use super::program::Program;
+pub(in crate::script) use expr::apply;
+pub(in crate::script) use expr::apply_unary;
+pub(in crate::script) use expr::whole_int;
+use stmt::Flow;
 
 /// How a route ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,7 +23,35 @@ pub struct Verdict {
     pub dropped: bool,
 }
 
-/// Runs a route block.
-pub fn run(_route: RouteId, _env: &mut Env<'_>) -> Verdict {
-    Verdict::default()
+/// What the interpreter keeps while it runs.
+struct Run<'a> {
+    program: &'a Program,
+    /// The result of the last statement: what a block returns that has no `return`.
+    code: i64,
+    /// How many route blocks are open.
+    depth: u32,
+    dropped: bool,
+    /// The end of the script was written down.
+    ended: bool,
 }
+
+/// Runs a route block.
+pub fn run(route: RouteId, env: &mut Env<'_>) -> Verdict {
+    let program = &env.script.program;
+    let mut run = Run {
+        program,
+        code: 1,
+        depth: 0,
+        dropped: false,
+        ended: false,
+    };
+    let flow = run.route(route, env);
+    Verdict {
+        code: run.code,
+        exited: flow == Flow::Exit,
+        dropped: run.dropped,
+    }
+}
+
+#[cfg(test)]
+pub(in crate::script) mod tests;

@@ -10,14 +10,14 @@ use super::ast::Name;
 use super::ast::Script;
 use super::diag::Diagnostic;
 use super::diag::Diagnostics;
-use super::lex::Punct;
-use super::lex::Token;
-use super::lex::TokenKind;
 use super::preprocess;
 use super::preprocess::Files;
 use super::preprocess::Options;
 use super::span::Sources;
 use super::span::Span;
+use super::token::Punct;
+use super::token::Token;
+use super::token::TokenKind;
 use std::path::Path;
 
 /// Deeper blocks or parentheses are a mistake.
@@ -32,12 +32,14 @@ pub struct Parsed {
     pub sources: Sources,
     /// What was found.
     pub found: Diagnostics,
+    /// Defines with their texts.
+    pub defines: Vec<(String, String)>,
 }
 
 /// Reads a script with the files it includes.
 pub fn load(files: &dyn Files, path: &Path, options: &Options) -> Parsed {
     let mut parsed = Parsed::default();
-    let tokens = preprocess::tokens(files, path, options, &mut parsed.sources, &mut parsed.found);
+    let (tokens, defines) = preprocess::tokens(files, path, options, &mut parsed.sources, &mut parsed.found);
     let mut parser = Parser {
         end: tokens.last().cloned().unwrap_or_else(end_token),
         tokens,
@@ -49,8 +51,15 @@ pub fn load(files: &dyn Files, path: &Path, options: &Options) -> Parsed {
         open: Vec::new(),
         suspect: None,
         last_end: None,
+        quote: None,
     };
     parsed.script = parser.script();
+    parsed.defines = defines;
+    if parser.quote.is_some() {
+        parsed
+            .found
+            .withdraw(|report| report.message.starts_with("string without"));
+    }
     parsed
 }
 
@@ -76,6 +85,8 @@ struct Parser<'a> {
     open: Vec<Span>,
     /// A block of this route that looks as if its closing brace were another's.
     suspect: Option<Span>,
+    /// A string whose closing quote seems to be missing: what follows was read inside out.
+    quote: Option<Span>,
     /// The closing brace of the last route block.
     last_end: Option<Span>,
 }
@@ -109,6 +120,11 @@ impl Parser<'_> {
             .map_or(self.end.span, |token| token.span)
     }
 
+    /// The place behind the token before the current one; behind the macro's name when it came from one.
+    fn behind(&self) -> Span {
+        self.sources.root(self.before()).after()
+    }
+
     fn eat(&mut self, punct: Punct) -> bool {
         let found = self.peek().is(punct);
         if found {
@@ -118,11 +134,31 @@ impl Parser<'_> {
     }
 
     /// Reports a diagnostic unless this token has been complained about.
-    fn report(&mut self, diagnostic: Diagnostic) {
-        if self.reported != Some(self.at) {
+    fn report(&mut self, mut diagnostic: Diagnostic) {
+        let echo = self.reported == Some(self.at) || self.quote.is_some();
+        let behind_broken = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        let behind_broken = behind_broken.is_some_and(|token| token.kind == TokenKind::Broken);
+        if !echo && !behind_broken && self.peek().kind != TokenKind::Broken {
+            self.quote = self.open_quote();
+            if let Some(span) = self.quote {
+                let text = "this string runs over several lines: is its closing quote missing?";
+                diagnostic = diagnostic.label(span, text);
+            }
             self.found.push(diagnostic);
         }
         self.reported = Some(self.at);
+    }
+
+    /// A string of several lines shortly before the current token.
+    fn open_quote(&self) -> Option<Span> {
+        let near = self.tokens.get(self.at.saturating_sub(4)..=self.at)?;
+        let strings = near
+            .iter()
+            .rev()
+            .filter(|token| matches!(token.kind, TokenKind::Str(_)));
+        strings
+            .map(|token| token.span)
+            .find(|span| self.sources.quote(*span).contains('\n'))
     }
 
     /// Reports what was found where something else was expected.
@@ -139,7 +175,7 @@ impl Parser<'_> {
     /// A bracket that should stand behind the previous token; its partner is shown.
     fn missing(&mut self, punct: Punct, opened: Span) {
         let text = punct.as_str();
-        let report = Diagnostic::error("syntax", self.before().after(), format!("missing `{text}`"))
+        let report = Diagnostic::error("syntax", self.behind(), format!("missing `{text}`"))
             .label(opened, "to close this one");
         self.report(report);
     }

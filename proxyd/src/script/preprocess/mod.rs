@@ -7,14 +7,14 @@ mod subst;
 use super::diag::Diagnostic;
 use super::diag::Diagnostics;
 use super::lex;
-use super::lex::Punct;
 use super::lex::Scanned;
-use super::lex::Token;
-use super::lex::TokenKind;
 use super::span::FileId;
 use super::span::Sources;
 use super::span::Span;
-use ahash::AHashMap;
+use super::token::Punct;
+use super::token::Token;
+use super::token::TokenKind;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -58,19 +58,19 @@ pub struct Options {
 /// The version that `#!ifdef KAMAILIO_5_6` asks about.
 const VERSION: [&str; 3] = ["KAMAILIO_5", "KAMAILIO_5_6", "KAMAILIO_5_6_3"];
 
-/// Turns a script and the files it includes into tokens, the last one being [`TokenKind::End`].
+/// Turns a script and the files it includes into tokens, the last one being [`TokenKind::End`]; gives the defines, too.
 pub fn tokens(
     files: &dyn Files,
     path: &Path,
     options: &Options,
     sources: &mut Sources,
     found: &mut Diagnostics,
-) -> Vec<Token> {
+) -> (Vec<Token>, Vec<(String, String)>) {
     let mut preprocessor = Preprocessor {
         files,
         sources,
         found,
-        defines: AHashMap::new(),
+        defines: BTreeMap::new(),
         substs: Vec::new(),
         frames: Vec::new(),
         after_case: false,
@@ -83,7 +83,14 @@ pub fn tokens(
     preprocessor.command_line(options);
     preprocessor.open(path, None);
     preprocessor.run();
-    preprocessor.tokens
+    let named = |(name, define): (&String, &Define)| Some((name.clone(), define.body?));
+    let bodies: Vec<(String, Span)> = preprocessor.defines.iter().filter_map(named).collect();
+    let tokens = preprocessor.tokens;
+    let defines = bodies
+        .into_iter()
+        .map(|(name, body)| (name, sources.quote(body).to_owned()))
+        .collect();
+    (tokens, defines)
 }
 
 /// A name with the text that replaces it.
@@ -124,7 +131,7 @@ struct Preprocessor<'a> {
     files: &'a dyn Files,
     sources: &'a mut Sources,
     found: &'a mut Diagnostics,
-    defines: AHashMap<String, Define>,
+    defines: BTreeMap<String, Define>,
     substs: Vec<Subst>,
     frames: Vec<Frame>,
     after_case: bool,
@@ -228,6 +235,16 @@ impl Preprocessor<'_> {
                 span,
                 format!("files include each other more than {INCLUDE_DEPTH} deep"),
             );
+            return;
+        }
+        let open = self
+            .frames
+            .iter()
+            .any(|frame| frame.expansion.is_none() && self.sources.name(frame.file) == path);
+        if let Some(span) = from
+            && open
+        {
+            self.error("include", span, format!("{} includes itself", path.display()));
             return;
         }
         if bytes.len() > FILE_LIMIT {
@@ -337,6 +354,12 @@ impl Preprocessor<'_> {
                         format!(" `{shown}`")
                     };
                     self.error("syntax", span, format!("{what}{quoted}"));
+                    return Some(Token {
+                        kind: TokenKind::Broken,
+                        span,
+                        spaced,
+                        first,
+                    });
                 }
                 Scanned::Directive => {
                     self.carried = (true, true);

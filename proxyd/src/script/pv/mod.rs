@@ -21,7 +21,7 @@ pub(crate) mod headers;
 pub(crate) mod lists;
 mod message;
 mod misc;
-mod request;
+pub(crate) mod request;
 mod select;
 mod source;
 mod time;

@@ -184,7 +184,7 @@ fn widened(engine: Engine, info: &ColumnInfo, column: &Column) -> Option<(u16, u
     let ColumnType::Varchar(wanted) = column.kind else {
         return None;
     };
-    if engine != Engine::MySql {
+    if !engine.is_server() {
         return None;
     }
     let found = info

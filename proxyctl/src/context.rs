@@ -1,0 +1,159 @@
+//! What every command needs: settings, the database and the daemon they name, and the operator's ear.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::io::BufRead as _;
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+
+use serde_json::Value;
+use shared::db;
+use shared::db::Access;
+use shared::db::Backend;
+use shared::db::Url;
+use shared::db::schema;
+use shared::paths::Environment;
+use shared::paths::Places;
+use shared::paths::Settings;
+use shared::report::Output;
+
+use crate::Error;
+use crate::args::Args;
+use crate::client::Client;
+
+/// Settings of one run.
+pub(crate) struct Context<'e> {
+    pub(crate) settings: Settings<'e>,
+    pub(crate) environment: Environment<'e>,
+    pub(crate) places: Places,
+    pub(crate) output: Output,
+    pub(crate) quiet: bool,
+    /// The global options of the command line, for the lines of a shell.
+    pub(crate) globals: Vec<OsString>,
+    db_url: Option<String>,
+    reload: bool,
+    yes: bool,
+    client: Client,
+}
+
+impl<'e> Context<'e> {
+    pub(crate) fn new(args: &Args, environment: Environment<'e>) -> Result<Self, Error> {
+        let places = Places::find(args.home.as_deref(), environment);
+        let settings = Settings::load(args.rc.as_deref(), &places, environment)?;
+        let socket = args.socket.clone().unwrap_or_else(|| places.socket_in_use());
+        Ok(Self {
+            settings,
+            environment,
+            output: Output::or_default(args.output),
+            quiet: args.quiet,
+            globals: args.globals(),
+            db_url: args.db_url.clone(),
+            reload: !args.no_reload,
+            yes: args.yes,
+            client: Client::new(socket),
+            places,
+        })
+    }
+
+    /// Where the database is.
+    pub(crate) fn url(&self) -> Result<Url, Error> {
+        Ok(self.settings.database(self.db_url.as_deref(), &self.places)?)
+    }
+
+    /// Opens the database, refusing one in which a table is absent or of another version.
+    pub(crate) fn open(&self, tables: &[&str]) -> Result<Box<dyn Backend>, Error> {
+        let mut db = db::open(&self.url()?)?;
+        schema::check_versions(db.as_mut(), tables)?;
+        Ok(db)
+    }
+
+    /// Opens the database as [`Context::open`], to read only: a file that cannot be written serves too.
+    pub(crate) fn read(&self, tables: &[&str]) -> Result<Box<dyn Backend>, Error> {
+        let url = self.url()?;
+        // A reader of a write-ahead log writes beside it: without that right, the file can only be read read-only.
+        let mut db = match db::open(&url) {
+            Err(db::Error::ReadOnly(_) | db::Error::Io { .. }) => db::open_with(&url, Access::ReadOnly)?,
+            opened => opened?,
+        };
+        schema::check_versions(db.as_mut(), tables)?;
+        Ok(db)
+    }
+
+    /// The daemon.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Calls the daemon.
+    pub(crate) fn call(&self, method: &str, params: &[Value]) -> Result<Value, Error> {
+        self.client.call(method, params)
+    }
+
+    /// Tells a running daemon that a table has changed; a daemon that is down, or without the module, reads it later.
+    pub(crate) fn reload(&self, method: &str) -> Reloaded {
+        if !self.reload || !self.client.may_be_there() {
+            return Reloaded::No;
+        }
+        match self.call(method, &[]) {
+            Ok(_) => Reloaded::Yes,
+            Err(Error::Daemon(_)) => Reloaded::No,
+            Err(Error::Fault(fault)) if fault.is_unknown_method() => Reloaded::No,
+            Err(error) => {
+                self.note(format_args!("saved, but the daemon did not reload it: {error}"));
+                Reloaded::No
+            }
+        }
+    }
+
+    /// Says something beside the answer, on standard error.
+    pub(crate) fn note(&self, text: fmt::Arguments<'_>) {
+        if !self.quiet {
+            shared::report::complain("proxyctl", &text);
+        }
+    }
+
+    /// Asks for a yes before something is lost.
+    pub(crate) fn confirm(&self, question: &str) -> Result<(), Error> {
+        if self.yes {
+            return Ok(());
+        }
+        if !is_interactive() {
+            return Err(Error::NotConfirmed(format!("{question}: say --yes to confirm")));
+        }
+        let _ = write!(io::stderr().lock(), "{question}. Continue? (y/n): ");
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        if read.is_ok() && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            Ok(())
+        } else {
+            Err(Error::NotConfirmed("nothing was changed".to_owned()))
+        }
+    }
+}
+
+/// Whether a daemon took over what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reloaded {
+    Yes,
+    No,
+}
+
+impl Reloaded {
+    /// What to add to the answer.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Yes => ", live now",
+            Self::No => "",
+        }
+    }
+
+    pub(crate) fn is_live(self) -> bool {
+        self == Self::Yes
+    }
+}
+
+/// Tells whether both ends of a question are a terminal.
+pub(crate) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}

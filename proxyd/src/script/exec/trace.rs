@@ -1,0 +1,57 @@
+//! Which statements a message took and why: what `explain` and cfgtrace show.
+
+use crate::script::host::RouteId;
+use crate::script::span::Span;
+
+/// A script that runs longer is cut off here.
+const LIMIT: usize = 10_000;
+
+/// One step of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where.
+    pub span: Span,
+    /// How many route blocks were open.
+    pub depth: u32,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened at a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A block began.
+    Enter(RouteId),
+    /// A block ended with this code.
+    Leave(RouteId, i64),
+    /// A condition held or not.
+    Condition(bool),
+    /// A function gave this code.
+    Call(&'static str, i32),
+    /// A variable was set to this text.
+    Assign(Box<str>, Box<[u8]>),
+    /// The script was ended by `exit` or a function that gave 0.
+    Exit,
+    /// The script was ended by `drop`.
+    Drop,
+}
+
+/// The steps of a run.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// Steps beyond the limit.
+    pub omitted: usize,
+}
+
+impl Trace {
+    /// Writes a step down.
+    pub fn push(&mut self, step: Step) {
+        if self.steps.len() < LIMIT {
+            self.steps.push(step);
+        } else {
+            self.omitted += 1;
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! `dbctl` for the tests, which spawn it.
+
+fn main() -> std::process::ExitCode {
+    dbctl::main()
+}

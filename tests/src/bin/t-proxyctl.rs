@@ -1,0 +1,5 @@
+//! `proxyctl` for the tests, which spawn it.
+
+fn main() -> std::process::ExitCode {
+    proxyctl::main()
+}
