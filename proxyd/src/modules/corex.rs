@@ -56,6 +56,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     ],
     functions: &[
         Function { names: &["append_branch"], args: &[Arg::OptText("uri"), Arg::OptText("q")], routes: Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT), doc: "Appends a branch; without a URI the Request-URI's.", call: append_branch },
+        anywhere(&["clear_branches"], &[], "Forgets the appended branches.", |call| {
+            call.env.ctx.branches.clear();
+            Code::TRUE
+        }),
         anywhere(&["send_udp", "send"], &[Arg::OptText("host")], "Sends the message as received to host:port by UDP.", |call| send_message(call, Transport::Udp)),
         anywhere(&["send_tcp"], &[Arg::OptText("host")], "The same by TCP.", |call| send_message(call, Transport::Tcp)),
         anywhere(&["send_data"], &[Arg::Text("uri"), Arg::Text("data")], "Sends bytes to a URI.", send_data),

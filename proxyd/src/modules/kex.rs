@@ -122,8 +122,13 @@ fn address(text: &[u8]) -> Option<(Vec<u8>, u16, Option<Transport>)> {
     Some((host.to_vec(), port.unwrap_or(0), transport))
 }
 
+/// Kamailio: a text without a scheme is a host, never host and port.
 fn is_myself(call: &mut Call<'_, '_>) -> Code {
-    match address(call.text(0).trim_ascii()) {
+    let text = call.text_owned(0);
+    if !text.get(..3).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sip")) {
+        return Code::from(call.env.is_myself(text.trim_ascii(), 0));
+    }
+    match address(text.trim_ascii()) {
         Some((host, port, _)) => Code::from(call.env.is_myself(&host, port)),
         None => Code::FALSE,
     }

@@ -28,7 +28,7 @@ pub(super) static TABLE: &[Pv] = &[
     plain(&["tUl"], "Length of that user part.", |env, _| env.ctx.msg.to().map_or(Value::Null, |to| user_length(to.uri))),
     settable(&["td"], "Host of To.", |env, _| env.ctx.msg.to().map_or(Value::Null, |to| host(to.uri)), |env, _, value| set(env, Side::To, Part::Host, &value)),
     settable(&["tn"], "Display name of To, quotes and all.", |env, _| env.ctx.msg.to().map_or(Value::Null, |to| Value::text_or_null(to.display)), |env, _, value| set(env, Side::To, Part::Display, &value)),
-    plain(&["tt"], "Tag of To.", |env, _| Value::text_or_null(env.ctx.msg.to_tag())),
+    plain(&["tt", "tti"], "Tag of To.", |env, _| Value::text_or_null(env.ctx.msg.to_tag())),
     plain(&["ai"], "URI of P-Asserted-Identity.", |env, _| uri(env, HeaderName::PAssertedIdentity)),
     plain(&["pu"], "URI of P-Preferred-Identity.", |env, _| uri(env, HeaderName::PPreferredIdentity)),
     plain(&["pU"], "User part of P-Preferred-Identity.", |env, _| of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| user(addr.uri))),

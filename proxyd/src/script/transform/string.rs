@@ -53,7 +53,7 @@ fn int<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
             if text.is_empty() {
                 return Value::text(b"");
             }
-            digits.and_then(|digits| digits.parse().ok()).map_or(Value::Null, Value::Int)
+            digits.and_then(|digits| digits.parse().ok()).map_or(Value::text(b""), Value::Int)
         }
         other => other,
     }
