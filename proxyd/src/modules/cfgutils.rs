@@ -186,6 +186,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 fn wait(call: &mut Call<'_, '_>, unit: fn(u64) -> Duration) -> Code {
     let time = unit(u64::try_from(call.int(0)).unwrap_or(0)).min(LONGEST_WAIT);
+    #[expect(clippy::disallowed_methods, reason = "the script asks its worker to wait")]
     std::thread::sleep(time);
     Code::TRUE
 }

@@ -52,8 +52,11 @@ struct Expressions {
     options: Options,
     groups: ArcSwap<Vec<Regex>>,
     /// Expressions used lately.
-    recent: Mutex<VecDeque<(Box<[u8]>, Option<Regex>)>>,
+    recent: Mutex<VecDeque<Known>>,
 }
+
+/// An expression as written, and compiled unless it is wrong.
+type Known = (Box<[u8]>, Option<Regex>);
 
 #[derive(Clone, Copy, Default)]
 struct Options {

@@ -63,7 +63,10 @@ fn placed(msg: &Message, name: &[u8], commas: Commas) -> Vec<Placed> {
         let field = header.field.start as usize..header.field.end as usize;
         let whole = header.value.start as usize..header.value.end as usize;
         let text = msg.as_bytes().get(whole.clone()).unwrap_or_default();
-        let pieces = if commas == Commas::PartValues { split(text) } else { vec![0..text.len()] };
+        let pieces = match commas {
+            Commas::PartValues => split(text),
+            Commas::PartParameters => std::iter::once(0..text.len()).collect(),
+        };
         let count = pieces.len();
         let mut before = None;
         for (at, piece) in pieces.iter().enumerate() {

@@ -8,7 +8,6 @@ use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
-use crate::script::module::SetError;
 use crate::script::program::Format;
 use crate::script::value::Value;
 
@@ -92,14 +91,6 @@ impl Dynamic {
     /// Its value.
     pub(crate) fn read<'e>(&'e self, env: &'e Env<'_>) -> Value<'e> {
         (self.row.get)(env, &self.spec)
-    }
-
-    /// Assigns to it.
-    pub(crate) fn write(&self, env: &mut Env<'_>, value: Value<'_>) -> Result<(), SetError> {
-        match self.row.set {
-            Some(set) => set(env, &self.spec, value),
-            None => Err(SetError::Missing("it cannot be assigned to".to_owned())),
-        }
     }
 }
 

@@ -54,8 +54,11 @@ enum Part {
     Proto,
 }
 
-/// One step of a select: its name and index.
-fn steps(text: &[u8]) -> Result<Vec<(Box<[u8]>, Option<i64>, bool)>, String> {
+/// A step of a select: its name and index.
+type Step = (Box<[u8]>, Option<i64>);
+
+/// The steps of a select; `["name"]` is a step of its own.
+fn steps(text: &[u8]) -> Result<Vec<Step>, String> {
     let text = text.trim_ascii().strip_prefix(b"@").unwrap_or(text.trim_ascii());
     let mut steps = Vec::new();
     for one in text.split(|byte| *byte == b'.') {
@@ -70,12 +73,12 @@ fn steps(text: &[u8]) -> Result<Vec<(Box<[u8]>, Option<i64>, bool)>, String> {
             return Err("a step of the select is empty".into());
         }
         match index.map(|inner| (inner, std::str::from_utf8(inner).ok().and_then(|digits| digits.parse().ok()))) {
-            None => steps.push((name.into(), None, false)),
-            Some((_, Some(n))) => steps.push((name.into(), Some(n), false)),
+            None => steps.push((name.into(), None)),
+            Some((_, Some(n))) => steps.push((name.into(), Some(n))),
             Some((inner, None)) => {
-                steps.push((name.into(), None, false));
+                steps.push((name.into(), None));
                 let bare = inner.strip_prefix(b"\"").and_then(|i| i.strip_suffix(b"\"")).unwrap_or(inner);
-                steps.push((bare.into(), None, true));
+                steps.push((bare.into(), None));
             }
         }
     }
@@ -88,7 +91,7 @@ fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
         return Named::parse(name).map(|named| PvData::Other(Box::new(Select::Custom(named))));
     }
     let steps = steps(inner.text)?;
-    let Some((first, index, _)) = steps.first() else { return Err(unknown()) };
+    let Some((first, index)) = steps.first() else { return Err(unknown()) };
     let rest: Vec<Box<[u8]>> = steps.iter().skip(1).map(|(name, ..)| name.clone()).collect();
     let index = index.unwrap_or(0);
     let one = rest.first().map(|name| &**name);

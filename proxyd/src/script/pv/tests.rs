@@ -223,7 +223,8 @@ fn avps() {
 #[test]
 fn xavps() {
     let mut stage = Stage::options();
-    let steps: &[(&str, Value<'_>, &[(&str, &str)])] = &[
+    type Step = (&'static str, Value<'static>, &'static [(&'static str, &'static str)]);
+    let steps: &[Step] = &[
         ("xavp(a=>b)", Value::text(b"1"), &[]),
         ("xavp(a=>b)", Value::text(b"2"), &[]),
         (

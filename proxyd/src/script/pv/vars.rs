@@ -11,8 +11,8 @@ use crate::script::module::SetError;
 use crate::script::value::Value;
 use crate::script::vars;
 use crate::script::vars::Slot;
-use ahash::AHashMap;
 use parking_lot::RwLock;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The rows.
@@ -25,7 +25,7 @@ pub(super) static TABLE: &[Pv] = &[
 /// Variables of all workers and the counters, kept by module pv.
 #[derive(Default)]
 pub(crate) struct Shared {
-    values: RwLock<AHashMap<Box<[u8]>, Value<'static>>>,
+    values: RwLock<BTreeMap<Box<[u8]>, Value<'static>>>,
     /// The counters that `$stat(name)` shows.
     pub(crate) statistics: Option<Arc<Statistics>>,
 }
@@ -55,9 +55,7 @@ impl Shared {
 
     /// Every variable, by name.
     pub(crate) fn all(&self) -> Vec<(Box<[u8]>, Value<'static>)> {
-        let mut all: Vec<_> = self.values.read().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
+        self.values.read().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 

@@ -207,10 +207,7 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let Some(path) = spec.other::<Path>() else { return Value::Null };
     let (root, chosen) = path.root(env);
     let index = if let Chosen::Number(n) = chosen { n } else { 0 };
-    let item = match path.family.of(env.lists).item(&root, index) {
-        Some(item) => item,
-        None => return Value::Null,
-    };
+    let Some(item) = path.family.of(env.lists).item(&root, index) else { return Value::Null };
     match (item, path.field(env)) {
         (Item::Plain(value), None) => value.borrow(),
         // Kamailio shows an address in memory
