@@ -8,6 +8,7 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Routes;
 use crate::script::value::Value;
 use shared::net::Transport;
+use shared::sip::Scheme;
 use shared::sip::Uri;
 use std::cell::Cell;
 
@@ -109,31 +110,29 @@ fn pv_printf(call: &mut Call<'_, '_>) -> Code {
     Code::from(call.assign(0, Value::owned(text)))
 }
 
-/// Host, port and transport of a URI, of `proto:host:port` or of a host.
-fn address(text: &[u8]) -> Option<(Vec<u8>, u16, Option<Transport>)> {
-    if let Ok(uri) = Uri::parse(text)
-        && !uri.host.is_empty()
-        && Transport::from_bytes(uri.scheme_name).is_none()
-    {
-        let transport = uri.param(b"transport").flatten().and_then(Transport::from_bytes);
-        return Some((uri.host.to_vec(), uri.port.unwrap_or(0), transport));
+/// Host, port and transport of a URI, or of a host.
+fn address(text: &[u8]) -> (Vec<u8>, u16, Option<Transport>) {
+    match Uri::parse(text) {
+        Ok(uri) if matches!(uri.scheme, Scheme::Sip | Scheme::Sips) => {
+            let transport = uri.param(b"transport").flatten().and_then(Transport::from_bytes);
+            (uri.host.to_vec(), uri.port.unwrap_or(0), transport)
+        }
+        // Kamailio: all of it is the host then, a port too
+        _ => (text.to_vec(), 0, None),
     }
-    let (transport, host, port) = crate::script::transform::uri::split_socket(text)?;
-    Some((host.to_vec(), port.unwrap_or(0), transport))
 }
 
 fn is_myself(call: &mut Call<'_, '_>) -> Code {
-    match address(call.text(0).trim_ascii()) {
-        Some((host, port, _)) => Code::from(call.env.is_myself(&host, port)),
-        None => Code::FALSE,
-    }
+    let (host, port, transport) = address(call.text(0).trim_ascii());
+    let sockets = call.env.host.sockets();
+    // a socket of another transport does not make a URI ours, a name does
+    let listens = sockets.is_local(&host, port, None) && !sockets.is_local(&host, port, transport);
+    Code::from(!listens && call.env.is_myself(&host, port))
 }
 
 fn is_myhost(call: &mut Call<'_, '_>) -> Code {
-    match address(call.text(0).trim_ascii()) {
-        Some((host, _, _)) => Code::from(call.env.is_myself(&host, 0)),
-        None => Code::FALSE,
-    }
+    let (host, ..) = address(call.text(0).trim_ascii());
+    Code::from(call.env.is_myself(&host, 0))
 }
 
 thread_local! {
@@ -169,7 +168,11 @@ mod tests {
             ("is_myself", &["sip:a@test.lan"][..], 1),
             ("is_myself", &["test.lan"], 1),
             ("is_myself", &["sip:a@o.lan"], -1),
-            ("is_myself", &["udp:127.0.0.1:5060"], 1),
+            ("is_myself", &["udp:127.0.0.1:5060"], -1),
+            ("is_myself", &["127.0.0.1:5060"], -1),
+            ("is_myself", &["127.0.0.1"], 1),
+            ("is_myself", &["sip:127.0.0.1:5060;transport=udp"], 1),
+            ("is_myself", &["sip:127.0.0.1:5060;transport=tcp"], -1),
             ("is_myself", &["sip:a@127.0.0.1:5061"], -1),
             ("is_myhost", &["sip:a@127.0.0.1:5061"], 1),
             ("setdsturi", &["sip:1.1.1.1"], 1),

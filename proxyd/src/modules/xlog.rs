@@ -157,6 +157,7 @@ fn write(call: &Call<'_, '_>, level: Level, n: usize, line: &mut Vec<u8>) {
 fn print(call: &Call<'_, '_>, n: usize, line: &mut Vec<u8>) {
     match call.args.get(n) {
         Some(CompiledArg::Format(format)) => format.print(call.env, line),
+        Some(CompiledArg::Pv(pv)) => pv.print(call.env, line),
         _ => call.value(n).print(line),
     }
 }

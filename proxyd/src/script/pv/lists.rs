@@ -19,10 +19,10 @@ pub(super) static TABLE: &[Pv] = &[
     class(&["cnt"], "How many values the AVP or XAVP in the parentheses has.", compile_count, count, None),
 ];
 
-/// The name in `$avp(…)`: `s:` and `i:` in front of it say nothing here, `$` in front is the old spelling.
+/// The name in `$avp(…)`: `s:` in front of it says nothing; `i:` stays, for number names are others than digits.
 pub(crate) fn avp_name(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii();
-    text.strip_prefix(b"s:").or_else(|| text.strip_prefix(b"i:")).unwrap_or(text)
+    text.strip_prefix(b"s:").unwrap_or(text)
 }
 
 fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {

@@ -216,6 +216,8 @@ fn avps() {
     for (pv, expected) in [("avp(a)[*]", "3, 2, 1"), ("avp(a)[-1]", "NULL"), ("avp(a)[2]", "1"), ("cnt($avp(a))", "3")] {
         assert_eq!(stage.read(pv), expected, "${pv}");
     }
+    stage.write("avp(i:7)", Value::text(b"number")).expect("a value");
+    assert_eq!((stage.read("avp(7)"), stage.read("avp(i:7)")), ("NULL".into(), "number".into()));
     stage.write("avp(a)[*]", Value::Int(5)).expect("all replaced");
     assert_eq!(stage.read("avp(a)[*]"), "5");
 }

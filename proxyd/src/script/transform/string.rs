@@ -35,9 +35,9 @@ pub(super) static TABLE: &[Transformation] = &[
     Transformation { name: "s.unbracket", params: (0, 0), doc: "Without surrounding (), [], {} or <>.", apply: unbracket },
     Transformation { name: "s.count", params: (1, 1), doc: "How often a character appears.", apply: count },
     Transformation { name: "s.after", params: (1, 1), doc: "What follows a character; empty without it.", apply: after },
-    Transformation { name: "s.rafter", params: (1, 1), doc: "What follows the last such character; empty without it.", apply: rafter },
+    Transformation { name: "s.rafter", params: (1, 1), doc: "Empty: what follows the last such character is not found.", apply: rafter },
     Transformation { name: "s.before", params: (1, 1), doc: "What precedes a character; everything without it.", apply: before },
-    Transformation { name: "s.rbefore", params: (1, 1), doc: "What precedes the last such character.", apply: rbefore },
+    Transformation { name: "s.rbefore", params: (1, 1), doc: "The whole: what precedes the last such character is not found.", apply: rbefore },
     Transformation { name: "s.fmtlines", params: (2, 2), doc: "Lines of n bytes, m blanks before each but the first.", apply: lines_with_blanks },
     Transformation { name: "s.fmtlinet", params: (2, 2), doc: "Lines of n bytes, m tabs before each but the first.", apply: lines_with_tabs },
 ];
@@ -234,29 +234,32 @@ fn count<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
 }
 
 fn after<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(&[], |at| bytes.get(at + 1..).unwrap_or_default()), memchr::memchr)
+    cut(value, params, |bytes, at| at.map_or(&[], |at| bytes.get(at + 1..).unwrap_or_default()))
 }
 
-fn rafter<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(&[], |at| bytes.get(at + 1..).unwrap_or_default()), memchr::memrchr)
+fn rafter<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    // Kamailio: 5.6 never finds the character from the end; what its documentation promises is not what scripts get
+    text(value).map_or(Value::Null, |_| Value::text(b""))
 }
 
 fn before<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(bytes, |at| bytes.get(..at).unwrap_or_default()), memchr::memchr)
+    cut(value, params, |bytes, at| at.map_or(bytes, |at| bytes.get(..at).unwrap_or_default()))
 }
 
-fn rbefore<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(bytes, |at| bytes.get(..at).unwrap_or_default()), memchr::memrchr)
+fn rbefore<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    // Kamailio: as above
+    text(value).map_or(Value::Null, Value::Str)
 }
 
 fn cut<'v>(
     value: Value<'v>,
     params: &[Value<'_>],
     side: impl for<'a> Fn(&'a [u8], Option<usize>) -> &'a [u8],
-    find: impl Fn(u8, &[u8]) -> Option<usize>,
 ) -> Value<'v> {
-    let (Some(text), Some(wanted)) = (text(value), param(params, 0).first().copied()) else { return Value::Null };
-    part(text, |bytes| Some(side(bytes, find(wanted, bytes))))
+    let Some(text) = text(value) else { return Value::Null };
+    // Kamailio: a blank is no character to look for
+    let wanted = param(params, 0).trim_ascii().first().copied();
+    part(text, |bytes| Some(side(bytes, wanted.and_then(|wanted| memchr::memchr(wanted, bytes)))))
 }
 
 fn lines_with_blanks<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
