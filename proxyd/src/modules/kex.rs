@@ -18,7 +18,13 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 const BRANCH_FLAG: &[Arg] = &[Arg::Flag("flag"), Arg::OptInt("branch")];
@@ -26,19 +32,79 @@ const BRANCH_FLAG: &[Arg] = &[Arg::Flag("flag"), Arg::OptInt("branch")];
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     functions: &[
-        anywhere(&["setsflag"], &[Arg::Flag("flag")], "Sets a flag of the script.", |call| with_flag(call, |flags, bit| *flags |= bit)),
-        anywhere(&["resetsflag"], &[Arg::Flag("flag")], "Clears a flag of the script.", |call| with_flag(call, |flags, bit| *flags &= !bit)),
-        anywhere(&["issflagset"], &[Arg::Flag("flag")], "True when a flag of the script is set.", issflagset),
-        anywhere(&["setbflag"], BRANCH_FLAG, "Sets a flag of a branch, 0 the first.", |call| with_branch(call, |flags, bit| *flags |= bit)),
-        anywhere(&["resetbflag"], BRANCH_FLAG, "Clears a flag of a branch.", |call| with_branch(call, |flags, bit| *flags &= !bit)),
-        anywhere(&["isbflagset"], BRANCH_FLAG, "True when a flag of a branch is set.", isbflagset),
-        anywhere(&["setdsturi"], &[Arg::Text("uri")], "Sets the next hop.", setdsturi),
+        anywhere(
+            &["setsflag"],
+            &[Arg::Flag("flag")],
+            "Sets a flag of the script.",
+            |call| with_flag(call, |flags, bit| *flags |= bit),
+        ),
+        anywhere(
+            &["resetsflag"],
+            &[Arg::Flag("flag")],
+            "Clears a flag of the script.",
+            |call| with_flag(call, |flags, bit| *flags &= !bit),
+        ),
+        anywhere(
+            &["issflagset"],
+            &[Arg::Flag("flag")],
+            "True when a flag of the script is set.",
+            issflagset,
+        ),
+        anywhere(
+            &["setbflag"],
+            BRANCH_FLAG,
+            "Sets a flag of a branch, 0 the first.",
+            |call| with_branch(call, |flags, bit| *flags |= bit),
+        ),
+        anywhere(
+            &["resetbflag"],
+            BRANCH_FLAG,
+            "Clears a flag of a branch.",
+            |call| with_branch(call, |flags, bit| *flags &= !bit),
+        ),
+        anywhere(
+            &["isbflagset"],
+            BRANCH_FLAG,
+            "True when a flag of a branch is set.",
+            isbflagset,
+        ),
+        anywhere(
+            &["setdsturi"],
+            &[Arg::Text("uri")],
+            "Sets the next hop.",
+            setdsturi,
+        ),
         anywhere(&["resetdsturi"], &[], "Clears the next hop.", resetdsturi),
-        anywhere(&["isdsturiset"], &[], "True when there is a next hop.", isdsturiset),
-        anywhere(&["pv_printf", "avp_printf"], &[Arg::Pv("var"), Arg::Text("str")], "Assigns a text.", pv_printf),
-        anywhere(&["is_myself"], &[Arg::Text("uri")], "True when a URI's host and port are ours.", is_myself),
-        anywhere(&["is_myhost"], &[Arg::Text("uri")], "True when a URI's host is ours, whatever its port.", is_myhost),
-        anywhere(&["setdebug"], &[Arg::Int("level")], "Sets the log level while this worker runs the script.", setdebug),
+        anywhere(
+            &["isdsturiset"],
+            &[],
+            "True when there is a next hop.",
+            isdsturiset,
+        ),
+        anywhere(
+            &["pv_printf", "avp_printf"],
+            &[Arg::Pv("var"), Arg::Text("str")],
+            "Assigns a text.",
+            pv_printf,
+        ),
+        anywhere(
+            &["is_myself"],
+            &[Arg::Text("uri")],
+            "True when a URI's host and port are ours.",
+            is_myself,
+        ),
+        anywhere(
+            &["is_myhost"],
+            &[Arg::Text("uri")],
+            "True when a URI's host is ours, whatever its port.",
+            is_myhost,
+        ),
+        anywhere(
+            &["setdebug"],
+            &[Arg::Int("level")],
+            "Sets the log level while this worker runs the script.",
+            setdebug,
+        ),
         anywhere(&["resetdebug"], &[], "Gives the log level back.", resetdebug),
         Function {
             names: &["km_append_branch"],
@@ -53,11 +119,16 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
 
 /// The bit of a flag's number.
 fn bit(number: i64) -> Option<u32> {
-    u32::try_from(number).ok().filter(|number| *number < 32).map(|number| 1 << number)
+    u32::try_from(number)
+        .ok()
+        .filter(|number| *number < 32)
+        .map(|number| 1 << number)
 }
 
 fn with_flag(call: &mut Call<'_, '_>, change: impl FnOnce(&mut u32, u32)) -> Code {
-    let Some(bit) = bit(call.int(0)) else { return Code::FALSE };
+    let Some(bit) = bit(call.int(0)) else {
+        return Code::FALSE;
+    };
     change(&mut call.env.ctx.sflags, bit);
     Code::TRUE
 }
@@ -77,7 +148,9 @@ fn branch_flags<'c>(call: &'c mut Call<'_, '_>) -> Option<(&'c mut u32, u32)> {
 }
 
 fn with_branch(call: &mut Call<'_, '_>, change: impl FnOnce(&mut u32, u32)) -> Code {
-    let Some((flags, bit)) = branch_flags(call) else { return Code::FALSE };
+    let Some((flags, bit)) = branch_flags(call) else {
+        return Code::FALSE;
+    };
     change(flags, bit);
     Code::TRUE
 }
@@ -89,7 +162,10 @@ fn isbflagset(call: &mut Call<'_, '_>) -> Code {
 fn setdsturi(call: &mut Call<'_, '_>) -> Code {
     let uri = call.text_owned(0);
     if Uri::parse(&uri).is_err() {
-        crate::log::error("kex", format_args!("setdsturi: {:?} is no URI", uri.escape_ascii().to_string()));
+        crate::log::error(
+            "kex",
+            format_args!("setdsturi: {:?} is no URI", uri.escape_ascii().to_string()),
+        );
         return Code::FALSE;
     }
     call.env.ctx.set_dst_uri(Some(uri));
@@ -141,7 +217,9 @@ thread_local! {
 }
 
 fn setdebug(call: &mut Call<'_, '_>) -> Code {
-    let Ok(level) = i32::try_from(call.int(0)) else { return Code::FALSE };
+    let Ok(level) = i32::try_from(call.int(0)) else {
+        return Code::FALSE;
+    };
     if BEFORE.get().is_none() {
         BEFORE.set(Some(crate::log::level()));
     }

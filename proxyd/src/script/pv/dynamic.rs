@@ -46,7 +46,10 @@ impl Dynamic {
 
     /// `name(inner)` or `name`.
     fn named_plain(text: &[u8]) -> Option<(Self, &[u8])> {
-        let len = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let len = text
+            .iter()
+            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
+            .count();
         let (mut name, mut rest) = (text.get(..len)?, text.get(len..)?);
         let mut row = super::find(name);
         // `$fU-x` and `$rmabc`: the longest known name counts
@@ -66,13 +69,29 @@ impl Dynamic {
         }
         let data = match row.compile {
             Some(compile) => {
-                let refuse = |_: &[u8]| Err("no pseudo-variable may stand inside one named at run time".to_owned());
+                let refuse =
+                    |_: &[u8]| Err("no pseudo-variable may stand inside one named at run time".to_owned());
                 let format = Format::default();
-                compile(&PvInner { text: inner, format: &format, parse: &refuse, names: &NoNames }).ok()?
+                compile(&PvInner {
+                    text: inner,
+                    format: &format,
+                    parse: &refuse,
+                    names: &NoNames,
+                })
+                .ok()?
             }
             None => PvData::None,
         };
-        Some((Self { row, spec: PvSpec { data, index: Index::None } }, rest))
+        Some((
+            Self {
+                row,
+                spec: PvSpec {
+                    data,
+                    index: Index::None,
+                },
+            },
+            rest,
+        ))
     }
 
     /// `name(inner)[index]`.
