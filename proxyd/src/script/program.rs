@@ -438,7 +438,7 @@ impl Format {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Pv(pv) => pv.read(env).print(out),
+                Piece::Pv(pv) => pv.print(env, out),
             }
         }
     }
@@ -487,6 +487,15 @@ impl PvRef {
             value = (applied.transformation.apply)(value, &params);
         }
         value
+    }
+
+    /// Appends what a log line shows of it: null is `<null>`.
+    pub fn print(&self, env: &Env<'_>, out: &mut Vec<u8>) {
+        match self.read(env) {
+            // Kamailio: a transformation that fails shows nothing
+            Value::Null if !self.transformations.is_empty() => {}
+            value => value.print(out),
+        }
     }
 
     /// Assigns to it.
