@@ -10,37 +10,49 @@ use crate::script::value::Value;
 use std::fmt::Write;
 
 mod acc;
+mod alias_db;
 pub(crate) mod auth;
 mod auth_db;
 pub(crate) mod database;
 mod db;
+mod domain;
+mod group;
 mod permissions;
 pub(crate) mod registrar;
 mod rr;
 mod sl;
+mod speeddial;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
+mod uri_db;
 pub(crate) mod usrloc;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &acc::MODULE,
+    &alias_db::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &domain::MODULE,
+    &group::MODULE,
     &permissions::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
+    &speeddial::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &uri_db::MODULE,
     &usrloc::MODULE,
 ];
 
