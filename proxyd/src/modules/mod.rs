@@ -10,6 +10,7 @@ use crate::script::value::Value;
 use std::fmt::Write;
 
 mod acc;
+mod alias_db;
 pub(crate) mod auth;
 mod auth_db;
 mod avpops;
@@ -22,6 +23,8 @@ pub(crate) mod database;
 mod db;
 mod debugger;
 mod dispatcher;
+mod domain;
+mod group;
 mod ipops;
 mod jsonrpcs;
 mod kex;
@@ -36,11 +39,14 @@ mod rr;
 mod sanity;
 mod siputils;
 mod sl;
+mod speeddial;
 mod statistics;
+mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
+mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
 mod xlog;
@@ -48,6 +54,7 @@ mod xlog;
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &acc::MODULE,
+    &alias_db::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &avpops::MODULE,
@@ -62,6 +69,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::TEXT,
     &debugger::MODULE,
     &dispatcher::MODULE,
+    &domain::MODULE,
+    &group::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
@@ -76,11 +85,13 @@ pub static MODULES: &[&ModuleDef] = &[
     &sanity::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
+    &speeddial::MODULE,
     &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,
     &xlog::MODULE,
