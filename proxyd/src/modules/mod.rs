@@ -21,11 +21,13 @@ mod ctl;
 pub(crate) mod database;
 mod db;
 mod debugger;
+mod dialplan;
 mod dispatcher;
 mod ipops;
 mod jsonrpcs;
 mod kex;
 mod maxfwd;
+mod mtree;
 mod nathelper;
 mod path;
 mod permissions;
@@ -60,11 +62,13 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &debugger::MODULE,
+    &dialplan::MODULE,
     &dispatcher::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
+    &mtree::MODULE,
     &nathelper::MODULE,
     &path::MODULE,
     &permissions::MODULE,
