@@ -22,6 +22,7 @@ mod ctl;
 pub(crate) mod database;
 mod db;
 mod debugger;
+mod dialplan;
 mod dispatcher;
 mod domain;
 mod group;
@@ -29,6 +30,7 @@ mod ipops;
 mod jsonrpcs;
 mod kex;
 mod maxfwd;
+mod mtree;
 mod nathelper;
 mod path;
 mod permissions;
@@ -68,6 +70,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &debugger::MODULE,
+    &dialplan::MODULE,
     &dispatcher::MODULE,
     &domain::MODULE,
     &group::MODULE,
@@ -75,6 +78,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
+    &mtree::MODULE,
     &nathelper::MODULE,
     &path::MODULE,
     &permissions::MODULE,

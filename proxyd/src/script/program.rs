@@ -116,6 +116,11 @@ impl Program {
             })
     }
 
+    /// The block `route[NAME]`.
+    pub fn route(&self, name: &[u8]) -> Option<RouteId> {
+        self.find_route(Routes::REQUEST, std::str::from_utf8(name).ok()?)
+    }
+
     /// The name of a block as its definition reads: `failure_route[NAME]`.
     pub fn route_name(&self, route: RouteId) -> &str {
         self.blocks.get(route as usize).map_or("", |block| &block.name)
@@ -441,6 +446,11 @@ impl Format {
                 Piece::Pv(pv) => pv.print(env, out),
             }
         }
+    }
+
+    /// The pseudo-variables in it, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &PvRef> {
+        self.pieces.iter().filter_map(|piece| if let Piece::Pv(pv) = piece { Some(pv) } else { None })
     }
 
     /// The text, when no pseudo-variable is in it.
