@@ -4,6 +4,7 @@ use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
+use crate::script::host::RouteId;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -252,12 +253,18 @@ fn unlock(call: &mut Call<'_, '_>) -> Code {
     })
 }
 
+/// The block `route[NAME]` that argument 0 names.
+fn find_route(call: &Call<'_, '_>) -> Option<RouteId> {
+    let name = call.text(0);
+    call.env.script.program.find_route(Routes::REQUEST, std::str::from_utf8(&name).ok()?)
+}
+
 fn check_route_exists(call: &mut Call<'_, '_>) -> Code {
-    Code::from(call.env.script.program.route(&call.text(0)).is_some())
+    Code::from(find_route(call).is_some())
 }
 
 fn route_if_exists(call: &mut Call<'_, '_>) -> Code {
-    let Some(route) = call.env.script.program.route(&call.text(0)) else { return Code::FALSE };
+    let Some(route) = find_route(call) else { return Code::FALSE };
     let verdict = crate::script::exec::run(route, call.env);
     if verdict.exited { Code::EXIT } else { Code(i32::try_from(verdict.code).unwrap_or(-1)) }
 }

@@ -34,6 +34,7 @@ mod regex;
 pub(crate) mod registrar;
 mod rr;
 mod sanity;
+mod siputils;
 mod sl;
 mod statistics;
 pub(crate) mod textops;
@@ -73,6 +74,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &registrar::MODULE,
     &rr::MODULE,
     &sanity::MODULE,
+    &siputils::MODULE,
     &sl::MODULE,
     &statistics::MODULE,
     &textops::MODULE,

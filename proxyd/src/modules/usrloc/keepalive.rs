@@ -140,6 +140,7 @@ pub(crate) fn probe(env: &mut Env<'_>, contact: Contact<'_>, method: &[u8], from
         cseq: 1,
         headers,
         body: Vec::new(),
+        timers: crate::script::host::TimerOverrides::default(),
         socket: crate::modules::usrloc::socket_of(contact.socket, env.host.sockets()),
         done: Some(Box::new(move |reply| note(reply, &ruid, started, &codes))),
     };
