@@ -131,7 +131,9 @@ impl Layout {
     pub fn new(args: &Args) -> Self {
         let places = Places::find(args.home.as_deref(), &shared::paths::environment);
         let run = args.runtime_dir.clone().unwrap_or_else(|| places.run.clone());
-        Self { database: places.database(), run }
+        // A database URL knows absolute paths only. Where there is no working directory the path stays as it is.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Self { database: absolute(places.database()), run: absolute(run) }
     }
 
     /// The control socket.
@@ -320,7 +322,7 @@ impl Daemon {
         let layout = Layout::new(&args);
         std::fs::create_dir_all(&layout.run).map_err(at(&layout.run))?;
         if args.config.is_none() && create_database(&layout)? {
-            first_steps(&layout);
+            first_steps(&args, &layout);
         }
         let compiled = compiled(&args, &layout)?;
         let program = &compiled.program;
@@ -507,13 +509,14 @@ impl Inner {
 }
 
 /// What to do after the first start, on stderr.
-fn first_steps(layout: &Layout) {
+fn first_steps(args: &Args, layout: &Layout) {
+    let home = args.home.as_ref().map(|home| format!(" --home {}", home.display())).unwrap_or_default();
     let text = format!(
         "proxyd: created the database {database}\n\
          Next steps, in another shell:\n  \
-           proxyctl add alice@example.com          add a user (asks for the password)\n  \
-           proxyctl address add 200 10.0.1.102 32 5060 \"Carrier\"   admit a carrier\n  \
-           proxyctl ul dump                        see who is registered\n",
+           proxyctl{home} add alice@example.com          add a user (asks for the password)\n  \
+           proxyctl{home} address add 200 10.0.1.102 32 5060 \"Carrier\"   admit a carrier\n  \
+           proxyctl{home} ul dump                        see who is registered\n",
         database = layout.database.display()
     );
     let _ = io::stderr().lock().write_all(text.as_bytes());
