@@ -116,7 +116,7 @@ fn version(context: &Context<'_>) -> Result<Answer, Error> {
 }
 
 fn reload(context: &Context<'_>) -> Result<Answer, Error> {
-    let result = context.call("cfg.reload_script", &[])?;
+    let result = context.call(core::RELOAD, &[])?;
     let words = match &result {
         Value::String(text) => text.clone(),
         _ => "script reloaded".to_owned(),
