@@ -158,7 +158,6 @@ fn calls_and_their_answers() {
             "added 10.0.0.2/32 to group 1\n",
         ),
         ("domain add x.org", "added x.org\n"),
-        ("stop", "stopped\n"),
     ];
     for (line, expected) in table {
         let out = home.run(line).ok();
