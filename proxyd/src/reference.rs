@@ -39,32 +39,75 @@ pub fn modules() -> String {
     let mut out = HEAD.to_owned();
     out.push_str("\n## core\n\nWhat is there without a module.\n");
     let params = core_params::CORE_PARAMS.iter();
-    section(&mut out, "Parameters", params.map(|param| (names(param.names, ""), core_param(param))));
+    section(
+        &mut out,
+        "Parameters",
+        params.map(|param| (names(param.names, ""), core_param(param))),
+    );
     section(&mut out, "Functions", functions(core_functions::FUNCTIONS));
-    section(&mut out, "Pseudo-variables", pv::PVS.iter().flat_map(|table| pvs(table)));
-    section(&mut out, "Transformations", transform::TRANSFORMATIONS.iter().flat_map(|table| transformations(table)));
-    section(&mut out, "RPCs", core_rpcs().into_iter().map(|(name, doc)| (format!("`{name}`"), doc)));
+    section(
+        &mut out,
+        "Pseudo-variables",
+        pv::PVS.iter().flat_map(|table| pvs(table)),
+    );
+    section(
+        &mut out,
+        "Transformations",
+        transform::TRANSFORMATIONS
+            .iter()
+            .flat_map(|table| transformations(table)),
+    );
+    section(
+        &mut out,
+        "RPCs",
+        core_rpcs()
+            .into_iter()
+            .map(|(name, doc)| (format!("`{name}`"), doc)),
+    );
     for module in MODULES {
         let _ = writeln!(out, "\n## {}\n\n{}", module.name, module.doc);
         if !module.needs.is_empty() {
             let needs: Vec<String> = module.needs.iter().map(|need| format!("`{need}`")).collect();
             let _ = writeln!(out, "\nNeeds {}.", needs.join(", "));
         }
-        section(&mut out, "Parameters", module.params.iter().map(|row| (format!("`{}`", row.name()), param(row))));
+        section(
+            &mut out,
+            "Parameters",
+            module
+                .params
+                .iter()
+                .map(|row| (format!("`{}`", row.name()), param(row))),
+        );
         section(&mut out, "Functions", functions(module.functions));
         section(&mut out, "Pseudo-variables", pvs(module.pvs));
-        section(&mut out, "Transformations", transformations(module.transformations));
-        section(&mut out, "RPCs", module.rpcs.iter().map(|rpc| (format!("`{}`", rpc.name), rpc.doc.to_owned())));
+        section(
+            &mut out,
+            "Transformations",
+            transformations(module.transformations),
+        );
+        section(
+            &mut out,
+            "RPCs",
+            module
+                .rpcs
+                .iter()
+                .map(|rpc| (format!("`{}`", rpc.name), rpc.doc.to_owned())),
+        );
         let events = module.events.iter();
-        section(&mut out, "Events", events.map(|event| (format!("`event_route[{event}]`"), String::new())));
+        section(
+            &mut out,
+            "Events",
+            events.map(|event| (format!("`event_route[{event}]`"), String::new())),
+        );
     }
     out
 }
 
 /// The RPCs of the daemon itself, which no module brings.
 fn core_rpcs() -> Vec<(String, String)> {
-    let mut rows: Vec<(String, String)> =
-        core_rpcs::docs().map(|(name, doc)| (name.to_owned(), doc.to_owned())).collect();
+    let mut rows: Vec<(String, String)> = core_rpcs::docs()
+        .map(|(name, doc)| (name.to_owned(), doc.to_owned()))
+        .collect();
     let methods = Methods::new();
     methods.add(stats_rpcs::methods(&Arc::new(Statistics::new())));
     rows.extend(methods.names().into_iter().map(|name| {
@@ -134,7 +177,13 @@ fn functions(rows: &'static [Function]) -> impl Iterator<Item = (String, String)
 }
 
 fn arguments(args: &[Arg]) -> String {
-    let name = |arg: &Arg| if arg.optional() { format!("[{}]", arg.name()) } else { arg.name().to_owned() };
+    let name = |arg: &Arg| {
+        if arg.optional() {
+            format!("[{}]", arg.name())
+        } else {
+            arg.name().to_owned()
+        }
+    };
     let names: Vec<String> = args.iter().map(name).collect();
     format!("({})", names.join(", "))
 }
@@ -154,7 +203,11 @@ fn places(routes: Routes) -> Option<String> {
     if routes.contains(Routes::ANY) {
         return None;
     }
-    let names: Vec<&str> = NAMES.iter().filter(|(kind, _)| routes.contains(*kind)).map(|(_, name)| *name).collect();
+    let names: Vec<&str> = NAMES
+        .iter()
+        .filter(|(kind, _)| routes.contains(*kind))
+        .map(|(_, name)| *name)
+        .collect();
     Some(format!("{} routes", names.join(", ")))
 }
 
@@ -167,7 +220,11 @@ fn pvs(rows: &'static [Pv]) -> impl Iterator<Item = (String, String)> {
         };
         let dollars: Vec<String> = row.names.iter().map(|name| format!("${name}")).collect();
         let dollars: Vec<&str> = dollars.iter().map(String::as_str).collect();
-        let settable = if row.set.is_some() { " May be assigned to." } else { "" };
+        let settable = if row.set.is_some() {
+            " May be assigned to."
+        } else {
+            ""
+        };
         (names(&dollars, behind), format!("{}{settable}", row.doc))
     })
 }
@@ -176,7 +233,10 @@ fn transformations(rows: &'static [Transformation]) -> impl Iterator<Item = (Str
     rows.iter().map(|row| {
         let (least, most) = row.params;
         let params = (0..most).map(|at| if at < least { ",…" } else { "[,…]" });
-        (format!("`{{{}{}}}`", row.name, params.collect::<String>()), row.doc.to_owned())
+        (
+            format!("`{{{}{}}}`", row.name, params.collect::<String>()),
+            row.doc.to_owned(),
+        )
     })
 }
 
@@ -237,9 +297,19 @@ mod tests {
     #[test]
     fn the_sample_resource_file_explains_every_key() {
         let text = fs::read_to_string(root().join("etc/proxyctlrc")).unwrap();
-        assert_eq!(Rc::parse(&text, &|_| None), Rc::default(), "nothing is set by default");
-        let keys = text.lines().filter_map(|line| line.strip_prefix("# ")?.split_once('=')).map(|(key, _)| key);
-        let is_key = |key: &&str| key.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_');
+        assert_eq!(
+            Rc::parse(&text, &|_| None),
+            Rc::default(),
+            "nothing is set by default"
+        );
+        let keys = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# ")?.split_once('='))
+            .map(|(key, _)| key);
+        let is_key = |key: &&str| {
+            key.chars()
+                .all(|letter| letter.is_ascii_uppercase() || letter == '_')
+        };
         let mut explained: Vec<&str> = keys.filter(is_key).collect();
         explained.sort_unstable();
         let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();

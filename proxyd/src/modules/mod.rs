@@ -9,12 +9,20 @@ use crate::script::module::PvSpec;
 use crate::script::value::Value;
 use std::fmt::Write;
 
+mod acc;
 pub(crate) mod auth;
 mod auth_db;
+mod avpops;
+mod cfg_rpc;
+mod cfgutils;
 mod corex;
+mod counters;
 mod ctl;
 pub(crate) mod database;
 mod db;
+mod debugger;
+mod dispatcher;
+mod ipops;
 mod jsonrpcs;
 mod kex;
 mod maxfwd;
@@ -22,10 +30,13 @@ mod nathelper;
 mod path;
 mod permissions;
 mod pv;
+mod regex;
 pub(crate) mod registrar;
 mod rr;
 mod sanity;
+mod siputils;
 mod sl;
+mod statistics;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
@@ -36,14 +47,22 @@ mod xlog;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
+    &acc::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
+    &avpops::MODULE,
+    &cfg_rpc::MODULE,
+    &cfgutils::MODULE,
     &corex::MODULE,
+    &counters::MODULE,
     &ctl::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &debugger::MODULE,
+    &dispatcher::MODULE,
+    &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
@@ -51,10 +70,13 @@ pub static MODULES: &[&ModuleDef] = &[
     &path::MODULE,
     &permissions::MODULE,
     &pv::MODULE,
+    &regex::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
     &sanity::MODULE,
+    &siputils::MODULE,
     &sl::MODULE,
+    &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
@@ -68,6 +90,52 @@ pub static MODULES: &[&ModuleDef] = &[
 pub fn find(name: &str) -> Option<&'static ModuleDef> {
     let name = name.strip_suffix(".so").unwrap_or(name);
     MODULES.binary_search_by(|module| module.name.cmp(name)).ok().and_then(|at| MODULES.get(at).copied())
+}
+
+/// A reference page of every module, made from the tables.
+pub fn reference() -> String {
+    let mut out = String::new();
+    for module in MODULES {
+        let _ = writeln!(out, "# {}\n\n{}\n", module.name, module.doc);
+        section(&mut out, "Parameters", module.params.iter().map(|param| (param.name().to_owned(), describe(param))));
+        let functions = module.functions.iter().flat_map(|function| {
+            let args: Vec<String> = function
+                .args
+                .iter()
+                .map(|arg| if arg.optional() { format!("[{}]", arg.name()) } else { arg.name().to_owned() })
+                .collect();
+            let args = args.join(", ");
+            function.names.iter().map(move |name| (format!("{name}({args})"), function.doc.to_owned()))
+        });
+        section(&mut out, "Functions", functions);
+        let pvs = module.pvs.iter().flat_map(|pv| pv.names.iter().map(|name| (format!("${name}"), pv.doc.to_owned())));
+        section(&mut out, "Pseudo-variables", pvs);
+        section(&mut out, "RPCs", module.rpcs.iter().map(|rpc| (rpc.name.to_owned(), rpc.doc.to_owned())));
+        section(&mut out, "Events", module.events.iter().map(|event| ((*event).to_owned(), String::new())));
+    }
+    out
+}
+
+fn section(out: &mut String, title: &str, rows: impl Iterator<Item = (String, String)>) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(out, "## {title}\n");
+    for (name, doc) in rows {
+        let _ = writeln!(out, "- `{name}` {doc}");
+    }
+    out.push('\n');
+}
+
+fn describe(param: &Param) -> String {
+    match param {
+        Param::Int(_, default, doc) => format!("(integer, {default}) {doc}"),
+        Param::Text(_, default, doc) => format!("(string, {default:?}) {doc}"),
+        Param::List(_, doc) => format!("(string, repeatable) {doc}"),
+        Param::Pv(_, default, doc) => format!("(pseudo-variable, {default:?}) {doc}"),
+        Param::Ignored(_, why) => format!("(accepted without effect) {why}"),
+    }
 }
 
 /// The parameters that a script sets and that have no effect here, with the reason.

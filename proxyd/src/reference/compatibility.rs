@@ -27,7 +27,10 @@ error that `proxyd -c` reports with its place: nothing is ignored in silence.
 ";
 
 const SETS: [(&str, &str); 5] = [
-    ("stock", "The configuration file that Kamailio ships, with every option"),
+    (
+        "stock",
+        "The configuration file that Kamailio ships, with every option",
+    ),
     ("tutorial", "What a public course and the other example files add"),
     ("public", "What public configuration files use most"),
     ("rpc", "RPCs that tools and operators call"),
@@ -47,7 +50,9 @@ const KINDS: [(&str, &str); 8] = [
 
 /// A line of the inventory that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} of the inventory is neither `SET KIND GROUP: NAME …`, `language KIND NAME => TEXT` nor `differ SUBJECT: TEXT`: `{text}`")]
+#[error(
+    "line {line} of the inventory is neither `SET KIND GROUP: NAME …`, `language KIND NAME => TEXT` nor `differ SUBJECT: TEXT`: `{text}`"
+)]
 pub struct InventoryError {
     /// Its number.
     pub line: usize,
@@ -75,9 +80,15 @@ struct Group<'a> {
 pub fn compatibility(inventory: &str) -> Result<String, InventoryError> {
     let (mut groups, mut language, mut differ): (Vec<Group<'_>>, Vec<_>, Vec<_>) = Default::default();
     let rpcs = rpcs();
-    let lines = inventory.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let lines = inventory
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     for (at, line) in lines {
-        let wrong = || InventoryError { line: at + 1, text: line.to_owned() };
+        let wrong = || InventoryError {
+            line: at + 1,
+            text: line.to_owned(),
+        };
         if let Some(rest) = line.strip_prefix("language ") {
             let (head, text) = rest.split_once(" => ").ok_or_else(wrong)?;
             let (kind, name) = head.split_once(' ').ok_or_else(wrong)?;
@@ -87,17 +98,28 @@ pub fn compatibility(inventory: &str) -> Result<String, InventoryError> {
         } else {
             let (head, names) = line.split_once(": ").ok_or_else(wrong)?;
             let mut words = head.split(' ');
-            let (Some(set), Some(kind), Some(name), None) = (words.next(), words.next(), words.next(), words.next())
+            let (Some(set), Some(kind), Some(name), None) =
+                (words.next(), words.next(), words.next(), words.next())
             else {
                 return Err(wrong());
             };
             if SETS.iter().all(|(known, _)| *known != set) || KINDS.iter().all(|(known, _)| *known != kind) {
                 return Err(wrong());
             }
-            let members = names.split_whitespace().map(|member| (member, fate(kind, name, member, &rpcs)));
-            match groups.last_mut().filter(|last| (last.set, last.kind, last.name) == (set, kind, name)) {
+            let members = names
+                .split_whitespace()
+                .map(|member| (member, fate(kind, name, member, &rpcs)));
+            match groups
+                .last_mut()
+                .filter(|last| (last.set, last.kind, last.name) == (set, kind, name))
+            {
                 Some(last) => last.members.extend(members),
-                None => groups.push(Group { set, kind, name, members: members.collect() }),
+                None => groups.push(Group {
+                    set,
+                    kind,
+                    name,
+                    members: members.collect(),
+                }),
             }
         }
     }
@@ -106,9 +128,15 @@ pub fn compatibility(inventory: &str) -> Result<String, InventoryError> {
     differences(&mut out, &differ);
     language_table(&mut out, &language);
     for (set, title) in SETS {
-        let _ = writeln!(out, "\n## {title}\n\n| | here | without effect | not here |\n|---|---|---|---|");
+        let _ = writeln!(
+            out,
+            "\n## {title}\n\n| | here | without effect | not here |\n|---|---|---|---|"
+        );
         for (kind, title) in KINDS {
-            for group in groups.iter().filter(|group| group.set == set && group.kind == kind) {
+            for group in groups
+                .iter()
+                .filter(|group| group.set == set && group.kind == kind)
+            {
                 row(&mut out, title, group);
             }
         }
@@ -117,11 +145,23 @@ pub fn compatibility(inventory: &str) -> Result<String, InventoryError> {
 }
 
 fn summary(out: &mut String, groups: &[Group<'_>], language: &[(&str, &str, bool)]) {
-    out.push_str("\n## In numbers\n\n| | names | here | without effect | not here |\n|---|---:|---:|---:|---:|\n");
+    out.push_str(
+        "\n## In numbers\n\n| | names | here | without effect | not here |\n|---|---:|---:|---:|---:|\n",
+    );
     let read = language.iter().filter(|(.., read)| *read).count();
-    let _ = writeln!(out, "| language | {} | {read} | 0 | {} |", language.len(), language.len() - read);
+    let _ = writeln!(
+        out,
+        "| language | {} | {read} | 0 | {} |",
+        language.len(),
+        language.len() - read
+    );
     for (set, title) in SETS {
-        let members = || groups.iter().filter(|group| group.set == set).flat_map(|group| &group.members);
+        let members = || {
+            groups
+                .iter()
+                .filter(|group| group.set == set)
+                .flat_map(|group| &group.members)
+        };
         let count = |wanted: Fate| members().filter(|(_, fate)| *fate == wanted).count();
         let _ = writeln!(
             out,
@@ -147,7 +187,9 @@ fn language_table(out: &mut String, language: &[(&str, &str, bool)]) {
     kinds.dedup();
     for kind in kinds {
         let of = |wanted: bool| {
-            let rows = language.iter().filter(|(k, _, read)| *k == kind && *read == wanted);
+            let rows = language
+                .iter()
+                .filter(|(k, _, read)| *k == kind && *read == wanted);
             cell(rows.map(|(_, name, _)| *name))
         };
         let _ = writeln!(out, "| {kind}s | {} | {} |", of(true), of(false));
@@ -156,18 +198,33 @@ fn language_table(out: &mut String, language: &[(&str, &str, bool)]) {
 
 fn row(out: &mut String, title: &str, group: &Group<'_>) {
     let of = |wanted: Fate| {
-        let mut names: Vec<&str> =
-            group.members.iter().filter(|(_, fate)| *fate == wanted).map(|(name, _)| *name).collect();
+        let mut names: Vec<&str> = group
+            .members
+            .iter()
+            .filter(|(_, fate)| *fate == wanted)
+            .map(|(name, _)| *name)
+            .collect();
         names.sort_unstable();
         cell(names.into_iter())
     };
-    let title = if group.name == "-" { title.to_owned() } else { format!("{}: {title}", group.name) };
-    let _ =
-        writeln!(out, "| {title} | {} | {} | {} |", of(Fate::Here), of(Fate::WithoutEffect), of(Fate::NotHere));
+    let title = if group.name == "-" {
+        title.to_owned()
+    } else {
+        format!("{}: {title}", group.name)
+    };
+    let _ = writeln!(
+        out,
+        "| {title} | {} | {} | {} |",
+        of(Fate::Here),
+        of(Fate::WithoutEffect),
+        of(Fate::NotHere)
+    );
 }
 
 fn cell<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("`{}`", name.replace('|', "\\|"))).collect();
+    let names: Vec<String> = names
+        .map(|name| format!("`{}`", name.replace('|', "\\|")))
+        .collect();
     names.join(" ")
 }
 
@@ -191,7 +248,9 @@ fn fate(kind: &str, group: &str, name: &str, rpcs: &BTreeSet<String>) -> Fate {
         "event" => {
             // `tm:branch-failure:id`: what is behind the second colon is the script's to choose.
             let mut rows = MODULES.iter().flat_map(|module| module.events);
-            rows.any(|event| *event == name || name.strip_prefix(event).is_some_and(|rest| rest.starts_with(':')))
+            rows.any(|event| {
+                *event == name || name.strip_prefix(event).is_some_and(|rest| rest.starts_with(':'))
+            })
         }
         _ => rpcs.contains(name),
     };
@@ -207,7 +266,8 @@ fn core_param(name: &str) -> Fate {
 }
 
 fn parameter(module: &str, name: &str) -> Fate {
-    let row = modules::find(module).and_then(|module| module.params.iter().find(|param| param.name() == name));
+    let row =
+        modules::find(module).and_then(|module| module.params.iter().find(|param| param.name() == name));
     match row {
         Some(Param::Ignored(..)) => Fate::WithoutEffect,
         Some(_) => Fate::Here,
@@ -216,8 +276,15 @@ fn parameter(module: &str, name: &str) -> Fate {
 }
 
 fn rpcs() -> BTreeSet<String> {
-    let of_modules = MODULES.iter().flat_map(|module| module.rpcs).map(|rpc| rpc.name.to_owned());
-    core_rpcs().into_iter().map(|(name, _)| name).chain(of_modules).collect()
+    let of_modules = MODULES
+        .iter()
+        .flat_map(|module| module.rpcs)
+        .map(|rpc| rpc.name.to_owned());
+    core_rpcs()
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain(of_modules)
+        .collect()
 }
 
 /// Whether a script is read without an error.
@@ -232,7 +299,10 @@ fn reads(script: &str) -> bool {
             }
         }
     }
-    parse::load(&One(script), Path::new("script.cfg"), &Options::default()).found.errors() == 0
+    parse::load(&One(script), Path::new("script.cfg"), &Options::default())
+        .found
+        .errors()
+        == 0
 }
 
 fn unescaped(text: &str) -> String {
@@ -262,10 +332,23 @@ mod tests {
                          differ a subject: a | b\n";
         let page = compatibility(inventory).unwrap();
         assert!(page.contains("| language | 2 | 1 | 0 | 1 |"), "{page}");
-        assert!(page.contains("| functions | `t_relay` |  | `no_such_thing` |"), "{page}");
-        assert!(page.contains("| core parameters | `debug` | `memdbg` |  |"), "{page}");
+        assert!(
+            page.contains("| functions | `t_relay` |  | `no_such_thing` |"),
+            "{page}"
+        );
+        assert!(
+            page.contains("| core parameters | `debug` | `memdbg` |  |"),
+            "{page}"
+        );
         assert!(page.contains("| a subject | a \\| b |"), "{page}");
-        for wrong in ["stock", "stock function", "language a b", "differ a", "other function -: a", "stock other -: a"] {
+        for wrong in [
+            "stock",
+            "stock function",
+            "language a b",
+            "differ a",
+            "other function -: a",
+            "stock other -: a",
+        ] {
             assert!(compatibility(wrong).is_err(), "{wrong}");
         }
     }

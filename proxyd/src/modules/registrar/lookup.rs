@@ -128,10 +128,7 @@ fn find(
             &path_local,
         )
     });
-    let code = match result {
-        Err(_) => return ERROR,
-        Ok(code) => code,
-    };
+    let Ok(code) = result else { return ERROR };
     if code != Code::TRUE {
         return code;
     }

@@ -6,7 +6,6 @@ use super::contact::OwnedContact;
 use super::expire::seconds;
 use super::table::Domain;
 use crate::modules::usrloc::table::Tables;
-use crate::proxy::context::Target;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
 use crate::script::module::Env;
@@ -117,17 +116,6 @@ pub(crate) fn next_hop<'a>(contact: Contact<'a>) -> &'a [u8] {
     }
 }
 
-/// Where a contact is, by its connection if it has one.
-pub(crate) fn target(env: &mut Env<'_>, contact: Contact<'_>) -> Option<Target> {
-    let socket = crate::modules::usrloc::socket_of(contact.socket, env.host.sockets());
-    let target = env.host.resolve(next_hop(contact), socket)?;
-    Some(Target {
-        socket: socket.or(target.socket),
-        conn: contact.connection().or(target.conn),
-        ..target
-    })
-}
-
 /// Sends a request to a contact and notes its answer with the contact; `codes` are those that count, none: all.
 pub(crate) fn probe(env: &mut Env<'_>, contact: Contact<'_>, method: &[u8], from: &[u8], codes: Vec<u16>) {
     let mut headers = Vec::new();
@@ -152,6 +140,7 @@ pub(crate) fn probe(env: &mut Env<'_>, contact: Contact<'_>, method: &[u8], from
         cseq: 1,
         headers,
         body: Vec::new(),
+        timers: crate::script::host::TimerOverrides::default(),
         socket: crate::modules::usrloc::socket_of(contact.socket, env.host.sockets()),
         done: Some(Box::new(move |reply| note(reply, &ruid, started, &codes))),
     };

@@ -125,19 +125,17 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "XAVP whose fields are kept with a contact and restored by lookup.",
         ),
         Param::Ignored("db_ops_ruid", "rows are always found by their ruid"),
-        Param::Int("handle_lost_tcp", 0, "Remove contacts whose connection is lost."),
-        Param::Int(
-            "close_expired_tcp",
-            0,
-            "Close the connection of a contact that ends.",
+        Param::Ignored(
+            "handle_lost_tcp",
+            "contacts of lost connections end with their lifetime or their keepalives",
         ),
+        Param::Ignored("close_expired_tcp", "connections end by their own timer"),
         Param::Int("expires_type", 0, "1: dates are BIGINT seconds."),
         Param::Ignored("db_raw_fetch_type", "every database gets its own SQL"),
         Param::Ignored("db_insert_null", "all columns are always written"),
-        Param::Int(
+        Param::Ignored(
             "skip_remote_socket",
-            0,
-            "Leave out rows of sockets that are not ours when loading.",
+            "rows of other sockets are kept, and sent to from a socket that fits",
         ),
         Param::Ignored(
             "db_timer_clean",
@@ -153,11 +151,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
         Param::Text("ka_method", "OPTIONS", "Method of keepalives."),
         Param::Text("ka_from", "sip:server@kamailio.org", "From URI of keepalives."),
-        Param::Text(
-            "ka_domain",
-            "kamailio.org",
-            "Domain in the To URI of keepalives without use_domain.",
-        ),
+        Param::Ignored("ka_domain", "keepalives bear the contact's own URI in To"),
         Param::Ignored("ka_filter", KEEPALIVE),
         Param::Int(
             "ka_timeout",
@@ -182,11 +176,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     ],
     rpcs: rpc::RPCS,
     events: &["usrloc:contact-expired"],
-    timers: &[ModuleTimer {
-        name: "contacts that end",
-        interval: |_| Some(1000),
-        run: expire::run,
-    }],
+    timers: &[
+        ModuleTimer {
+            name: "contacts that end",
+            interval: |_| Some(1000),
+            run: expire::run,
+        },
+        ModuleTimer {
+            name: "keepalives",
+            interval: keepalive::interval,
+            run: keepalive::run,
+        },
+    ],
     init: Some(init),
     start: Some(start),
     stop: Some(stop),

@@ -25,7 +25,6 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::State;
 use crate::script::module::States;
-use crate::script::program::Format;
 use crate::script::program::Program;
 use crate::script::vars::Vars;
 use crate::proxy::context::Context;
@@ -245,7 +244,7 @@ impl Bench {
                 methods: &methods,
                 tokio: crate::script::testing::tokio(),
                 run_dir: std::path::Path::new("/nonexistent"),
-                parse: &|_| Ok(Format::default()),
+                parse: &|text| crate::script::compile::parse_format(text, &modules, &program),
                 wall: host.wall,
                 seed: 42,
             })?;

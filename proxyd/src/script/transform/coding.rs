@@ -85,11 +85,19 @@ fn sha512<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 
 /// Kamailio's core hash: words of four bytes, each folded into itself and summed.
 pub(crate) fn core_hash(text: &[u8]) -> u32 {
+    core_hash_of(&[text])
+}
+
+/// The same of several texts, each beginning a word.
+pub(crate) fn core_hash_of(texts: &[&[u8]]) -> u32 {
     let fold = |word: u32| word ^ (word >> 3);
-    let words = text.chunks_exact(4);
-    let rest = words.remainder().iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
-    let bytes = |word: &[u8]| word.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
-    let sum = words.fold(0u32, |sum, word| sum.wrapping_add(fold(bytes(word)))).wrapping_add(fold(rest));
+    let number = |bytes: &[u8]| bytes.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+    let mut sum = 0u32;
+    for text in texts {
+        let words = text.chunks_exact(4);
+        sum = sum.wrapping_add(fold(number(words.remainder())));
+        sum = words.fold(sum, |sum, word| sum.wrapping_add(fold(number(word))));
+    }
     sum.wrapping_add(sum >> 11).wrapping_add((sum >> 13).wrapping_add(sum >> 23))
 }
 
@@ -203,7 +211,8 @@ fn decode_base58<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// The digits for URLs.
+pub(crate) const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// What the end of a base 64 text looks like.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,7 +224,7 @@ pub(crate) enum Padding {
 }
 
 /// Base 64 of bytes (RFC 4648 §4, §5).
-fn to_base64(bytes: &[u8], digits: &[u8; 64], padding: Padding) -> Vec<u8> {
+pub(crate) fn to_base64(bytes: &[u8], digits: &[u8; 64], padding: Padding) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let word = (0..3).fold(0u32, |word, at| word << 8 | group.get(at).copied().map_or(0, u32::from));
@@ -231,7 +240,7 @@ fn to_base64(bytes: &[u8], digits: &[u8; 64], padding: Padding) -> Vec<u8> {
 }
 
 /// The bytes of a base 64 text.
-fn of_base64(text: &[u8], digits: &[u8; 64], padding: Padding) -> Option<Vec<u8>> {
+pub(crate) fn of_base64(text: &[u8], digits: &[u8; 64], padding: Padding) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
     if padding == Padding::Wanted && !text.len().is_multiple_of(4) || text.len() - end > 2 {
         return None;
