@@ -96,6 +96,7 @@ impl Client {
                 method: method.to_owned(),
                 code: i32::try_from(code).unwrap_or(i32::MIN),
                 message,
+                hint: String::new(),
             }
             .into()),
             Err(error) if error.is_io() => Err(self.broken(&error).into()),

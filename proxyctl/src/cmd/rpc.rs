@@ -116,13 +116,11 @@ fn explained(context: &Context<'_>, method: &str, error: Error) -> Error {
                 .min()
                 .filter(|(far, _)| *far <= 3);
             let hint = match near {
-                Some((_, name)) => format!("did you mean `{name}`?"),
-                None => "`proxyctl srv rpclist` lists them; the script may not load its module".to_owned(),
+                Some((_, name)) => format!(": did you mean `{name}`?"),
+                None => ": `proxyctl srv rpclist` lists what there is; the script may not load its module"
+                    .to_owned(),
             };
-            Error::Fault(Fault {
-                message: format!("the daemon has no such method: {hint}"),
-                ..fault
-            })
+            Error::Fault(Fault { hint, ..fault })
         }
         other => other,
     }
