@@ -17,6 +17,7 @@ pub(crate) mod database;
 mod db;
 mod domain;
 mod group;
+mod htable;
 mod permissions;
 pub(crate) mod registrar;
 mod rr;
@@ -43,6 +44,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::TEXT,
     &domain::MODULE,
     &group::MODULE,
+    &htable::MODULE,
     &permissions::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
