@@ -15,10 +15,12 @@ pub(crate) mod auth;
 mod auth_db;
 pub(crate) mod database;
 mod db;
+mod dlgs;
 mod domain;
 mod group;
 mod htable;
 mod permissions;
+mod pike;
 pub(crate) mod registrar;
 mod rr;
 mod sl;
@@ -42,10 +44,12 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &dlgs::MODULE,
     &domain::MODULE,
     &group::MODULE,
     &htable::MODULE,
     &permissions::MODULE,
+    &pike::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
     &sl::MODULE,
