@@ -68,6 +68,43 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
+impl Args {
+    /// The program's name with the global options that were given.
+    pub(crate) fn globals(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["proxyctl".into()];
+        let paths = [
+            ("--home", &self.home),
+            ("--socket", &self.socket),
+            ("--rc", &self.rc),
+        ];
+        for (name, path) in paths {
+            words.extend(
+                path.iter()
+                    .flat_map(|path| [name.into(), path.clone().into_os_string()]),
+            );
+        }
+        let texts = [
+            ("--db-url", self.db_url.clone()),
+            ("--output", self.output.map(|output| output.to_string())),
+        ];
+        for (name, text) in texts {
+            words.extend(text.into_iter().flat_map(|text| [name.into(), text.into()]));
+        }
+        let flags = [
+            ("--quiet", self.quiet),
+            ("--no-reload", self.no_reload),
+            ("--yes", self.yes),
+        ];
+        words.extend(
+            flags
+                .into_iter()
+                .filter(|(_, is_set)| *is_set)
+                .map(|(name, _)| name.into()),
+        );
+        words
+    }
+}
+
 /// Global options that take a value, which is no command.
 const VALUED: [&str; 6] = ["-o", "--output", "--home", "--db-url", "--socket", "--rc"];
 

@@ -149,6 +149,12 @@ pub(crate) fn sip_uri(text: &str) -> Result<Uri<'_>, Invalid> {
     Ok(uri)
 }
 
+/// Accepts text that fits its column and is neither empty nor spaced.
+pub(crate) fn word(what: &'static str, value: &str, most: usize) -> Result<(), Invalid> {
+    fits(what, value, most)?;
+    allowed(what, value, |c| !c.is_whitespace())
+}
+
 /// Accepts text that fits its column, without control characters; it may be empty.
 pub(crate) fn text(what: &'static str, text: &str, most: usize) -> Result<(), Invalid> {
     let length = text.chars().count();

@@ -4,7 +4,6 @@ mod body;
 
 use std::fmt;
 use std::io;
-use std::io::BufRead as _;
 use std::io::BufReader;
 use std::io::ErrorKind;
 use std::io::Read as _;
@@ -68,7 +67,7 @@ impl Client {
         Self { socket }
     }
 
-    /// The socket.
+    /// Its socket.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
@@ -97,6 +96,7 @@ impl Client {
                 method: method.to_owned(),
                 code: i32::try_from(code).unwrap_or(i32::MIN),
                 message,
+                hint: String::new(),
             }
             .into()),
             Err(error) if error.is_io() => Err(self.broken(&error).into()),

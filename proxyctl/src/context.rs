@@ -1,5 +1,6 @@
 //! What every command needs: settings, the database and the daemon they name, and the operator's ear.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::io::BufRead as _;
@@ -24,9 +25,12 @@ use crate::client::Client;
 /// Settings of one run.
 pub(crate) struct Context<'e> {
     pub(crate) settings: Settings<'e>,
+    pub(crate) environment: Environment<'e>,
     pub(crate) places: Places,
     pub(crate) output: Output,
     pub(crate) quiet: bool,
+    /// The global options of the command line, for the lines of a shell.
+    pub(crate) globals: Vec<OsString>,
     db_url: Option<String>,
     reload: bool,
     yes: bool,
@@ -40,8 +44,10 @@ impl<'e> Context<'e> {
         let socket = args.socket.clone().unwrap_or_else(|| places.socket_in_use());
         Ok(Self {
             settings,
+            environment,
             output: Output::or_default(args.output),
             quiet: args.quiet,
+            globals: args.globals(),
             db_url: args.db_url.clone(),
             reload: !args.no_reload,
             yes: args.yes,

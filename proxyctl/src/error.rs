@@ -84,6 +84,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A record that means something that is refused.
+    #[error("{path}: {place}: {error}")]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// Why.
+        error: Box<Self>,
+    },
     /// A question nobody answered with yes.
     #[error("{0}")]
     NotConfirmed(String),
@@ -110,7 +120,7 @@ pub enum Error {
 
 /// A refusal by the daemon (JSON-RPC 2.0 §5.1).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{method}: {message} (code {code})")]
+#[error("{method}: {message} (code {code}){hint}")]
 pub struct Fault {
     /// The method called.
     pub method: String,
@@ -118,9 +128,21 @@ pub struct Fault {
     pub code: i32,
     /// Why.
     pub message: String,
+    /// What to do next, with the punctuation before it.
+    pub hint: String,
 }
 
 impl Fault {
+    /// The code and the message as Kamailio's tools print them.
+    pub fn as_kamailio(&self) -> (i32, &str) {
+        // Kamailio: an unknown method is code 500, where JSON-RPC 2.0 has -32601.
+        if self.code == code::METHOD_NOT_FOUND {
+            (code::FAILED, "Method Not Found")
+        } else {
+            (self.code, &self.message)
+        }
+    }
+
     /// Tells whether what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self.code, code::NOT_FOUND | code::METHOD_NOT_FOUND)
@@ -174,6 +196,7 @@ impl Error {
             | Self::Invalid(_)
             | Self::Ambiguous { .. }
             | Self::Input { .. } => ExitCode::Usage,
+            Self::Document { error, .. } => error.exit_code(),
             Self::Daemon(_) => ExitCode::NoDaemon,
             Self::NotFound { .. } => ExitCode::NotFound,
             Self::Fault(fault) if fault.is_not_found() => ExitCode::NotFound,

@@ -73,18 +73,30 @@ impl User {
         table: &str,
         text: &str,
     ) -> Result<Self, Error> {
+        Self::existing_in(context, db, table, ["username", "domain"], text)
+    }
+
+    /// The same, for other columns than `username` and `domain`.
+    pub(crate) fn existing_in(
+        context: &Context<'_>,
+        db: &mut dyn Backend,
+        table: &str,
+        columns: [&str; 2],
+        text: &str,
+    ) -> Result<Self, Error> {
+        let [user_column, domain_column] = columns;
         let name = match Self::told(context, text)? {
             Ok(user) => return Ok(user),
             Err(name) => name,
         };
         let select = Select::from(table)
-            .columns(&["domain"])
-            .eq("username", &name)
-            .order_by("domain");
+            .columns(&[domain_column])
+            .eq(user_column, &name)
+            .order_by(domain_column);
         let mut domains: Vec<String> = db
             .query(&select)?
             .iter()
-            .filter_map(|r| r.str("domain").map(str::to_owned))
+            .filter_map(|r| r.str(domain_column).map(str::to_owned))
             .collect();
         domains.dedup();
         match domains.len() {
@@ -106,7 +118,17 @@ impl User {
         }
     }
 
-    /// The same, refusing one that is no subscriber.
+    /// A user that belongs to another: of its domain unless the name says otherwise.
+    pub(crate) fn beside(context: &Context<'_>, text: &str, other: &Self) -> Result<Self, Error> {
+        let whole = if text.contains('@') {
+            text.to_owned()
+        } else {
+            format!("{text}@{}", other.domain)
+        };
+        Ok(Self::new(context, &whole)?.0)
+    }
+
+    /// A user as [`User::existing`], refusing one that is no subscriber.
     pub(crate) fn subscriber(context: &Context<'_>, db: &mut dyn Backend, text: &str) -> Result<Self, Error> {
         let user = Self::existing(context, db, "subscriber", text)?;
         if user.is_subscriber(db)? {

@@ -24,6 +24,7 @@ use crate::runtime::listen::ListenError;
 use crate::runtime::load;
 use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
+use crate::runtime::receive;
 use crate::runtime::stats::Statistics;
 use crate::runtime::status::Running;
 use crate::runtime::timers;
@@ -39,6 +40,7 @@ use crate::script::preprocess;
 use crate::script::preprocess::Files;
 use crate::script::program::Program;
 use crate::transport::Queue;
+use crate::transport::conn::ConnEvent;
 use crate::transport::conn::Connections;
 use crate::transport::conn::Inbound;
 use crate::transport::conn::StreamOptions;
@@ -129,7 +131,9 @@ impl Layout {
     pub fn new(args: &Args) -> Self {
         let places = Places::find(args.home.as_deref(), &shared::paths::environment);
         let run = args.runtime_dir.clone().unwrap_or_else(|| places.run.clone());
-        Self { database: places.database(), run }
+        // A database URL knows absolute paths only. Where there is no working directory the path stays as it is.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Self { database: absolute(places.database()), run: absolute(run) }
     }
 
     /// The control socket.
@@ -214,7 +218,7 @@ fn configure_log(args: &Args, program: &Program) {
     let format = if args.logs_json() { log::Format::Json } else { log::Format::Kamailio };
     log::configure(destination, format);
     let of_script = program.setting_int("debug").and_then(|level| i32::try_from(level).ok());
-    log::set_level(args.level().or(of_script).unwrap_or(log::Level::Info as i32));
+    log::set_level(args.level().or(of_script).unwrap_or(log::Level::Warning as i32));
 }
 
 fn aliases(program: &Program, args: &Args) -> Vec<Alias> {
@@ -253,10 +257,27 @@ fn stream_options(program: &Program) -> StreamOptions {
     options
 }
 
-fn connections(tokio: &tokio::runtime::Runtime, program: &Program, queue: &Arc<Queue<Inbound>>) -> Connections {
+/// Requests of broken connections that wait to be failed.
+type Unsent = Arc<Mutex<Vec<Vec<u8>>>>;
+
+fn connections(
+    tokio: &tokio::runtime::Runtime,
+    program: &Program,
+    queue: &Arc<Queue<Inbound>>,
+    unsent: &Unsent,
+) -> Connections {
     let queue = Arc::clone(queue);
     let deliver = Arc::new(move |inbound: Inbound| queue.push(inbound).is_ok());
-    Connections::new(tokio.handle().clone(), stream_options(program), deliver, Arc::new(|_| {}))
+    let unsent = Arc::clone(unsent);
+    let events = Arc::new(move |event: ConnEvent| {
+        if let ConnEvent::SendFailed { bytes, .. } = event {
+            let mut unsent = unsent.lock();
+            if unsent.len() < STREAM_QUEUE {
+                unsent.push(bytes);
+            }
+        }
+    });
+    Connections::new(tokio.handle().clone(), stream_options(program), deliver, events)
 }
 
 fn start_modules(script: &Arc<Script>) -> Result<(), StartError> {
@@ -301,7 +322,7 @@ impl Daemon {
         let layout = Layout::new(&args);
         std::fs::create_dir_all(&layout.run).map_err(at(&layout.run))?;
         if args.config.is_none() && create_database(&layout)? {
-            first_steps(&layout);
+            first_steps(&args, &layout);
         }
         let compiled = compiled(&args, &layout)?;
         let program = &compiled.program;
@@ -324,7 +345,8 @@ impl Daemon {
             .build()
             .map_err(at(Path::new("tokio")))?;
         let queue = Arc::new(Queue::new(STREAM_QUEUE));
-        let streams = connections(&tokio, program, &queue);
+        let unsent = Unsent::default();
+        let streams = connections(&tokio, program, &queue, &unsent);
         for (id, listener) in sockets.listeners.iter().enumerate() {
             if listener.transport == Transport::Tcp {
                 let id = u16::try_from(id).unwrap_or(u16::MAX);
@@ -339,7 +361,7 @@ impl Daemon {
             Surroundings { statistics: &statistics, methods: &methods, run_dir: &layout.run, tokio: tokio.handle() };
         let script = Arc::new(load::initialise(compiled, None, &around)?);
         let runtime =
-            Runtime::new(Arc::clone(&script), sockets, udp, streams, Arc::clone(&statistics), tokio.handle().clone());
+            Runtime::new(Arc::clone(&script), sockets, udp, streams, unsent, Arc::clone(&statistics), tokio.handle().clone());
         let inner = Arc::new(Inner {
             runtime: Arc::new(runtime),
             methods,
@@ -351,6 +373,7 @@ impl Daemon {
         inner.publish(&script);
         start_modules(&script)?;
         let mut daemon = Self { inner, tokio, threads: Vec::new(), queue, workers: Vec::new() };
+        receive::run_start_events(&daemon.inner.runtime);
         daemon.start_workers(children).map_err(at(Path::new("worker threads")))?;
         daemon.inner.methods.add(stats_rpcs::methods(&statistics));
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), daemon.workers.clone()));
@@ -486,13 +509,14 @@ impl Inner {
 }
 
 /// What to do after the first start, on stderr.
-fn first_steps(layout: &Layout) {
+fn first_steps(args: &Args, layout: &Layout) {
+    let home = args.home.as_ref().map(|home| format!(" --home {}", home.display())).unwrap_or_default();
     let text = format!(
         "proxyd: created the database {database}\n\
          Next steps, in another shell:\n  \
-           proxyctl add alice@example.com          add a user (asks for the password)\n  \
-           proxyctl address add 200 10.0.1.102 32 5060 \"Carrier\"   admit a carrier\n  \
-           proxyctl ul dump                        see who is registered\n",
+           proxyctl{home} add alice@example.com          add a user (asks for the password)\n  \
+           proxyctl{home} address add 200 10.0.1.102 32 5060 \"Carrier\"   admit a carrier\n  \
+           proxyctl{home} ul dump                        see who is registered\n",
         database = layout.database.display()
     );
     let _ = io::stderr().lock().write_all(text.as_bytes());

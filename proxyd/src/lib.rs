@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod log;
 pub mod modules;
 pub mod proxy;
+pub mod reference;
 pub mod runtime;
 pub mod script;
 pub mod transaction;
@@ -31,7 +32,7 @@ const BACKGROUND: &str = "PROXYD_BACKGROUND";
 pub fn main() -> ExitCode {
     let args = Args::parse();
     if args.modules {
-        return print(&modules::reference());
+        return print(&reference::modules());
     }
     if args.version && !args.check || args.version_flags {
         return print(&args::version_text());

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::user::User;
 
-pub(crate) use contacts::online;
+pub(crate) use contacts::{Width, online, show};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -131,21 +131,16 @@ impl Table {
 /// Runs it.
 pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     match verb {
-        Verb::Show(show) if show.brief => online(context),
-        Verb::Show(show) => {
-            let user = show.user.as_deref().map(|user| aor(context, user)).transpose()?;
-            contacts::show(
-                context,
-                Table::Location,
-                user.as_deref(),
-                contacts::Width::of(show.wide),
-            )
+        Verb::Show(what) if what.brief => online(context),
+        Verb::Show(what) => {
+            let user = what.user.as_deref().map(|user| aor(context, user)).transpose()?;
+            show(context, Table::Location, user.as_deref(), Width::of(what.wide))
         }
         Verb::Dump { brief: true } => online(context),
         Verb::Dump { brief: false } if context.output == shared::report::Output::Json => {
             rpc::show(context, ul::DUMP, &[])
         }
-        Verb::Dump { brief: false } => contacts::show(context, Table::Location, None, contacts::Width::Short),
+        Verb::Dump { brief: false } => show(context, Table::Location, None, Width::Short),
         Verb::Add(what) => add(context, Table::Location, what),
         Verb::Rm { user, contact } => remove(context, Table::Location, user, contact.as_deref()),
         Verb::Showdb { user } => showdb(context, Table::Location, user.as_deref()),
@@ -254,7 +249,7 @@ pub(crate) fn showdb(context: &Context<'_>, of: Table, user: Option<&str>) -> Re
         Some(Err(name)) => select = select.eq("username", name),
     }
     let mut db = context.read(&[of.name()])?;
-    Ok(Answer::report(table::report(db.as_mut(), &select)?))
+    table::show(context, db.as_mut(), &select)
 }
 
 fn clean(context: &Context<'_>, seconds: &str) -> Result<Answer, Error> {

@@ -88,6 +88,11 @@ pub fn methods(status: &Arc<dyn Status>) -> Vec<RpcDef> {
         .collect()
 }
 
+/// Name and help line of each.
+pub fn docs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.iter().map(|(name, doc, _)| (*name, *doc))
+}
+
 type Call = fn(&RpcCall<'_>, &dyn Status) -> RpcResult;
 
 const TABLE: &[(&str, &str, Call)] = &[

@@ -10,6 +10,7 @@ pub mod jsonrpc;
 mod localtime;
 pub mod methods;
 mod pretty;
+pub mod servers;
 pub mod socket;
 pub mod stats_rpcs;
 pub mod unix;

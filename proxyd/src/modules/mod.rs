@@ -13,26 +13,49 @@ mod acc;
 mod alias_db;
 pub(crate) mod auth;
 mod auth_db;
+mod avpops;
+mod cfg_rpc;
+mod cfgutils;
+mod corex;
+mod counters;
+mod ctl;
 pub(crate) mod database;
 mod db;
+mod debugger;
+mod dialplan;
+mod dispatcher;
 mod dlgs;
 mod domain;
 mod group;
 mod htable;
+mod ipops;
+mod jsonrpcs;
+mod kex;
+mod maxfwd;
+mod mtree;
+mod nathelper;
+mod path;
 mod permissions;
 mod pike;
+mod pv;
+mod regex;
 pub(crate) mod registrar;
 mod rr;
+mod sanity;
+mod siputils;
 mod sl;
 mod speeddial;
+mod statistics;
 #[cfg(test)]
-pub(crate) mod testing;
+mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 mod uri_db;
 pub(crate) mod usrloc;
+pub(crate) mod xhttp;
+mod xlog;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -40,26 +63,49 @@ pub static MODULES: &[&ModuleDef] = &[
     &alias_db::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
+    &avpops::MODULE,
+    &cfg_rpc::MODULE,
+    &cfgutils::MODULE,
+    &corex::MODULE,
+    &counters::MODULE,
+    &ctl::MODULE,
     &db::MYSQL,
     &db::POSTGRES,
     &db::SQLITE,
     &db::TEXT,
+    &debugger::MODULE,
+    &dialplan::MODULE,
+    &dispatcher::MODULE,
     &dlgs::MODULE,
     &domain::MODULE,
     &group::MODULE,
     &htable::MODULE,
+    &ipops::MODULE,
+    &jsonrpcs::MODULE,
+    &kex::MODULE,
+    &maxfwd::MODULE,
+    &mtree::MODULE,
+    &nathelper::MODULE,
+    &path::MODULE,
     &permissions::MODULE,
     &pike::MODULE,
+    &pv::MODULE,
+    &regex::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
+    &sanity::MODULE,
+    &siputils::MODULE,
     &sl::MODULE,
     &speeddial::MODULE,
+    &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
+    &xhttp::MODULE,
+    &xlog::MODULE,
 ];
 
 /// The module of this name, with or without `.so`.

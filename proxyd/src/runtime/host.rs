@@ -238,6 +238,11 @@ impl Host for Live {
     }
 
     fn http_reply(&mut self, ctx: &Context, bytes: &[u8]) -> bool {
-        ctx.source.conn.is_some_and(|conn| self.runtime.streams.send_on(conn, bytes.to_vec()).is_ok())
+        let Some(conn) = ctx.source.conn else { return false };
+        let sent = self.runtime.streams.send_on(conn, bytes.to_vec()).is_ok();
+        if ctx.switches.reply_close {
+            self.runtime.streams.close(conn);
+        }
+        sent
     }
 }

@@ -13,7 +13,6 @@ use crate::proxy::context::Target;
 use crate::script::host::Intent;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
-use crate::script::host::TimerOverrides;
 use crate::script::lists::Lists;
 use crate::script::module::Code;
 use crate::transaction::action::ClientEvent;
@@ -39,7 +38,7 @@ impl Live {
         };
         let target = Target { socket, ..target };
         let script = Arc::clone(&self.script);
-        let timers = relay::timers(script.states.get::<Tm>(), &TimerOverrides::default());
+        let timers = relay::timers(script.states.get::<Tm>(), &request.timers);
         let call_id = request.call_id.clone().unwrap_or_else(|| ids::token().to_vec());
         let from_tag = request.from_tag.clone().unwrap_or_else(|| ids::token()[..16].to_vec());
         let label = rand::Rng::next_u32(&mut self.random);

@@ -8,7 +8,7 @@ pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
 mod outbox;
-mod receive;
+pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
@@ -78,6 +78,8 @@ pub struct Runtime {
     pub(crate) statistics: Arc<Statistics>,
     /// Continuations for the timer worker.
     pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
+    /// Requests that a connection could not send, whole, for the timer worker.
+    pub(crate) unsent: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Set when the daemon stops.
     pub(crate) stopping: AtomicBool,
     /// Wakes whoever stops the daemon.
@@ -116,6 +118,7 @@ impl Runtime {
         sockets: Sockets,
         udp: Vec<Option<Arc<UdpSocket>>>,
         streams: Connections,
+        unsent: Arc<Mutex<Vec<Vec<u8>>>>,
         statistics: Arc<Statistics>,
         tokio: tokio::runtime::Handle,
     ) -> Self {
@@ -132,6 +135,7 @@ impl Runtime {
             counters,
             statistics,
             resumed: Mutex::default(),
+            unsent,
             stopping: AtomicBool::new(false),
             stop_asked: tokio::sync::Notify::new(),
             tokio,
@@ -156,6 +160,9 @@ impl Runtime {
         };
         let forced = socket.and_then(|id| self.sockets.get(id)).map(|listener| listener.transport);
         let host = uri.param(b"maddr").flatten().filter(|_| false).unwrap_or(uri.host); // Kamailio: maddr is ignored
+        if host.len() > 8 && host.get(host.len() - 8..).is_some_and(|tld| tld.eq_ignore_ascii_case(b".invalid")) {
+            return None; // RFC 6761 §6.4: such names never exist
+        }
         let question = Question { host, port: uri.port, transport: transport.or(forced), sips: uri.scheme == shared::sip::Scheme::Sips };
         let target = match question.numeric() {
             Some(target) => target,

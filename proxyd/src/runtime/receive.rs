@@ -131,6 +131,17 @@ impl Receiver {
 
     fn http(&mut self) {
         let script = Arc::clone(&self.live.script);
+        if self.ctx.msg.headers().is_empty() {
+            // Kamailio: what has no header is no message, and ends the connection
+            if let Some(conn) = self.ctx.source.conn {
+                self.live.runtime.streams.close(conn);
+            }
+            return;
+        }
+        if !crate::modules::xhttp::wants(&script, &self.ctx.msg) {
+            crate::log::debug("xhttp", format_args!("HTTP request from {} is not for the script", self.ctx.source.peer));
+            return;
+        }
         let Self { live, ctx, lists, vars, .. } = self;
         let scope = Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT };
         let ran: Option<Verdict> = live.run_event("xhttp:request", scope);
@@ -139,6 +150,18 @@ impl Receiver {
         }
         self.live.current = None;
     }
+}
+
+/// Runs the event routes of a start, before the first message.
+pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
+    let mut receiver = Receiver::new(Arc::clone(runtime), 0);
+    receiver.begin_batch();
+    let script = Arc::clone(&receiver.live.script);
+    for event in ["htable:mod-init", "core:worker-one-init"] {
+        let Receiver { live, ctx, lists, vars, .. } = &mut receiver;
+        live.run_event(event, Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT });
+    }
+    receiver.live.outbox.flush();
 }
 
 /// CRLF keepalives (RFC 5626 §4.4.1) and the zero bytes that some phones send.

@@ -32,6 +32,9 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
                 receiver.live.go_on(found.transaction.lock_arc(), route, &mut receiver.vars);
             }
         }
+        for bytes in std::mem::take(&mut *runtime.unsent.lock()) {
+            receiver.live.fail_unsent(&bytes, &mut receiver.vars);
+        }
         intervals.run(&mut receiver, now);
         receiver.live.outbox.flush();
     }

@@ -21,7 +21,13 @@ const fn row(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes, doc, call }
+    Function {
+        names,
+        args,
+        routes,
+        doc,
+        call,
+    }
 }
 
 /// Every core function.
@@ -82,7 +88,13 @@ fn set_uri(call: &mut Call<'_, '_>) -> Code {
 
 fn set_user(call: &mut Call<'_, '_>) -> Code {
     let user = call.text_owned(0);
-    change(call.env.ctx, |parts, user| parts.user = (!user.is_empty()).then_some(user), &user).is_ok().into()
+    change(
+        call.env.ctx,
+        |parts, user| parts.user = (!user.is_empty()).then_some(user),
+        &user,
+    )
+    .is_ok()
+    .into()
 }
 
 fn set_user_password(call: &mut Call<'_, '_>) -> Code {
@@ -91,7 +103,9 @@ fn set_user_password(call: &mut Call<'_, '_>) -> Code {
         call.env.ctx,
         |parts, text| {
             let at = memchr::memchr(b':', text);
-            let (user, password) = at.map_or((text, None), |at| (text.get(..at).unwrap_or(text), text.get(at + 1..)));
+            let (user, password) = at.map_or((text, None), |at| {
+                (text.get(..at).unwrap_or(text), text.get(at + 1..))
+            });
             (parts.user, parts.password) = (Some(user), password);
         },
         &text,
@@ -104,17 +118,25 @@ fn set_host(call: &mut Call<'_, '_>) -> Code {
     if host.is_empty() {
         return Code::FALSE;
     }
-    change(call.env.ctx, |parts, host| parts.host = host, &host).is_ok().into()
+    change(call.env.ctx, |parts, host| parts.host = host, &host)
+        .is_ok()
+        .into()
 }
 
 fn set_port(call: &mut Call<'_, '_>) -> Code {
     let port = call.text(0);
     if port.is_empty() {
-        return change(call.env.ctx, |parts, _| parts.port = None, b"").is_ok().into();
+        return change(call.env.ctx, |parts, _| parts.port = None, b"")
+            .is_ok()
+            .into();
     }
-    let number = std::str::from_utf8(&port).ok().and_then(|text| text.parse::<u16>().ok());
+    let number = std::str::from_utf8(&port)
+        .ok()
+        .and_then(|text| text.parse::<u16>().ok());
     let Some(number) = number else { return Code::FALSE };
-    change(call.env.ctx, |parts, _| parts.port = Some(number), b"").is_ok().into()
+    change(call.env.ctx, |parts, _| parts.port = Some(number), b"")
+        .is_ok()
+        .into()
 }
 
 /// Host, port and whatever follows a semicolon.
@@ -124,7 +146,10 @@ fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     match memchr::memchr(b':', text.get(from..)?) {
         None => Some((text, None)),
         Some(at) => {
-            let port = std::str::from_utf8(text.get(from + at + 1..)?).ok()?.parse().ok()?;
+            let port = std::str::from_utf8(text.get(from + at + 1..)?)
+                .ok()?
+                .parse()
+                .ok()?;
             Some((text.get(..from + at)?, Some(port)))
         }
     }
@@ -132,35 +157,71 @@ fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
 
 fn set_host_port(call: &mut Call<'_, '_>) -> Code {
     let text = call.text_owned(0);
-    let Some((host, port)) = host_port(&text).filter(|(host, _)| !host.is_empty()) else { return Code::FALSE };
+    let Some((host, port)) = host_port(&text).filter(|(host, _)| !host.is_empty()) else {
+        return Code::FALSE;
+    };
     let host = host.to_vec();
-    change(call.env.ctx, |parts, host| (parts.host, parts.port) = (host, port), &host).is_ok().into()
+    change(
+        call.env.ctx,
+        |parts, host| (parts.host, parts.port) = (host, port),
+        &host,
+    )
+    .is_ok()
+    .into()
 }
 
 fn set_host_port_transport(call: &mut Call<'_, '_>) -> Code {
     let text = call.text_owned(0);
     let (address, params) = match memchr::memchr(b';', &text) {
-        Some(at) => (text.get(..at).unwrap_or(&text), text.get(at + 1..).unwrap_or_default()),
+        Some(at) => (
+            text.get(..at).unwrap_or(&text),
+            text.get(at + 1..).unwrap_or_default(),
+        ),
         None => (text.as_slice(), b"".as_slice()),
     };
-    let Some((host, port)) = host_port(address).filter(|(host, _)| !host.is_empty()) else { return Code::FALSE };
+    let Some((host, port)) = host_port(address).filter(|(host, _)| !host.is_empty()) else {
+        return Code::FALSE;
+    };
     let host = host.to_vec();
-    if change(call.env.ctx, |parts, host| (parts.host, parts.port) = (host, port), &host).is_err() {
+    if change(
+        call.env.ctx,
+        |parts, host| (parts.host, parts.port) = (host, port),
+        &host,
+    )
+    .is_err()
+    {
         return Code::FALSE;
     }
     let kept = uri_params_without(call.env.ctx.uri(), b"transport");
-    let all: Vec<&[u8]> = kept.iter().map(Vec::as_slice).chain((!params.is_empty()).then_some(params)).collect();
+    let all: Vec<&[u8]> = kept
+        .iter()
+        .map(Vec::as_slice)
+        .chain((!params.is_empty()).then_some(params))
+        .collect();
     let all = all.join(&b';');
-    change(call.env.ctx, |parts, all| parts.params = all, &all).is_ok().into()
+    change(call.env.ctx, |parts, all| parts.params = all, &all)
+        .is_ok()
+        .into()
 }
 
 /// The parameters of a URI but one.
 fn uri_params_without(uri: &[u8], name: &[u8]) -> Vec<Vec<u8>> {
-    let Ok(uri) = shared::sip::Uri::parse(uri) else { return Vec::new() };
-    let all = uri.params.split(|byte| *byte == b';').filter(|param| !param.is_empty());
-    all.filter(|param| !param.split(|byte| *byte == b'=').next().unwrap_or_default().eq_ignore_ascii_case(name))
-        .map(<[u8]>::to_vec)
-        .collect()
+    let Ok(uri) = shared::sip::Uri::parse(uri) else {
+        return Vec::new();
+    };
+    let all = uri
+        .params
+        .split(|byte| *byte == b';')
+        .filter(|param| !param.is_empty());
+    all.filter(|param| {
+        !param
+            .split(|byte| *byte == b'=')
+            .next()
+            .unwrap_or_default()
+            .eq_ignore_ascii_case(name)
+    })
+    .map(<[u8]>::to_vec)
+    .collect()
 }
 
 fn prefix(call: &mut Call<'_, '_>) -> Code {
@@ -168,25 +229,41 @@ fn prefix(call: &mut Call<'_, '_>) -> Code {
     if user.is_empty() {
         return Code::TRUE;
     }
-    let Ok(uri) = shared::sip::Uri::parse(call.env.ctx.uri()) else { return Code::FALSE };
+    let Ok(uri) = shared::sip::Uri::parse(call.env.ctx.uri()) else {
+        return Code::FALSE;
+    };
     user.extend_from_slice(uri.user.unwrap_or_default());
-    change(call.env.ctx, |parts, user| parts.user = Some(user), &user).is_ok().into()
+    change(call.env.ctx, |parts, user| parts.user = Some(user), &user)
+        .is_ok()
+        .into()
 }
 
 fn strip(call: &mut Call<'_, '_>, cut: fn(&[u8], usize) -> Option<&[u8]>) -> Code {
-    let Ok(count) = usize::try_from(call.int(0)) else { return Code::FALSE };
-    let Ok(uri) = shared::sip::Uri::parse(call.env.ctx.uri()) else { return Code::FALSE };
+    let Ok(count) = usize::try_from(call.int(0)) else {
+        return Code::FALSE;
+    };
+    let Ok(uri) = shared::sip::Uri::parse(call.env.ctx.uri()) else {
+        return Code::FALSE;
+    };
     let Some(user) = uri.user else { return Code::FALSE };
     // Kamailio: stripping more than there is leaves no user
     let user = cut(user, count).unwrap_or_default().to_vec();
-    change(call.env.ctx, |parts, user| parts.user = (!user.is_empty()).then_some(user), &user).is_ok().into()
+    change(
+        call.env.ctx,
+        |parts, user| parts.user = (!user.is_empty()).then_some(user),
+        &user,
+    )
+    .is_ok()
+    .into()
 }
 
 fn user_phone(call: &mut Call<'_, '_>) -> Code {
     let mut all = uri_params_without(call.env.ctx.uri(), b"user");
     all.push(b"user=phone".to_vec());
     let all = all.join(&b';');
-    change(call.env.ctx, |parts, all| parts.params = all, &all).is_ok().into()
+    change(call.env.ctx, |parts, all| parts.params = all, &all)
+        .is_ok()
+        .into()
 }
 
 fn revert_uri(call: &mut Call<'_, '_>) -> Code {
@@ -224,14 +301,18 @@ fn forward(call: &mut Call<'_, '_>) -> Code {
 
 fn force_send_socket(call: &mut Call<'_, '_>) -> Code {
     let text = call.text(0);
-    let spec = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<SocketSpec>().ok());
+    let spec = std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| text.parse::<SocketSpec>().ok());
     let found = spec.and_then(|spec| {
         let port = spec.port_or_default();
         let listeners = &call.env.host.sockets().listeners;
         let at = listeners.iter().position(|listener| {
             Some(listener.address.ip()) == spec.ip()
                 && listener.address.port() == port
-                && spec.transport.is_none_or(|transport| transport == listener.transport)
+                && spec
+                    .transport
+                    .is_none_or(|transport| transport == listener.transport)
         })?;
         crate::proxy::context::SocketId::try_from(at).ok()
     });
@@ -242,7 +323,10 @@ fn force_send_socket(call: &mut Call<'_, '_>) -> Code {
             Code::TRUE
         }
         None => {
-            crate::log::error("core", format_args!("force_send_socket: {:?} is no socket of ours", call.text(0)));
+            crate::log::error(
+                "core",
+                format_args!("force_send_socket: {:?} is no socket of ours", call.text(0)),
+            );
             Code::FALSE
         }
     }
@@ -279,7 +363,10 @@ mod tests {
 
     #[test]
     fn names_are_given_once() {
-        let mut all: Vec<&str> = FUNCTIONS.iter().flat_map(|function| function.names.iter().copied()).collect();
+        let mut all: Vec<&str> = FUNCTIONS
+            .iter()
+            .flat_map(|function| function.names.iter().copied())
+            .collect();
         let count = all.len();
         all.sort_unstable();
         all.dedup();
@@ -297,7 +384,11 @@ mod tests {
             ("h:99999", None),
         ] {
             let got = host_port(text.as_bytes());
-            assert_eq!(got, expected.map(|(host, port): (&str, _)| (host.as_bytes(), port)), "{text}");
+            assert_eq!(
+                got,
+                expected.map(|(host, port): (&str, _)| (host.as_bytes(), port)),
+                "{text}"
+            );
         }
     }
 }

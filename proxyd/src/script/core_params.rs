@@ -32,10 +32,14 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> C
     CoreParam { names, kind, doc }
 }
 
-/// An array of one name, for rows that have no alias.
+/// A row of a parameter that has no meaning here.
 macro_rules! ignored {
     ($name:literal, $why:expr) => {
-        CoreParam { names: &[$name], kind: Kind::Ignored($why), doc: "Accepted without effect." }
+        CoreParam {
+            names: &[$name],
+            kind: Kind::Ignored($why),
+            doc: "Accepted without effect.",
+        }
     };
 }
 

@@ -159,7 +159,8 @@ impl Diagnostics {
     /// Takes back an error that turned out to be the echo of another.
     pub fn withdraw(&mut self, echo: impl Fn(&Diagnostic) -> bool) {
         let before = self.list.len();
-        self.list.retain(|diagnostic| diagnostic.severity != Severity::Error || !echo(diagnostic));
+        self.list
+            .retain(|diagnostic| diagnostic.severity != Severity::Error || !echo(diagnostic));
         self.errors = self.errors.saturating_sub(before - self.list.len());
     }
 

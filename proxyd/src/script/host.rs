@@ -116,6 +116,7 @@ pub struct TransactionView<'a> {
 }
 
 /// A request that the proxy itself sends in a transaction of its own (`uac_req_send`, pings, NOTIFY).
+#[derive(Default)]
 pub struct LocalRequest {
     /// Its method.
     pub method: Vec<u8>,
@@ -141,6 +142,8 @@ pub struct LocalRequest {
     pub body: Vec<u8>,
     /// Socket to send from.
     pub socket: Option<SocketId>,
+    /// Its timers, where they are not tm's.
+    pub timers: TimerOverrides,
     /// Called once with the final reply, or with 408 and no message.
     pub done: Option<Box<dyn FnOnce(&mut LocalReply<'_>) + Send>>,
 }

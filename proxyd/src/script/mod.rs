@@ -10,6 +10,7 @@ pub mod host;
 pub mod lex;
 pub mod lists;
 pub mod module;
+pub mod nowhere;
 pub mod parse;
 pub mod preprocess;
 pub mod program;
@@ -18,6 +19,7 @@ pub mod regex;
 pub mod span;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod token;
 pub mod transform;
 pub mod value;
 pub mod vars;

@@ -688,6 +688,11 @@ pub struct Call<'c, 'a> {
 }
 
 impl<'a> Call<'_, 'a> {
+    /// The line of the script that the call stands in; 0 unknown.
+    pub fn line(&self) -> u32 {
+        0
+    }
+
     /// How many arguments were written.
     pub fn count(&self) -> usize {
         self.args.iter().filter(|arg| !matches!(arg, CompiledArg::Absent)).count()

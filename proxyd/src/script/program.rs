@@ -23,6 +23,7 @@ use shared::net::SocketSpec;
 use shared::net::Transport;
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A compiled script.
@@ -31,17 +32,17 @@ pub struct Program {
     /// Route blocks by [`RouteId`].
     pub(super) blocks: Vec<Block>,
     /// Named blocks, by keyword.
-    pub(super) names: [AHashMap<Box<str>, RouteId>; 7],
+    pub(super) names: [BTreeMap<Box<str>, RouteId>; 7],
     /// Blocks without a name, by keyword.
     pub(super) mains: [Option<RouteId>; 7],
     /// Core parameters as they were set, in order.
     pub(super) settings: AHashMap<&'static str, Vec<ParamValue>>,
     /// `group.name = value`.
-    pub(super) customs: AHashMap<Box<str>, AHashMap<Box<str>, Custom>>,
+    pub(super) customs: BTreeMap<(Box<str>, Box<str>), Custom>,
     /// Named flags.
-    pub(super) flags: AHashMap<Box<str>, u32>,
+    pub(super) flags: BTreeMap<Box<str>, u32>,
     /// `#!define`s with a text.
-    pub(super) defines: AHashMap<Box<[u8]>, Box<[u8]>>,
+    pub(super) defines: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// `listen=`.
     pub(super) listens: Vec<ListenOn>,
     /// The files of the script.
@@ -105,10 +106,19 @@ impl Program {
             (RouteKeyword::Event, Routes::EVENT),
         ];
         let mut wanted = all.iter().filter(|(_, kind)| kinds.meets(*kind));
-        wanted.find_map(|(keyword, _)| self.named(*keyword, name)).or_else(|| {
-            // Kamailio: t_on_branch_failure("x") runs event_route[tm:branch-failure:x]
-            kinds.meets(Routes::BRANCH_FAILURE).then(|| self.event_route(&format!("tm:branch-failure:{name}")))?
-        })
+        wanted
+            .find_map(|(keyword, _)| self.named(*keyword, name))
+            .or_else(|| {
+                // Kamailio: t_on_branch_failure("x") runs event_route[tm:branch-failure:x]
+                kinds
+                    .meets(Routes::BRANCH_FAILURE)
+                    .then(|| self.event_route(&format!("tm:branch-failure:{name}")))?
+            })
+    }
+
+    /// The block `route[NAME]`.
+    pub fn route(&self, name: &[u8]) -> Option<RouteId> {
+        self.find_route(Routes::REQUEST, std::str::from_utf8(name).ok()?)
     }
 
     /// The name of a block as its definition reads: `failure_route[NAME]`.
@@ -118,7 +128,9 @@ impl Program {
 
     /// The kind of a block; a `route[NAME]` runs in any.
     pub fn route_kind(&self, route: RouteId) -> RouteKind {
-        self.blocks.get(route as usize).map_or(Routes::REQUEST, |block| block.kind)
+        self.blocks
+            .get(route as usize)
+            .map_or(Routes::REQUEST, |block| block.kind)
     }
 
     /// The value of Server in replies made here; none when switched off.
@@ -144,19 +156,24 @@ impl Program {
     /// Every define that has a text, with it.
     pub fn defines(&self) -> Vec<(String, Option<String>)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        self.defines.iter().map(|(name, value)| (text(name), Some(text(value)))).collect()
+        self.defines
+            .iter()
+            .map(|(name, value)| (text(name), Some(text(value))))
+            .collect()
     }
 
     /// The value that the script gives a custom parameter.
     pub fn custom(&self, group: &str, name: &str) -> Option<&ParamValue> {
-        self.customs.get(group)?.get(name).map(|custom| &custom.value)
+        let mut all = self.customs.iter();
+        all.find(|((own_group, own), _)| **own_group == *group && **own == *name)
+            .map(|(_, custom)| &custom.value)
     }
 
     /// Every custom parameter: group, name, value, description.
     pub fn customs(&self) -> impl Iterator<Item = (&str, &str, &ParamValue, &str)> {
-        let named = |group, (name, custom)| (group, name, custom);
-        let all = self.customs.iter().flat_map(move |(group, names)| names.iter().map(move |pair| named(group, pair)));
-        all.map(|(group, name, custom): (&Box<str>, &Box<str>, &Custom)| (&**group, &**name, &custom.value, &*custom.description))
+        self.customs
+            .iter()
+            .map(|((group, name), custom)| (&**group, &**name, &custom.value, &*custom.description))
     }
 
     /// The number of a named flag.
@@ -232,7 +249,8 @@ pub(super) struct Stmt {
     pub(super) span: Span,
 }
 
-/// What a statement does.
+/// What a statement does. Targets are indices into the block's statements: `if`, loops and `switch` are jumps,
+/// so that only route blocks that call each other take stack.
 #[derive(Debug)]
 pub(super) enum Op {
     /// Calls a function.
@@ -241,14 +259,20 @@ pub(super) enum Op {
     Route(RouteCall),
     /// Assigns.
     Assign(PvRef, Node),
-    /// Runs the first branch whose condition holds, else the last list.
-    If(Box<[(Node, Box<[Stmt]>)]>, Box<[Stmt]>),
-    /// Repeats.
-    While(Node, Box<[Stmt]>),
-    /// Runs from the first label that fits.
+    /// Goes on at the target unless the condition holds.
+    Unless(Node, u32),
+    /// Goes on at the target.
+    Jump(u32),
+    /// Begins to count the rounds of a loop.
+    Enter,
+    /// A round of a loop; goes on at the target when the condition does not hold or there were too many.
+    Round(Node, u32),
+    /// Ends the counting.
+    Leave,
+    /// Goes on at the target of the first label that fits, else at the last one.
     Switch(Box<Switch>),
-    /// Leaves a loop or switch.
-    Break,
+    /// Leaves the block with what the last statement gave.
+    Stop,
     /// Leaves the block.
     Return(Option<Node>),
     /// Ends the script; a value that calls functions is worked out before.
@@ -257,13 +281,12 @@ pub(super) enum Op {
     Drop(Option<Node>),
 }
 
-/// A `switch`: the labels in order, each with the statement of `body` it leads to.
+/// A `switch`.
 #[derive(Debug)]
 pub(super) struct Switch {
     pub(super) value: Node,
     pub(super) labels: Box<[(Label, u32)]>,
-    pub(super) default: Option<u32>,
-    pub(super) body: Box<[Stmt]>,
+    pub(super) otherwise: u32,
 }
 
 /// What a case compares with.
@@ -283,7 +306,10 @@ pub(super) struct Invoke {
 
 impl fmt::Debug for Invoke {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Invoke").field(&self.name).field(&self.args).finish()
+        f.debug_tuple("Invoke")
+            .field(&self.name)
+            .field(&self.args)
+            .finish()
     }
 }
 
@@ -302,10 +328,10 @@ pub(super) enum Node {
     Pure(Expr),
     Call(Box<Invoke>),
     Route(Box<RouteCall>),
-    Unary(Unary, Box<Node>),
-    Binary(BinaryOp, Box<(Node, Node)>),
+    Unary(Unary, Box<Self>),
+    Binary(BinaryOp, Box<(Self, Self)>),
     /// `selval(condition, then, else)`.
-    Choose(Box<(Node, Node, Node)>),
+    Choose(Box<(Self, Self, Self)>),
 }
 
 /// An operator before its operand.
@@ -417,9 +443,14 @@ impl Format {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Pv(pv) => pv.read(env).print(out),
+                Piece::Pv(pv) => pv.print(env, out),
             }
         }
+    }
+
+    /// The pseudo-variables in it, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &PvRef> {
+        self.pieces.iter().filter_map(|piece| if let Piece::Pv(pv) = piece { Some(pv) } else { None })
     }
 
     /// The text, when no pseudo-variable is in it.
@@ -458,11 +489,23 @@ impl PvRef {
     pub fn read<'e>(&'e self, env: &'e Env<'_>) -> Value<'e> {
         let mut value = (self.pv.get)(env, &self.spec);
         for applied in &self.transformations {
-            let params: SmallVec<[Value<'_>; 4]> =
-                applied.params.iter().map(|param| Value::Str(param.expand(env))).collect();
+            let params: SmallVec<[Value<'_>; 4]> = applied
+                .params
+                .iter()
+                .map(|param| Value::Str(param.expand(env)))
+                .collect();
             value = (applied.transformation.apply)(value, &params);
         }
         value
+    }
+
+    /// Appends what a log line shows of it: null is `<null>`.
+    pub fn print(&self, env: &Env<'_>, out: &mut Vec<u8>) {
+        match self.read(env) {
+            // Kamailio: a transformation that fails shows nothing
+            Value::Null if !self.transformations.is_empty() => {}
+            value => value.print(out),
+        }
     }
 
     /// Assigns to it.

@@ -195,11 +195,6 @@ impl Sources {
         }
     }
 
-    /// The number of files.
-    pub fn len(&self) -> usize {
-        self.files.len()
-    }
-
     /// The names of all files in the order they were read.
     pub fn names(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|source| source.name.as_path())

@@ -25,14 +25,34 @@ pub fn name(slot: Slot) -> Option<Box<[u8]>> {
     NAMES.read().get(slot as usize).cloned()
 }
 
+/// First values that a script gives to variables (`modparam("pv", "varset", …)`).
+static PRESETS: LazyLock<RwLock<Vec<(Slot, Value<'static>)>>> = LazyLock::new(RwLock::default);
+
+/// Gives a variable its first value, in workers that start later.
+pub fn preset(slot: Slot, value: Value<'static>) {
+    let mut presets = PRESETS.write();
+    presets.retain(|(known, _)| *known != slot);
+    presets.push((slot, value));
+}
+
 /// The variables of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Vars {
     values: Vec<Value<'static>>,
     /// `$vn(name)`: null at first, else the same.
     nullable: Vec<Value<'static>>,
     /// Where the interpreter writes its steps, while somebody wants to know.
     pub trace: Option<Box<super::exec::trace::Trace>>,
+}
+
+impl Default for Vars {
+    fn default() -> Self {
+        let mut vars = Self { values: Vec::new(), nullable: Vec::new(), trace: None };
+        for (slot, value) in PRESETS.read().iter() {
+            vars.write(*slot, value.clone());
+        }
+        vars
+    }
 }
 
 impl Vars {

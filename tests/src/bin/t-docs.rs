@@ -21,7 +21,10 @@ fn main() -> ExitCode {
     match write_all(Path::new(&folder)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("t-docs: cannot write to `{}`: {error}", Path::new(&folder).display());
+            eprintln!(
+                "t-docs: cannot write to `{}`: {error}",
+                Path::new(&folder).display()
+            );
             ExitCode::FAILURE
         }
     }
@@ -30,7 +33,11 @@ fn main() -> ExitCode {
 fn write_all(folder: &Path) -> io::Result<()> {
     let manual = folder.join("man");
     fs::create_dir_all(&manual)?;
-    for mut command in [proxyd::args::Args::command(), proxyctl::command(), dbctl::command()] {
+    for mut command in [
+        proxyd::args::Args::command(),
+        proxyctl::command(),
+        dbctl::command(),
+    ] {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let folder = folder.join(shell.to_string());
             fs::create_dir_all(&folder)?;
@@ -45,7 +52,10 @@ fn write_all(folder: &Path) -> io::Result<()> {
 /// One page for the command, and one for each of its parts: `proxyctl-address-add.8`.
 fn write_manual(folder: &Path, command: &Command, name: &str) -> io::Result<()> {
     let mut text = Vec::new();
-    let page = Man::new(command.clone()).title(name.to_uppercase()).section(SECTION).manual("proxyd");
+    let page = Man::new(command.clone())
+        .title(name.to_uppercase())
+        .section(SECTION)
+        .manual("proxyd");
     page.render(&mut text)?;
     fs::write(folder.join(format!("{name}.{SECTION}")), text)?;
     for part in command.get_subcommands().filter(|part| !part.is_hide_set()) {

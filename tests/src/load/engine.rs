@@ -23,6 +23,8 @@ use super::process as server;
 
 /// A transaction without final reply after this time is lost.
 const DEADLINE_NS: u64 = 2_000_000_000;
+/// While users are prepared a slow disk is no failure.
+const PATIENT_DEADLINE_NS: u64 = 20_000_000_000;
 /// Slots of the fixed-rate mode: twice what half a second of the fastest server holds.
 const SLOTS_AT_A_RATE: usize = 16_384;
 /// A loop that takes longer than this was kept from running: it waits for a millisecond at most.
@@ -53,6 +55,7 @@ struct Engine {
     wrong: u64,
     overrun: u64,
     examples: Vec<String>,
+    deadline: u64,
     measuring: bool,
     measured_done: u64,
 }
@@ -82,6 +85,7 @@ impl Engine {
             wrong: 0,
             overrun: 0,
             examples: Vec::new(),
+            deadline: DEADLINE_NS,
             measuring: false,
             measured_done: 0,
         })
@@ -97,6 +101,7 @@ impl Engine {
             Load::Options | Load::RegisterNew | Load::RegisterDigest | Load::InviteUnknown => return Ok(()),
         };
         self.flow.switch(first);
+        self.deadline = PATIENT_DEADLINE_NS;
         let mut left = plan.users;
         while left > 0 || self.open() > 0 {
             while left > 0 && self.open() < PREPARE_WINDOW {
@@ -106,6 +111,7 @@ impl Engine {
             self.exchange(1000)?;
         }
         self.flow.switch(load);
+        self.deadline = DEADLINE_NS;
         if self.lost + self.wrong > 0 {
             let example = self.examples.first().cloned().unwrap_or_default();
             let (lost, wrong) = (self.lost, self.wrong);
@@ -305,7 +311,7 @@ impl Engine {
     fn expire(&mut self) {
         let now = self.now();
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.busy && now.saturating_sub(slot.began) > DEADLINE_NS {
+            if slot.busy && now.saturating_sub(slot.began) > self.deadline {
                 slot.busy = false;
                 self.free.push(index as u32);
                 self.lost += 1;

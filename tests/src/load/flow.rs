@@ -190,6 +190,9 @@ impl Flow {
         let Some(branch) = Branch::read(fields.branch()) else {
             return (Progress::Wrong("the topmost Via is not the one sent"), None);
         };
+        if branch.run != self.run {
+            return (Progress::Late, None);
+        }
         let index = branch.slot as usize;
         let Some(slot) = slots.get_mut(index) else {
             return (Progress::Wrong("a branch never sent"), None);
@@ -381,6 +384,7 @@ impl Flow {
             uri: &uri,
             sent_by: &self.sent_by,
             branch: Branch {
+                run: self.run,
                 slot: index,
                 serial: slot.serial,
                 stage: slot.stage,

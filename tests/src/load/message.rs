@@ -97,6 +97,8 @@ pub(crate) enum To<'a> {
 /// The key by which a reply finds its transaction: it is the branch, and part of nothing else.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Branch {
+    /// Tells a run from the one before it, whose late replies may still arrive.
+    pub(crate) run: u32,
     pub(crate) slot: u32,
     pub(crate) serial: u32,
     pub(crate) stage: u8,
@@ -106,6 +108,7 @@ impl Branch {
     /// Writes the branch with RFC 3261's magic cookie.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"z9hG4bKload");
+        hex(out, self.run, 8);
         hex(out, self.slot, 5);
         hex(out, self.serial, 8);
         hex(out, u32::from(self.stage), 1);
@@ -114,15 +117,20 @@ impl Branch {
     /// Reads what `write` wrote.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let digits = text.strip_prefix(b"z9hG4bKload".as_slice())?;
-        if digits.len() != 14 {
+        if digits.len() != 22 {
             return None;
         }
-        let slot = unhex(&digits[..5])?;
-        let serial = unhex(&digits[5..13])?;
+        let (run, slot, serial) = (
+            unhex(&digits[..8])?,
+            unhex(&digits[8..13])?,
+            unhex(&digits[13..21])?,
+        );
+        let stage = unhex(&digits[21..])? as u8;
         Some(Self {
+            run,
             slot,
             serial,
-            stage: unhex(&digits[13..])? as u8,
+            stage,
         })
     }
 }
@@ -255,6 +263,7 @@ mod tests {
     #[test]
     fn branch_survives_the_round_trip() {
         let branch = Branch {
+            run: 7,
             slot: 1023,
             serial: 0xdead_beef,
             stage: 4,

@@ -14,24 +14,22 @@ use crate::modules::usrloc::contact::Contact;
 use crate::modules::usrloc::contact::OwnedContact;
 use crate::modules::usrloc::contact::Q_UNSET;
 use crate::modules::usrloc::expire::seconds;
+use crate::modules::usrloc::socket_of;
 use crate::modules::usrloc::store::Contacts;
 use crate::modules::usrloc::table::Domain;
 use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::Context;
-use crate::proxy::context::SocketId;
 use crate::proxy::sockets::Sockets;
 use crate::script::lists::Item;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
 use crate::script::value::Value;
-use shared::net::Transport;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
 use shared::sip::scan::Cursor;
 use shared::sip::scan::trim;
-use std::net::SocketAddr;
 
 /// No contact.
 const NONE: Code = Code(-1);
@@ -130,10 +128,7 @@ fn find(
             &path_local,
         )
     });
-    let code = match result {
-        Err(_) => return ERROR,
-        Ok(code) => code,
-    };
+    let Ok(code) = result else { return ERROR };
     if code != Code::TRUE {
         return code;
     }
@@ -314,25 +309,6 @@ fn path_of(path: &[u8], is_local: &dyn Fn(&Uri<'_>) -> bool) -> (Option<Vec<u8>>
     }
 }
 
-/// The socket that a contact's text names, if it is still ours.
-pub(crate) fn socket_of(text: &[u8], sockets: &Sockets) -> Option<SocketId> {
-    let colon = memchr::memchr(b':', text)?;
-    let transport = Transport::from_bytes(text.get(..colon)?)?;
-    let place = std::str::from_utf8(text.get(colon + 1..)?).ok()?;
-    if let Ok(address) = place.parse::<SocketAddr>()
-        && let Some(id) = sockets.find(transport, address)
-    {
-        return Some(id);
-    }
-    // `sock_mode` 1 stores what the socket shows.
-    let (host, port) = place.rsplit_once(':')?;
-    let shows = |l: &&crate::proxy::sockets::Listener| {
-        l.transport == transport && l.host_text == host && l.port_text == port
-    };
-    let at = sockets.listeners.iter().position(|l| shows(&l))?;
-    SocketId::try_from(at).ok()
-}
-
 pub(super) fn lookup_branches(call: &mut Call<'_, '_>) -> Code {
     let Some((registrar, usrloc)) = states(call) else {
         return ERROR;
@@ -402,6 +378,8 @@ pub(super) fn lookup_xavp(call: &mut Call<'_, '_>) -> Code {
 mod tests {
     use super::*;
     use crate::proxy::sockets::Listener;
+    use shared::net::Transport;
+    use std::net::SocketAddr;
 
     #[test]
     fn a_path_gives_the_next_hop() {

@@ -12,6 +12,7 @@ use super::request::PathVector;
 use super::request::Request;
 use super::request::number;
 use super::states;
+use crate::modules::nathelper::contact::is_rewritten;
 use crate::modules::usrloc::COMMIT_TIMEOUT;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::attributes;
@@ -91,8 +92,11 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     let env = &mut *call.env;
     let facts = Facts::collect(env, registrar, usrloc, flags);
     let mut headers = Vec::with_capacity(256);
+    // What nathelper made of the Contact is what is stored.
+    let rewritten = is_rewritten(env.ctx).then(|| Message::parse(env.ctx.lumps.apply(&env.ctx.msg)).ok());
+    let rewritten = rewritten.flatten();
     let result = run(
-        &env.ctx.msg,
+        rewritten.as_ref().unwrap_or(&env.ctx.msg),
         uri.as_deref(),
         registrar,
         usrloc,

@@ -12,7 +12,7 @@ pub(super) fn run(env: &mut Env<'_>) {
         return;
     };
     let now = seconds(env.host.wall());
-    let in_database = now % usrloc.timer_interval() == 0;
+    let in_database = now.is_multiple_of(usrloc.timer_interval());
     for domain in usrloc.tables().all().iter() {
         // Where every run is a query, they keep to the pace they were given.
         if !domain.is_in_memory() && !in_database {

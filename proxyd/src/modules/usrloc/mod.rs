@@ -3,6 +3,7 @@
 pub(crate) mod attributes;
 pub(crate) mod contact;
 pub(crate) mod expire;
+pub(crate) mod keepalive;
 pub(crate) mod matching;
 mod persist;
 pub(crate) mod profiles;
@@ -12,6 +13,9 @@ pub(crate) mod store;
 pub(crate) mod table;
 mod texts;
 
+use crate::proxy::context::SocketId;
+use crate::proxy::sockets::Listener;
+use crate::proxy::sockets::Sockets;
 use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
@@ -19,8 +23,11 @@ use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
 use crate::script::module::Script;
 use crate::script::module::State;
+use keepalive::Keepalive;
 use matching::Matching;
 pub(crate) use rpc::aor_hash;
+use shared::net::Transport;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::AtomicU64;
@@ -118,19 +125,17 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "XAVP whose fields are kept with a contact and restored by lookup.",
         ),
         Param::Ignored("db_ops_ruid", "rows are always found by their ruid"),
-        Param::Int("handle_lost_tcp", 0, "Remove contacts whose connection is lost."),
-        Param::Int(
-            "close_expired_tcp",
-            0,
-            "Close the connection of a contact that ends.",
+        Param::Ignored(
+            "handle_lost_tcp",
+            "contacts of lost connections end with their lifetime or their keepalives",
         ),
+        Param::Ignored("close_expired_tcp", "connections end by their own timer"),
         Param::Int("expires_type", 0, "1: dates are BIGINT seconds."),
         Param::Ignored("db_raw_fetch_type", "every database gets its own SQL"),
         Param::Ignored("db_insert_null", "all columns are always written"),
-        Param::Int(
+        Param::Ignored(
             "skip_remote_socket",
-            0,
-            "Leave out rows of sockets that are not ours when loading.",
+            "rows of other sockets are kept, and sent to from a socket that fits",
         ),
         Param::Ignored(
             "db_timer_clean",
@@ -146,11 +151,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
         Param::Text("ka_method", "OPTIONS", "Method of keepalives."),
         Param::Text("ka_from", "sip:server@kamailio.org", "From URI of keepalives."),
-        Param::Text(
-            "ka_domain",
-            "kamailio.org",
-            "Domain in the To URI of keepalives without use_domain.",
-        ),
+        Param::Ignored("ka_domain", "keepalives bear the contact's own URI in To"),
         Param::Ignored("ka_filter", KEEPALIVE),
         Param::Int(
             "ka_timeout",
@@ -175,11 +176,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     ],
     rpcs: rpc::RPCS,
     events: &["usrloc:contact-expired"],
-    timers: &[ModuleTimer {
-        name: "contacts that end",
-        interval: |_| Some(1000),
-        run: expire::run,
-    }],
+    timers: &[
+        ModuleTimer {
+            name: "contacts that end",
+            interval: |_| Some(1000),
+            run: expire::run,
+        },
+        ModuleTimer {
+            name: "keepalives",
+            interval: keepalive::interval,
+            run: keepalive::run,
+        },
+    ],
     init: Some(init),
     start: Some(start),
     stop: Some(stop),
@@ -204,6 +212,7 @@ pub(crate) struct Usrloc {
     pub(crate) case_sensitive: bool,
     server_id: u32,
     timer_interval: u32,
+    keepalive: Keepalive,
 }
 
 /// Makes record unique ids: `uloc-` start, process and a counter, in hexadecimal.
@@ -216,7 +225,7 @@ struct Ids {
 pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a change may wait to be written in `db_mode` 2.
-const WRITE_BACK_DELAY: Duration = Duration::from_millis(500);
+const WRITE_BACK_DELAY: Duration = Duration::from_millis(200);
 
 impl Usrloc {
     /// The table of this name.
@@ -330,7 +339,41 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         case_sensitive,
         server_id,
         timer_interval: u32::try_from(init.int("timer_interval")).unwrap_or(60).max(1),
+        keepalive: keepalive(init),
     }))
+}
+
+fn keepalive(init: &Init<'_>) -> Keepalive {
+    let seconds = |name| u32::try_from(init.int(name).max(0)).unwrap_or(u32::MAX);
+    let codes = init.text("ka_reply_codes");
+    Keepalive {
+        mode: init.int("ka_mode"),
+        method: init.text("ka_method").into_bytes(),
+        from: init.text("ka_from").into_bytes(),
+        interval: seconds("ka_interval").max(1),
+        timeout: seconds("ka_timeout"),
+        codes: codes
+            .split(',')
+            .filter_map(|code| code.trim().parse().ok())
+            .filter(|code| *code > 0)
+            .collect(),
+    }
+}
+
+/// The socket that a contact's text names, if it is still ours.
+pub(crate) fn socket_of(text: &[u8], sockets: &Sockets) -> Option<SocketId> {
+    let colon = memchr::memchr(b':', text)?;
+    let transport = Transport::from_bytes(text.get(..colon)?)?;
+    let place = std::str::from_utf8(text.get(colon + 1..)?).ok()?;
+    if let Ok(address) = place.parse::<SocketAddr>()
+        && let Some(id) = sockets.find(transport, address)
+    {
+        return Some(id);
+    }
+    // `sock_mode` 1 stores what the socket shows.
+    let (host, port) = place.rsplit_once(':')?;
+    let shows = |l: &Listener| l.transport == transport && l.host_text == host && l.port_text == port;
+    SocketId::try_from(sockets.listeners.iter().position(shows)?).ok()
 }
 
 /// The mask of a flag number; none for -1.

@@ -231,7 +231,7 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         ruid: &ruid,
         call_id: RPC_CALL_ID,
         cseq: 1,
-        user_agent: b"proxyd - RPC Server",
+        user_agent: RPC_USER_AGENT,
         path: &path,
         received: &received,
         socket: &socket,
@@ -270,8 +270,9 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     Ok(RpcReply::empty())
 }
 
-/// Call-ID of contacts added by hand, by which Kamailio's tools know them.
+/// Kamailio: Call-ID and User-Agent of contacts added by hand, by which its tools know them.
 const RPC_CALL_ID: &[u8] = b"dfjrewr12386fd6-343@kamailio.rpc";
+const RPC_USER_AGENT: &[u8] = b"kamailio SIP Router - RPC Server";
 
 fn flush(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     match usrloc(script)?.tables().journal() {

@@ -263,16 +263,6 @@ impl Store {
         total
     }
 
-    /// Removes every contact, without telling anybody.
-    pub(crate) fn clear(&self) {
-        for shard in &self.shards {
-            *shard.write() = Shard::default();
-        }
-        for ruids in &self.ruids {
-            ruids.lock().clear();
-        }
-    }
-
     /// How contacts of an address are ordered.
     pub(crate) fn order(&self) -> Order {
         self.order
@@ -353,7 +343,7 @@ fn spread(hash: u32) -> u64 {
 
 /// The shard of a hash; `count` is a power of two.
 fn place(hash: u32, count: usize) -> usize {
-    (u64::from(hash) * count as u64 >> 32) as usize
+    ((u64::from(hash) * count as u64) >> 32) as usize
 }
 
 impl Shard {

@@ -143,6 +143,7 @@ impl Ticket {
     }
 
     /// Runs `done` when the change is safe (true) or is not going to be soon (false), perhaps on another thread.
+    #[expect(dead_code, reason = "for answers that are held back without holding a worker")]
     pub(crate) fn then(self, done: persist::Done) {
         match self.0 {
             Some((journal, sequence)) => journal.when_committed(sequence, done),

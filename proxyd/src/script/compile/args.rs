@@ -33,7 +33,11 @@ impl Compiler {
         let (rows, core) = self.lookup.functions(name);
         let Some(function) = fitting(&rows, call.args.len()) else {
             let help = self.lookup.function_help(name);
-            let report = Diagnostic::error("unknown-function", call.name.span, format!("unknown function `{name}`"));
+            let report = Diagnostic::error(
+                "unknown-function",
+                call.name.span,
+                format!("unknown function `{name}`"),
+            );
             self.report(report.maybe_help(help));
             for arg in &call.args {
                 // their own mistakes are reported all the same
@@ -44,10 +48,18 @@ impl Compiler {
             return None;
         };
         let name = function.names.iter().copied().find(|known| *known == name)?;
-        self.calls.push(Seen { name, span: call.name.span });
+        self.calls.push(Seen {
+            name,
+            span: call.name.span,
+        });
         if !call.parens && !core {
-            let report = Diagnostic::error("syntax", call.span.after(), format!("missing `()` behind `{name}`"));
+            let report = Diagnostic::error(
+                "syntax",
+                call.span.after(),
+                format!("missing `()` behind `{name}`"),
+            );
             self.report(report);
+            return None;
         }
         self.check_place(function, name, call.name.span);
         if !self.check_count(function, name, call) {
@@ -65,7 +77,11 @@ impl Compiler {
                 None => complete = false,
             }
         }
-        complete.then(|| Invoke { function, name, args: args.into() })
+        complete.then(|| Invoke {
+            function,
+            name,
+            args: args.into(),
+        })
     }
 
     /// A function that its row forbids in this kind of route.
@@ -76,11 +92,18 @@ impl Compiler {
             allowed = allowed.or(Routes::EVENT).or(Routes::BRANCH_FAILURE);
         }
         let single = self.kind.0.count_ones() == 1;
-        let fits = if single { allowed.contains(self.kind) } else { allowed.meets(self.kind) };
+        let fits = if single {
+            allowed.contains(self.kind)
+        } else {
+            allowed.meets(self.kind)
+        };
         if !fits {
             let message = format!("`{name}` cannot be called in {}", kind_names(self.kind, "or"));
             let report = Diagnostic::error("route-kind", span, message);
-            self.report(report.help(format!("it may be called in {}", kind_names(function.routes, "and"))));
+            self.report(report.help(format!(
+                "it may be called in {}",
+                kind_names(function.routes, "and")
+            )));
         }
     }
 
@@ -100,9 +123,19 @@ impl Compiler {
         let names: Vec<String> = function
             .args
             .iter()
-            .map(|arg| if arg.optional() { format!("[{}]", arg.name()) } else { arg.name().to_owned() })
+            .map(|arg| {
+                if arg.optional() {
+                    format!("[{}]", arg.name())
+                } else {
+                    arg.name().to_owned()
+                }
+            })
             .collect();
-        let report = Diagnostic::error("argument-count", call.span, format!("`{name}` takes {wanted}, {given} given"));
+        let report = Diagnostic::error(
+            "argument-count",
+            call.span,
+            format!("`{name}` takes {wanted}, {given} given"),
+        );
         self.report(report.help(format!("it is written {name}({})", names.join(", "))));
         false
     }
@@ -118,7 +151,10 @@ impl Compiler {
             Arg::Regex(what) | Arg::OptRegex(what) => self.regex_arg(arg, what, function),
             Arg::LineRegex(what) => match &arg.kind {
                 ExprKind::Str(text) => {
-                    let options = Options { ignore_case: true, newline: true };
+                    let options = Options {
+                        ignore_case: true,
+                        newline: true,
+                    };
                     self.regex(text, arg.span, options).map(CompiledArg::Regex)
                 }
                 _ => self.misfit(arg, what, function, "a regular expression in quotes"),
@@ -139,7 +175,9 @@ impl Compiler {
             Arg::Literal(what) | Arg::OptLiteral(what) => match &arg.kind {
                 ExprKind::Str(text) => Some(CompiledArg::Text(text.as_bytes().into())),
                 ExprKind::Int(n) => Some(CompiledArg::Text(n.to_string().into_bytes().into())),
-                ExprKind::Word(text) | ExprKind::Network(text) if core => Some(CompiledArg::Text(text.as_bytes().into())),
+                ExprKind::Word(text) | ExprKind::Network(text) if core => {
+                    Some(CompiledArg::Text(text.as_bytes().into()))
+                }
                 _ => self.misfit(arg, what, function, "a constant text in quotes"),
             },
             Arg::Flag(what) => self.flag_arg(arg, what, function),
@@ -164,7 +202,9 @@ impl Compiler {
     fn text_arg(&mut self, arg: &ast::Expr, what: &str, function: &str, core: bool) -> Option<CompiledArg> {
         match &arg.kind {
             ExprKind::Str(text) => self.text(text, arg.span).map(Self::compiled_format),
-            ExprKind::Word(text) | ExprKind::Network(text) if core => Some(CompiledArg::Text(text.as_bytes().into())),
+            ExprKind::Word(text) | ExprKind::Network(text) if core => {
+                Some(CompiledArg::Text(text.as_bytes().into()))
+            }
             ExprKind::Word(word) => {
                 let help = format!("put it in quotes: \"{word}\"");
                 let message = format!("argument `{what}` of `{function}` is the bare word `{word}`");
@@ -218,7 +258,13 @@ impl Compiler {
     fn pv_arg(&mut self, arg: &ast::Expr, what: &str, function: &str) -> Option<CompiledArg> {
         match &arg.kind {
             ExprKind::Pv(pv) => self.variable(pv).map(CompiledArg::Pv),
-            ExprKind::Str(text) => match parse::parse(text.trim(), Place { span: arg.span, offset: None }) {
+            ExprKind::Str(text) => match parse::parse(
+                text.trim(),
+                Place {
+                    span: arg.span,
+                    offset: None,
+                },
+            ) {
                 Ok(pv) => match self.lookup.variable(&pv, text.trim()) {
                     Ok(compiled) => Some(CompiledArg::Pv(compiled)),
                     Err(_) => {
@@ -238,7 +284,9 @@ impl Compiler {
             ExprKind::Str(text) => {
                 let format = self.text(text, arg.span)?;
                 match format.constant() {
-                    Some(_) => self.regex(text, arg.span, Options::CONDITION).map(CompiledArg::Regex),
+                    Some(_) => self
+                        .regex(text, arg.span, Options::CONDITION)
+                        .map(CompiledArg::Regex),
                     None => Some(CompiledArg::Format(format)),
                 }
             }
@@ -264,7 +312,11 @@ impl Compiler {
             if (0..=31).contains(&n) {
                 return Some(CompiledArg::Int(n));
             }
-            self.error("flag", arg.span, format!("`{n}` is no flag: flags are numbered 0 to 31"));
+            self.error(
+                "flag",
+                arg.span,
+                format!("`{n}` is no flag: flags are numbered 0 to 31"),
+            );
             return None;
         }
         if let Some(n) = self.program.flag(&name) {
@@ -276,7 +328,13 @@ impl Compiler {
         None
     }
 
-    fn route_arg(&mut self, arg: &ast::Expr, what: &str, function: &str, kinds: Routes) -> Option<CompiledArg> {
+    fn route_arg(
+        &mut self,
+        arg: &ast::Expr,
+        what: &str,
+        function: &str,
+        kinds: Routes,
+    ) -> Option<CompiledArg> {
         let Some(name) = constant_name(arg) else {
             return self.value_arg(arg);
         };
@@ -295,7 +353,10 @@ impl Compiler {
         }
         let keyword = route_keyword(kinds);
         let names = self.program.names.get(keyword as usize);
-        let help = did_you_mean(&name, names.iter().flat_map(|names| names.keys().map(|name| &**name)));
+        let help = did_you_mean(
+            &name,
+            names.iter().flat_map(|names| names.keys().map(|name| &**name)),
+        );
         let shown = if kinds == Routes::BRANCH_FAILURE {
             format!("event_route[tm:branch-failure:{name}]")
         } else {
@@ -324,7 +385,9 @@ fn route_keyword(kinds: Routes) -> RouteKeyword {
         (Routes::BRANCH_FAILURE, RouteKeyword::Event),
         (Routes::EVENT, RouteKeyword::Event),
     ];
-    all.iter().find(|(kind, _)| kinds.meets(*kind)).map_or(RouteKeyword::Request, |(_, keyword)| *keyword)
+    all.iter()
+        .find(|(kind, _)| kinds.meets(*kind))
+        .map_or(RouteKeyword::Request, |(_, keyword)| *keyword)
 }
 
 /// The kinds of route in words.
@@ -339,7 +402,11 @@ fn kind_names(kinds: RouteKind, last: &str) -> String {
         (Routes::EVENT, "event_route"),
         (Routes::BRANCH_FAILURE, "event_route[tm:branch-failure]"),
     ];
-    let names: Vec<&str> = all.iter().filter(|(kind, _)| kinds.meets(*kind)).map(|(_, name)| *name).collect();
+    let names: Vec<&str> = all
+        .iter()
+        .filter(|(kind, _)| kinds.meets(*kind))
+        .map(|(_, name)| *name)
+        .collect();
     match names.as_slice() {
         [] => "no route".to_owned(),
         [one] => (*one).to_owned(),

@@ -42,7 +42,10 @@ const KEYWORDS: &[(&str, Keyword)] = &[
 
 /// The keyword of a word.
 pub(super) fn keyword(word: &str) -> Option<Keyword> {
-    KEYWORDS.iter().find(|(name, _)| *name == word).map(|(_, keyword)| *keyword)
+    KEYWORDS
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, keyword)| *keyword)
 }
 
 /// The value of the words that Kamailio takes as a boolean.
@@ -72,7 +75,13 @@ impl Compiler {
             ExprKind::Pv(pv) => pure(Pure::Pv(self.variable(pv)?)),
             ExprKind::Select(name) => {
                 let (index, transformations) = (None, Vec::new());
-                let pv = ast::Pv { name: "sel".into(), inner: Some(name.clone()), index, transformations, span: expr.span };
+                let pv = ast::Pv {
+                    name: "sel".into(),
+                    inner: Some(name.clone()),
+                    index,
+                    transformations,
+                    span: expr.span,
+                };
                 pure(Pure::Pv(self.variable(&pv)?))
             }
             ExprKind::Word(word) => self.word(word, expr.span),
@@ -104,7 +113,11 @@ impl Compiler {
         match self.node(expr)? {
             Node::Pure(expr) => Some(expr),
             _ => {
-                let report = Diagnostic::error("argument", expr.span, "a function cannot be called within an argument");
+                let report = Diagnostic::error(
+                    "argument",
+                    expr.span,
+                    "a function cannot be called within an argument",
+                );
                 self.report(report.help("assign its result to a `$var` first"));
                 None
             }
@@ -127,13 +140,19 @@ impl Compiler {
         if let Some(n) = boolean(word) {
             return Some(Node::Pure(Expr(Pure::Int(n))));
         }
-        let mut report = Diagnostic::error("bare-word", span, format!("`{word}` is neither a value nor a keyword"));
+        let mut report = Diagnostic::error(
+            "bare-word",
+            span,
+            format!("`{word}` is neither a value nor a keyword"),
+        );
         let (rows, _) = self.lookup.functions(word);
         report = if rows.is_empty() {
             let near = did_you_mean(word, KEYWORDS.iter().map(|(name, _)| *name));
             match near {
                 Some(near) => report.help(near),
-                None => report.help("text stands in quotes, a name of a `#!define` needs its definition before"),
+                None => {
+                    report.help("text stands in quotes, a name of a `#!define` needs its definition before")
+                }
             }
         } else {
             report.help(format!("to call the function, write `{word}()`"))
@@ -146,7 +165,13 @@ impl Compiler {
         let comparison = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
         if comparison {
             let negate = op == BinaryOp::NotEqual;
-            let word = |expr: &ast::Expr| if let ExprKind::Word(word) = &expr.kind { Some(word.clone()) } else { None };
+            let word = |expr: &ast::Expr| {
+                if let ExprKind::Word(word) = &expr.kind {
+                    Some(word.clone())
+                } else {
+                    None
+                }
+            };
             let (left_word, right_word) = (word(left), word(right));
             if let Some(keyword) = left_word.as_deref().and_then(keyword) {
                 return self.keyword_comparison(keyword, left.span, right, negate);
@@ -157,7 +182,11 @@ impl Compiler {
                 return self.keyword_comparison(keyword, right.span, left, negate);
             }
             if right_word.as_deref() == Some("myself") {
-                let report = Diagnostic::error("myself", span, "`myself` compares with uri, from_uri, to_uri, src_ip or dst_ip");
+                let report = Diagnostic::error(
+                    "myself",
+                    span,
+                    "`myself` compares with uri, from_uri, to_uri, src_ip or dst_ip",
+                );
                 self.report(report.help("use `is_myself(…)` for anything else"));
                 return None;
             }
@@ -168,7 +197,9 @@ impl Compiler {
             let left = self.node(left);
             let regex = self.regex(pattern, right.span, Options::CONDITION)?;
             return Some(match left? {
-                Node::Pure(left) => Node::Pure(fold::test(Test::Match(left, regex), op == BinaryOp::NotMatch)),
+                Node::Pure(left) => {
+                    Node::Pure(fold::test(Test::Match(left, regex), op == BinaryOp::NotMatch))
+                }
                 left => {
                     let pattern = Node::Pure(Expr(Pure::Text(pattern.as_bytes().into())));
                     Node::Binary(op, Box::new((left, pattern)))
@@ -181,7 +212,11 @@ impl Compiler {
         Some(match (left, right) {
             (Node::Pure(left), Node::Pure(right)) => {
                 if matches!(op, BinaryOp::Divide | BinaryOp::Modulo) && matches!(right.0, Pure::Int(0)) {
-                    self.report(Diagnostic::warning("division", span, "division by zero: the expression has no value"));
+                    self.report(Diagnostic::warning(
+                        "division",
+                        span,
+                        "division by zero: the expression has no value",
+                    ));
                 }
                 Node::Pure(fold::binary(op, left, right))
             }
@@ -201,7 +236,13 @@ impl Compiler {
     }
 
     /// `method==INVITE`, `uri==myself`, `src_ip==10.0.0.0/8`, `proto==UDP`, `af==INET6`.
-    fn keyword_comparison(&mut self, keyword: Keyword, left: Span, right: &ast::Expr, negate: bool) -> Option<Node> {
+    fn keyword_comparison(
+        &mut self,
+        keyword: Keyword,
+        left: Span,
+        right: &ast::Expr,
+        negate: bool,
+    ) -> Option<Node> {
         let test = |test| Some(Node::Pure(fold::test(test, negate)));
         let own = || Expr(Pure::Keyword(keyword));
         match (keyword, &right.kind) {
@@ -210,7 +251,11 @@ impl Compiler {
                     test(Test::Myself(keyword))
                 }
                 _ => {
-                    self.error("myself", left.to(right.span), "only URIs and addresses can be compared with `myself`");
+                    self.error(
+                        "myself",
+                        left.to(right.span),
+                        "only URIs and addresses can be compared with `myself`",
+                    );
                     None
                 }
             },
@@ -222,27 +267,45 @@ impl Compiler {
                     Some(transport) => test(Test::Transport(transport)),
                     None => {
                         let help = did_you_mean(word, ["UDP", "TCP", "TLS", "SCTP", "WS", "WSS"]);
-                        let report = Diagnostic::error("protocol", right.span, format!("`{word}` is no transport"));
+                        let report =
+                            Diagnostic::error("protocol", right.span, format!("`{word}` is no transport"));
                         self.report(report.maybe_help(help));
                         None
                     }
                 }
             }
-            (Keyword::Af, ExprKind::Word(word) | ExprKind::Str(word)) => match word.to_ascii_lowercase().as_str() {
-                "inet" => test(Test::Family6(false)),
-                "inet6" => test(Test::Family6(true)),
-                _ => {
-                    self.error("family", right.span, format!("`{word}` is no address family: known are INET and INET6"));
-                    None
+            (Keyword::Af, ExprKind::Word(word) | ExprKind::Str(word)) => {
+                match word.to_ascii_lowercase().as_str() {
+                    "inet" => test(Test::Family6(false)),
+                    "inet6" => test(Test::Family6(true)),
+                    _ => {
+                        self.error(
+                            "family",
+                            right.span,
+                            format!("`{word}` is no address family: known are INET and INET6"),
+                        );
+                        None
+                    }
                 }
-            },
-            (Keyword::SrcIp | Keyword::DstIp, ExprKind::Network(text) | ExprKind::Str(text) | ExprKind::Word(text)) => {
-                let end = if keyword == Keyword::SrcIp { End::Peer } else { End::Local };
+            }
+            (
+                Keyword::SrcIp | Keyword::DstIp,
+                ExprKind::Network(text) | ExprKind::Str(text) | ExprKind::Word(text),
+            ) => {
+                let end = if keyword == Keyword::SrcIp {
+                    End::Peer
+                } else {
+                    End::Local
+                };
                 let net = self.network(text, right.span)?;
                 test(Test::Network(end, smallvec![net]))
             }
             _ => {
-                let op = if negate { BinaryOp::NotEqual } else { BinaryOp::Equal };
+                let op = if negate {
+                    BinaryOp::NotEqual
+                } else {
+                    BinaryOp::Equal
+                };
                 Some(match self.node(right)? {
                     Node::Pure(right) => Node::Pure(fold::binary(op, own(), right)),
                     right => Node::Binary(op, Box::new((Node::Pure(own()), right))),
@@ -262,7 +325,8 @@ impl Compiler {
             Err(error) => {
                 let mut report = Diagnostic::error("network", span, error.to_string());
                 if text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':') {
-                    report = report.help("an address is compared with an address or a network; `$si` holds it as text");
+                    report = report
+                        .help("an address is compared with an address or a network; `$si` holds it as text");
                 }
                 self.report(report);
                 None
@@ -280,7 +344,11 @@ impl Compiler {
                     Some(Node::Choose(Box::new((nodes.0?, nodes.1?, nodes.2?))))
                 }
                 _ => {
-                    self.error("argument-count", call.span, "`selval` takes a condition and two values");
+                    self.error(
+                        "argument-count",
+                        call.span,
+                        "`selval` takes a condition and two values",
+                    );
                     None
                 }
             },
@@ -291,7 +359,11 @@ impl Compiler {
     /// `route(NAME)`, `route("NAME")`, `route(1)`, `route($var(name))`.
     pub(super) fn route_call(&mut self, call: &ast::Call) -> Option<RouteCall> {
         let [arg] = call.args.as_slice() else {
-            self.error("argument-count", call.span, "`route` takes the name of one route block");
+            self.error(
+                "argument-count",
+                call.span,
+                "`route` takes the name of one route block",
+            );
             return None;
         };
         let Some(name) = constant_name(arg) else {
@@ -312,7 +384,10 @@ impl Compiler {
             return Some(RouteCall::Block(id));
         }
         let names = self.program.names.get(ast::RouteKeyword::Request as usize);
-        let help = did_you_mean(name, names.iter().flat_map(|names| names.keys().map(|name| &**name)));
+        let help = did_you_mean(
+            name,
+            names.iter().flat_map(|names| names.keys().map(|name| &**name)),
+        );
         let report = Diagnostic::error("unknown-route", span, format!("there is no `route[{name}]`"));
         self.report(report.maybe_help(help));
         None

@@ -13,7 +13,9 @@ pub(super) fn constant(expr: &Expr) -> Option<Value<'_>> {
     match &expr.0 {
         Pure::Int(n) => Some(Value::Int(*n)),
         Pure::Text(text) => Some(Value::text(text)),
-        Pure::Null | Pure::Pv(_) | Pure::Keyword(_) | Pure::Unary(..) | Pure::Binary(..) | Pure::Test(..) => None,
+        Pure::Null | Pure::Pv(_) | Pure::Keyword(_) | Pure::Unary(..) | Pure::Binary(..) | Pure::Test(..) => {
+            None
+        }
     }
 }
 

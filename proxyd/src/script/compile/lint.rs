@@ -13,22 +13,64 @@ use crate::script::span::Span;
 
 /// Functions that ask who sends a request.
 const GUARDS: &[&str] = &[
-    "auth_check", "www_authenticate", "proxy_authenticate", "www_authorize", "proxy_authorize", "pv_www_authenticate",
-    "pv_proxy_authenticate", "pv_auth_check", "allow_source_address", "allow_source_address_group", "allow_address",
-    "allow_address_group", "allow_trusted", "allow_register", "ds_is_from_list", "radius_www_authorize",
-    "radius_proxy_authorize", "is_in_subnet", "is_peer_verified", "auth_get_www_authenticate", "autheph_check",
-    "autheph_www", "autheph_proxy", "autheph_authenticate", "jwt_decode", "from_gw", "from_any_gw", "ki_auth_check",
-    "http_client_query", "http_async_query", "sql_query", "sql_xquery", "avp_check", "is_user_in",
+    "auth_check",
+    "www_authenticate",
+    "proxy_authenticate",
+    "www_authorize",
+    "proxy_authorize",
+    "pv_www_authenticate",
+    "pv_proxy_authenticate",
+    "pv_auth_check",
+    "allow_source_address",
+    "allow_source_address_group",
+    "allow_address",
+    "allow_address_group",
+    "allow_trusted",
+    "allow_register",
+    "ds_is_from_list",
+    "radius_www_authorize",
+    "radius_proxy_authorize",
+    "is_in_subnet",
+    "is_peer_verified",
+    "auth_get_www_authenticate",
+    "autheph_check",
+    "autheph_www",
+    "autheph_proxy",
+    "autheph_authenticate",
+    "jwt_decode",
+    "from_gw",
+    "from_any_gw",
+    "ki_auth_check",
+    "http_client_query",
+    "http_async_query",
+    "sql_query",
+    "sql_xquery",
+    "avp_check",
+    "is_user_in",
 ];
 
 /// Functions that send a request on.
 const RELAYS: &[&str] = &[
-    "t_relay", "forward", "t_relay_to", "t_relay_to_udp", "t_relay_to_tcp", "t_relay_to_tls", "t_forward_nonack",
-    "send_tcp", "forward_tcp", "forward_udp",
+    "t_relay",
+    "forward",
+    "t_relay_to",
+    "t_relay_to_udp",
+    "t_relay_to_tcp",
+    "t_relay_to_tls",
+    "t_forward_nonack",
+    "send_tcp",
+    "forward_tcp",
+    "forward_udp",
 ];
 
 /// Functions that answer a request.
-const REPLIES: &[&str] = &["sl_send_reply", "sl_reply", "send_reply", "t_reply", "send_reply_mode"];
+const REPLIES: &[&str] = &[
+    "sl_send_reply",
+    "sl_reply",
+    "send_reply",
+    "t_reply",
+    "send_reply_mode",
+];
 
 /// Every call in statements, those within expressions included.
 pub(super) fn calls(body: &[ast::Stmt]) -> Vec<&ast::Call> {
@@ -60,7 +102,10 @@ fn in_statement<'a>(stmt: &'a ast::Stmt, found: &mut Vec<&'a ast::Call>) {
         }
         StmtKind::Switch { value, cases } => {
             in_expr(value, found);
-            cases.iter().flat_map(|case| &case.body).for_each(|stmt| in_statement(stmt, found));
+            cases
+                .iter()
+                .flat_map(|case| &case.body)
+                .for_each(|stmt| in_statement(stmt, found));
         }
         StmtKind::Return(value) | StmtKind::Exit(value) | StmtKind::Drop(value) => {
             if let Some(value) = value {
@@ -107,9 +152,17 @@ impl Compiler {
 
     /// `route[NAME]` blocks that nothing calls, unless names are made at run time.
     fn unused_routes(&mut self, routes: &[&ast::Route]) {
+        if self.found.errors() > 0 {
+            // a call that is misspelt would make its block look unused
+            return;
+        }
         let all: Vec<&ast::Call> = routes.iter().flat_map(|route| calls(&route.body)).collect();
         let dynamic = all.iter().any(|call| {
-            call.name.text == "route" && call.args.first().is_some_and(|arg| super::expr::constant_name(arg).is_none())
+            call.name.text == "route"
+                && call
+                    .args
+                    .first()
+                    .is_some_and(|arg| super::expr::constant_name(arg).is_none())
         });
         let mut named: Vec<String> = Vec::new();
         for call in &all {
@@ -117,12 +170,31 @@ impl Compiler {
         }
         for route in routes {
             let Some(name) = &route.name else { continue };
-            let armed = matches!(route.keyword, RouteKeyword::Failure | RouteKeyword::OnReply | RouteKeyword::Branch);
+            let armed = matches!(
+                route.keyword,
+                RouteKeyword::Failure | RouteKeyword::OnReply | RouteKeyword::Branch
+            );
             let sub = route.keyword == RouteKeyword::Request;
             if (armed || (sub && !dynamic)) && !named.contains(&name.text) {
                 let shown = super::title(route);
-                let help = if sub { "call it with `route(NAME)`, or remove it" } else { "arm it with `t_on_…(\"NAME\")`, or remove it" };
-                self.warn("unused-route", route.span, format!("`{shown}` is never run"), help);
+                let call = match route.keyword {
+                    RouteKeyword::Failure => "t_on_failure",
+                    RouteKeyword::OnReply => "t_on_reply",
+                    RouteKeyword::Branch => "t_on_branch",
+                    _ => "route",
+                };
+                let help = if sub {
+                    format!("call it with `route({})`, or remove it", name.text)
+                } else {
+                    format!("arm it with `{call}(\"{}\")`, or remove it", name.text)
+                };
+                let help = help.as_str();
+                self.warn(
+                    "unused-route",
+                    route.span,
+                    format!("`{shown}` is never run"),
+                    help,
+                );
             }
         }
     }
@@ -140,7 +212,9 @@ impl Compiler {
                 return;
             }
             match &stmt.kind {
-                StmtKind::Return(_) | StmtKind::Exit(_) | StmtKind::Drop(_) | StmtKind::Break => ended = Some(stmt),
+                StmtKind::Return(_) | StmtKind::Exit(_) | StmtKind::Drop(_) | StmtKind::Break => {
+                    ended = Some(stmt)
+                }
                 StmtKind::Block(inner) => self.unreachable(inner),
                 StmtKind::If { branches, otherwise } => {
                     for (_, then) in branches {
@@ -166,7 +240,10 @@ impl Compiler {
         for (at, stmt) in body.iter().enumerate() {
             match &stmt.kind {
                 StmtKind::Call(call) if call.name.text == "lookup" => {
-                    let next = body.iter().skip(at + 1).find(|stmt| !matches!(stmt.kind, StmtKind::Empty));
+                    let next = body
+                        .iter()
+                        .skip(at + 1)
+                        .find(|stmt| !matches!(stmt.kind, StmtKind::Empty));
                     if !next.is_some_and(|next| self.asks_for_result(next)) {
                         self.warn(
                             "ignored-result",
@@ -222,8 +299,16 @@ impl Compiler {
                     if let Some(first) = open
                         && (RELAYS.contains(&name) || REPLIES.contains(&name))
                     {
-                        let report = Diagnostic::warning("answered-twice", call.span, "the request was answered already");
-                        self.report(report.label(first, "here").help("the script runs on behind an answer: put `exit;` there"));
+                        let report = Diagnostic::warning(
+                            "answered-twice",
+                            call.span,
+                            "the request was answered already",
+                        );
+                        self.report(
+                            report
+                                .label(first, "here")
+                                .help("the script runs on behind an answer: put `exit;` there"),
+                        );
                         open = None;
                     } else if REPLIES.contains(&name) && is_final(call) {
                         open = Some(call.span);
@@ -268,8 +353,12 @@ impl Compiler {
                 "anyone can take over a user's calls: check with `auth_check(\"$fd\", \"subscriber\", \"1\")` before",
             );
         }
-        let text_checks = routes.iter().any(|route| checks_source(&self.program.sources.quote(route.span.to(route.end)).to_owned()));
-        let requests = routes.iter().filter(|route| own_kind(route).meets(Routes::REQUEST));
+        let text_checks = routes
+            .iter()
+            .any(|route| checks_source(self.program.sources.quote(route.span.to(route.end))));
+        let requests = routes
+            .iter()
+            .filter(|route| own_kind(route).meets(Routes::REQUEST));
         let relays: Vec<Span> = requests
             .flat_map(|route| calls(&route.body))
             .filter(|call| RELAYS.contains(&call.name.text.as_str()))
@@ -290,9 +379,18 @@ impl Compiler {
 
 /// Whether a block compares where a request comes from or goes to with what is known.
 fn checks_source(text: &str) -> bool {
-    ["myself", "src_ip", "$si", "is_myself", "is_from_local", "is_uri_host_local", "$sht(", "$dlg"]
-        .iter()
-        .any(|word| text.contains(word))
+    [
+        "myself",
+        "src_ip",
+        "$si",
+        "is_myself",
+        "is_from_local",
+        "is_uri_host_local",
+        "$sht(",
+        "$dlg",
+    ]
+    .iter()
+    .any(|word| text.contains(word))
 }
 
 /// Whether a reply is a final one, as far as its text tells.

@@ -55,24 +55,43 @@ impl Compiled {
 
 /// Compiles a script against the modules that there are.
 pub fn compile(parsed: Parsed, modules: &'static [&'static ModuleDef], additions: &Additions) -> Compiled {
-    let Parsed { script, sources, found, defines } = parsed;
+    let Parsed {
+        script,
+        sources,
+        found,
+        defines,
+    } = parsed;
     let mut compiler = Compiler {
         lookup: Lookup::new(modules),
-        program: Program { sources, while_limit: 100, route_limit: 256, ..Program::default() },
+        program: Program {
+            sources,
+            while_limit: 100,
+            route_limit: 256,
+            ..Program::default()
+        },
         found,
         loaded: Vec::new(),
         kind: Routes::REQUEST,
-        loops: 0,
         calls: Vec::new(),
+        missing: Vec::new(),
     };
     for (name, text) in defines {
-        compiler.program.defines.insert(name.as_bytes().into(), text.as_bytes().into());
+        compiler
+            .program
+            .defines
+            .insert(name.as_bytes().into(), text.as_bytes().into());
     }
     compiler.settings(&script, additions);
     let routes: Vec<&ast::Route> = script
         .items
         .iter()
-        .filter_map(|item| if let ast::Item::Route(route) = item { Some(route) } else { None })
+        .filter_map(|item| {
+            if let ast::Item::Route(route) = item {
+                Some(route)
+            } else {
+                None
+            }
+        })
         .collect();
     compiler.index_routes(&routes);
     let kinds = compiler.kinds(&routes);
@@ -80,16 +99,29 @@ pub fn compile(parsed: Parsed, modules: &'static [&'static ModuleDef], additions
         compiler.block(index, route, kinds.get(index).copied().unwrap_or(Routes::ANY));
     }
     compiler.lints(&routes, &kinds);
-    let Compiler { program, mut found, loaded, .. } = compiler;
+    let Compiler {
+        program,
+        mut found,
+        loaded,
+        ..
+    } = compiler;
     found.sort(&program.sources);
-    Compiled { program, modules: settings::ordered(loaded), found }
+    Compiled {
+        program,
+        modules: settings::ordered(loaded),
+        found,
+    }
 }
 
 /// Compiles a text with pseudo-variables for a module's parameter, when modules and flags are known.
 pub fn parse_format(text: &[u8], modules: &[Loaded], program: &Program) -> Result<Format, String> {
     let mut lookup = Lookup::new(&[]);
     lookup.loaded = modules.iter().map(|module| module.def).collect();
-    lookup.flags = program.flags.iter().map(|(name, number)| (name.to_string(), *number)).collect();
+    lookup.flags = program
+        .flags
+        .iter()
+        .map(|(name, number)| (name.to_string(), *number))
+        .collect();
     lookup.format_bytes(text)
 }
 
@@ -106,9 +138,9 @@ struct Compiler {
     loaded: Vec<Loaded>,
     /// The kinds of route that the block being compiled may run in.
     kind: RouteKind,
-    /// Open loops and switches.
-    loops: usize,
     calls: Vec<Seen>,
+    /// Modules that are not there: what follows from it is no second mistake.
+    missing: Vec<String>,
 }
 
 impl Compiler {
@@ -127,11 +159,17 @@ impl Compiler {
             let name = route.name.as_ref().map_or("", |name| name.text.as_str());
             if let Some(first) = places.insert((route.keyword, name), route.span) {
                 let shown = title(route);
-                let report = Diagnostic::error("duplicate-route", route.span, format!("`{shown}` is defined twice"));
+                let report = Diagnostic::error(
+                    "duplicate-route",
+                    route.span,
+                    format!("`{shown}` is defined twice"),
+                );
                 self.report(report.label(first, "first defined here"));
                 continue;
             }
-            let Ok(id) = RouteId::try_from(index) else { continue };
+            let Ok(id) = RouteId::try_from(index) else {
+                continue;
+            };
             let at = route.keyword as usize;
             if name.is_empty() {
                 if let Some(main) = self.program.mains.get_mut(at) {
@@ -146,7 +184,11 @@ impl Compiler {
             let report = Diagnostic::error("no-request-route", span, "the script has no `request_route`");
             self.report(report.help("every request begins there"));
         } else if routes.is_empty() && self.found.errors() == 0 {
-            self.error("no-request-route", Span::default(), "the script has no `request_route`");
+            self.error(
+                "no-request-route",
+                Span::default(),
+                "the script has no `request_route`",
+            );
         }
         // blocks are named before they are compiled: dynamic calls and messages need it
         self.program.blocks = routes
@@ -163,7 +205,10 @@ impl Compiler {
     /// The kinds of route each block may run in: its own, or for `route[NAME]` those of the blocks that call it.
     fn kinds(&self, routes: &[&ast::Route]) -> Vec<RouteKind> {
         let sub = |route: &ast::Route| route.keyword == RouteKeyword::Request && route.name.is_some();
-        let mut kinds: Vec<u16> = routes.iter().map(|route| if sub(route) { 0 } else { own_kind(route).0 }).collect();
+        let mut kinds: Vec<u16> = routes
+            .iter()
+            .map(|route| if sub(route) { 0 } else { own_kind(route).0 })
+            .collect();
         let calls: Vec<Vec<usize>> = routes.iter().map(|route| self.called(&route.body)).collect();
         loop {
             let mut changed = false;
@@ -183,7 +228,10 @@ impl Compiler {
             }
         }
         // a block that nothing calls by its name may be called by a name made at run time
-        kinds.into_iter().map(|kind| if kind == 0 { Routes::ANY } else { Routes(kind) }).collect()
+        kinds
+            .into_iter()
+            .map(|kind| if kind == 0 { Routes::ANY } else { Routes(kind) })
+            .collect()
     }
 
     /// The `route[NAME]`s that statements call by name.
@@ -202,11 +250,12 @@ impl Compiler {
 
     fn block(&mut self, index: usize, route: &ast::Route, kind: RouteKind) {
         self.kind = kind;
-        self.loops = 0;
         if route.keyword == RouteKeyword::Event {
             self.check_event(route);
         }
-        let body = self.statements(&route.body);
+        let mut code = stmt::Code::default();
+        self.statements(&route.body, &mut code);
+        let body = code.finish();
         if let Some(block) = self.program.blocks.get_mut(index) {
             block.body = body;
         }

@@ -41,7 +41,11 @@ impl Names for Lookup {
 
 impl Lookup {
     pub(super) fn new(modules: &'static [&'static ModuleDef]) -> Self {
-        Self { modules, loaded: Vec::new(), flags: AHashMap::new() }
+        Self {
+            modules,
+            loaded: Vec::new(),
+            flags: AHashMap::new(),
+        }
     }
 
     /// The module of this name, as `loadmodule` writes it: with or without folder and `.so`.
@@ -66,15 +70,25 @@ impl Lookup {
         if let Some(module) = self.modules.iter().find(has) {
             return Some(format!("it needs `loadmodule \"{}.so\"`", module.name));
         }
-        let loaded = self.loaded.iter().flat_map(|module| module.functions).chain(core_functions::FUNCTIONS);
+        let loaded = self
+            .loaded
+            .iter()
+            .flat_map(|module| module.functions)
+            .chain(core_functions::FUNCTIONS);
         let near = nearest(name, loaded.flat_map(|row| row.names.iter().copied()));
         if let Some(near) = near {
             return Some(format!("did you mean `{near}`?"));
         }
-        let all = self.modules.iter().flat_map(|module| module.functions.iter().map(move |row| (module, row)));
+        let all = self
+            .modules
+            .iter()
+            .flat_map(|module| module.functions.iter().map(move |row| (module, row)));
         let near = nearest(name, all.clone().flat_map(|(_, row)| row.names.iter().copied()))?;
         let (module, _) = all.clone().find(|(_, row)| row.names.contains(&near))?;
-        Some(format!("did you mean `{near}`? It needs `loadmodule \"{}.so\"`", module.name))
+        Some(format!(
+            "did you mean `{near}`? It needs `loadmodule \"{}.so\"`",
+            module.name
+        ))
     }
 
     /// The pseudo-variable of this name.
@@ -96,8 +110,17 @@ impl Lookup {
         let all = core.chain(self.loaded.iter().flat_map(|module| module.pvs));
         let names: Vec<&'static str> = all.flat_map(|row| row.names.iter().copied()).collect();
         // `$rUser`: the name may run into the text behind it
-        let exact = names.iter().filter(|known| name.starts_with(**known) && known.len() >= 2).max_by_key(|n| n.len());
-        match nearest(name, names.iter().copied().filter(|known| known.len().abs_diff(name.len()) <= 2)) {
+        let exact = names
+            .iter()
+            .filter(|known| name.starts_with(**known) && known.len() >= 2)
+            .max_by_key(|n| n.len());
+        match nearest(
+            name,
+            names
+                .iter()
+                .copied()
+                .filter(|known| known.len().abs_diff(name.len()) <= 2),
+        ) {
             Some(near) => Some(format!("did you mean `${near}`?")),
             None => exact.map(|known| format!("did you mean `$({known})` with text behind it?")),
         }
@@ -120,10 +143,14 @@ impl Lookup {
 
     /// Whether something raises an event: a loaded module, the core, or a name that the script itself gives.
     pub(super) fn is_event(&self, name: &str) -> bool {
-        let known = |event: &str| event == name || name.strip_prefix(event).is_some_and(|rest| rest.starts_with(':'));
+        let known =
+            |event: &str| event == name || name.strip_prefix(event).is_some_and(|rest| rest.starts_with(':'));
         CORE_EVENTS.iter().any(|event| known(event))
             || self.loaded.iter().any(|module| {
-                module.events.iter().any(|event| known(event.trim_end_matches('*').trim_end_matches(':')))
+                module
+                    .events
+                    .iter()
+                    .any(|event| known(event.trim_end_matches('*').trim_end_matches(':')))
             })
     }
 
@@ -132,7 +159,10 @@ impl Lookup {
         if let Some(module) = self.modules.iter().find(|module| module.events.contains(&name)) {
             return Some(format!("it needs `loadmodule \"{}.so\"`", module.name));
         }
-        let all = self.modules.iter().flat_map(|module| module.events.iter().copied());
+        let all = self
+            .modules
+            .iter()
+            .flat_map(|module| module.events.iter().copied());
         did_you_mean(name, all.chain(CORE_EVENTS.iter().copied()))
     }
 }

@@ -31,7 +31,12 @@ pub(super) struct Fault {
 
 impl Fault {
     fn new(code: &'static str, message: impl Into<String>, span: Span) -> Self {
-        Self { code, message: message.into(), help: None, range: span.range() }
+        Self {
+            code,
+            message: message.into(),
+            help: None,
+            range: span.range(),
+        }
     }
 
     fn help(self, help: Option<String>) -> Self {
@@ -49,7 +54,12 @@ impl Lookup {
     pub(super) fn format(&self, text: &str) -> Result<Format, Vec<Fault>> {
         let parts = parse::parse_format(text, within(text)).map_err(|error| {
             let range = error.at..text.len();
-            vec![Fault { code: "pseudo-variable", message: error.what, help: None, range }]
+            vec![Fault {
+                code: "pseudo-variable",
+                message: error.what,
+                help: None,
+                range,
+            }]
         })?;
         let mut faults = Vec::new();
         let mut pieces = Vec::with_capacity(parts.len());
@@ -62,7 +72,13 @@ impl Lookup {
                 },
             }
         }
-        if faults.is_empty() { Ok(Format { pieces: pieces.into() }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Format {
+                pieces: pieces.into(),
+            })
+        } else {
+            Err(faults)
+        }
     }
 
     /// The same for modules: the first fault in words.
@@ -85,7 +101,11 @@ impl Lookup {
         })?;
         match (row.param, &pv.inner) {
             (PvParam::None, Some(_)) => {
-                return Err(Fault::new("pv-parameter", format!("`${}` takes no parentheses", pv.name), pv.span));
+                return Err(Fault::new(
+                    "pv-parameter",
+                    format!("`${}` takes no parentheses", pv.name),
+                    pv.span,
+                ));
             }
             (PvParam::Required, None) => {
                 let message = format!("`${0}` needs a name in parentheses, as in `${0}(x)`", pv.name);
@@ -96,18 +116,23 @@ impl Lookup {
         let inner = pv.inner.as_deref().unwrap_or("");
         let inside = |faults: Vec<Fault>| {
             let first = faults.into_iter().next();
-            let (code, message, help) =
-                first.map_or(("pseudo-variable", String::new(), None), |f| (f.code, f.message, f.help));
+            let (code, message, help) = first.map_or(("pseudo-variable", String::new(), None), |f| {
+                (f.code, f.message, f.help)
+            });
             Fault::new(code, message, pv.span).help(help)
         };
         let format = self.format(inner).map_err(inside)?;
         let data = match row.compile {
             Some(compile) => {
                 let parse = |text: &[u8]| self.format_bytes(text);
-                let request = PvInner { text: inner.as_bytes(), format: &format, parse: &parse, names: self };
-                compile(&request).map_err(|why| {
-                    Fault::new("pv-parameter", format!("`{text}`: {why}"), pv.span)
-                })?
+                let request = PvInner {
+                    text: inner.as_bytes(),
+                    format: &format,
+                    parse: &parse,
+                    names: self,
+                };
+                compile(&request)
+                    .map_err(|why| Fault::new("pv-parameter", format!("`{text}`: {why}"), pv.span))?
             }
             None if pv.inner.is_none() => PvData::None,
             None if inner.contains('$') => PvData::Format(format),
@@ -122,16 +147,32 @@ impl Lookup {
                 Index::Pv(Box::new(self.variable(inner, &shown)?))
             }
         };
-        let transformations = pv.transformations.iter().map(|t| self.applied(t, pv.span)).collect::<Result<_, _>>()?;
-        Ok(PvRef { pv: row, spec: PvSpec { data, index }, transformations, text: text.into() })
+        let transformations = pv
+            .transformations
+            .iter()
+            .map(|t| self.applied(t, pv.span))
+            .collect::<Result<_, _>>()?;
+        Ok(PvRef {
+            pv: row,
+            spec: PvSpec { data, index },
+            transformations,
+            text: text.into(),
+        })
     }
 
     fn pv_help_exact(&self, name: &str) -> Option<String> {
-        (name.len() > 2).then(|| self.pv_help(name)).flatten().filter(|help| help.contains("needs `loadmodule"))
+        (name.len() > 2)
+            .then(|| self.pv_help(name))
+            .flatten()
+            .filter(|help| help.contains("needs `loadmodule"))
     }
 
     fn applied(&self, written: &ast::Transformation, whole: Span) -> Result<Applied, Fault> {
-        let span = if written.span.start < written.span.end { written.span } else { whole };
+        let span = if written.span.start < written.span.end {
+            written.span
+        } else {
+            whole
+        };
         let transformation = self.transformation(&written.name).ok_or_else(|| {
             let message = format!("unknown transformation `{{{}}}`", written.name);
             Fault::new("unknown-transformation", message, span).help(self.transformation_help(&written.name))
@@ -142,7 +183,11 @@ impl Lookup {
             Some(text) => transform::split_params(text.as_bytes(), most),
         };
         if texts.len() < least || (most == 0 && written.params.is_some()) {
-            let count = if least == most { least.to_string() } else { format!("{least} to {most}") };
+            let count = if least == most {
+                least.to_string()
+            } else {
+                format!("{least} to {most}")
+            };
             let plural = if count == "1" { "" } else { "s" };
             let message = format!("`{{{}}}` takes {count} parameter{plural}", written.name);
             return Err(Fault::new("transformation-parameter", message, span));
@@ -152,11 +197,15 @@ impl Lookup {
             let text = String::from_utf8_lossy(text);
             params.push(self.format(&text).map_err(|faults| {
                 let first = faults.into_iter().next();
-                let (code, message) = first.map_or(("pseudo-variable", String::new()), |f| (f.code, f.message));
+                let (code, message) =
+                    first.map_or(("pseudo-variable", String::new()), |f| (f.code, f.message));
                 Fault::new(code, message, span)
             })?);
         }
-        Ok(Applied { transformation, params: params.into() })
+        Ok(Applied {
+            transformation,
+            params: params.into(),
+        })
     }
 }
 

@@ -54,8 +54,19 @@ impl Compiler {
                 ParamValue::Int(n) => Constant::Int(*n),
                 ParamValue::Text(text) => Constant::Str(String::from_utf8_lossy(text).into_owned()),
             };
-            let name = ast::Name { text: name.clone(), span: Span::default() };
-            self.modparam(modules, Span::default(), &name, &ast::GlobalValue { value, span: Span::default() });
+            let name = ast::Name {
+                text: name.clone(),
+                span: Span::default(),
+            };
+            self.modparam(
+                modules,
+                Span::default(),
+                &name,
+                &ast::GlobalValue {
+                    value,
+                    span: Span::default(),
+                },
+            );
         }
         self.derived();
     }
@@ -64,15 +75,26 @@ impl Compiler {
         let Some(module) = self.lookup.module(file) else {
             let name = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".so");
             let help = did_you_mean(name, self.lookup.modules.iter().map(|module| module.name));
-            self.report(Diagnostic::error("unknown-module", span, format!("unknown module `{name}`")).maybe_help(help));
+            self.report(
+                Diagnostic::error("unknown-module", span, format!("unknown module `{name}`"))
+                    .maybe_help(help),
+            );
+            self.missing.push(name.to_owned());
             return;
         };
         if self.lookup.loaded.iter().any(|loaded| loaded.name == module.name) {
-            self.report(Diagnostic::warning("module", span, format!("module `{}` is loaded twice", module.name)));
+            self.report(Diagnostic::warning(
+                "module",
+                span,
+                format!("module `{}` is loaded twice", module.name),
+            ));
             return;
         }
         self.lookup.loaded.push(module);
-        self.loaded.push(Loaded { def: module, params: Params::default() });
+        self.loaded.push(Loaded {
+            def: module,
+            params: Params::default(),
+        });
     }
 
     fn check_needs(&mut self) {
@@ -95,7 +117,11 @@ impl Compiler {
                 None => next(),
             };
             let Some(number) = number else {
-                self.error("flag", flag.name.span, format!("flag `{}` needs a number from 0 to 31", flag.name.text));
+                self.error(
+                    "flag",
+                    flag.name.span,
+                    format!("flag `{}` needs a number from 0 to 31", flag.name.text),
+                );
                 continue;
             };
             self.program.flags.insert(flag.name.text.as_str().into(), number);
@@ -111,11 +137,17 @@ impl Compiler {
                 return;
             }
             let help = did_you_mean(&name, core_params::names());
-            let report = Diagnostic::error("unknown-parameter", global.span, format!("unknown core parameter `{name}`"));
+            let report = Diagnostic::error(
+                "unknown-parameter",
+                global.span,
+                format!("unknown core parameter `{name}`"),
+            );
             self.report(report.maybe_help(help));
             return;
         };
-        let Some(canonical) = param.names.first().copied() else { return };
+        let Some(canonical) = param.names.first().copied() else {
+            return;
+        };
         for value in &global.values {
             let compiled = match (param.kind, &value.value) {
                 (Kind::Ignored(why), _) => {
@@ -126,8 +158,16 @@ impl Compiler {
                 (Kind::Int | Kind::Bool, constant) => match constant.as_int() {
                     Some(n) => Some(ParamValue::Int(n)),
                     None => {
-                        let wanted = if param.kind == Kind::Bool { "yes or no" } else { "a number" };
-                        self.error("parameter", value.span, format!("core parameter `{name}` needs {wanted}"));
+                        let wanted = if param.kind == Kind::Bool {
+                            "yes or no"
+                        } else {
+                            "a number"
+                        };
+                        self.error(
+                            "parameter",
+                            value.span,
+                            format!("core parameter `{name}` needs {wanted}"),
+                        );
                         None
                     }
                 },
@@ -149,7 +189,9 @@ impl Compiler {
     }
 
     fn custom(&mut self, global: &ast::Global, group: &str, name: &str) {
-        let Some(value) = global.values.first() else { return };
+        let Some(value) = global.values.first() else {
+            return;
+        };
         let value = match &value.value {
             Constant::Int(n) => ParamValue::Int(*n),
             Constant::Str(text) => ParamValue::Text(text.clone().into_bytes()),
@@ -164,8 +206,9 @@ impl Compiler {
             },
         };
         let description = global.description.as_deref().unwrap_or("").into();
-        let group = self.program.customs.entry(group.into()).or_default();
-        group.insert(name.into(), Custom { value, description });
+        self.program
+            .customs
+            .insert((group.into(), name.into()), Custom { value, description });
     }
 
     fn listen(&mut self, listen: &ast::Listen) {
@@ -177,7 +220,10 @@ impl Compiler {
         match text.parse::<SocketSpec>() {
             Ok(mut spec) => {
                 spec.name = listen.name.as_ref().map(|name| name.text.clone());
-                self.program.listens.push(ListenOn { spec, is_virtual: listen.is_virtual });
+                self.program.listens.push(ListenOn {
+                    spec,
+                    is_virtual: listen.is_virtual,
+                });
             }
             Err(error) => self.error("socket", listen.address.span, error.to_string()),
         }
@@ -186,9 +232,13 @@ impl Compiler {
     /// What other parts ask for often, worked out once.
     fn derived(&mut self) {
         let header = |value: Option<std::borrow::Cow<'_, str>>, name: &str| -> Box<[u8]> {
-            let Some(value) = value else { return AGENT.as_bytes().into() };
+            let Some(value) = value else {
+                return AGENT.as_bytes().into();
+            };
             // Kamailio: the parameter holds the whole header line
-            let own = value.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name));
+            let own = value
+                .get(..name.len())
+                .filter(|start| start.eq_ignore_ascii_case(name));
             let bare = own.and_then(|_| value.get(name.len()..)?.trim_start().strip_prefix(':'));
             bare.unwrap_or(&value).trim().as_bytes().into()
         };
@@ -197,30 +247,47 @@ impl Compiler {
         let signed = self.program.setting_int("server_signature").unwrap_or(1) != 0;
         self.program.server = signed.then_some(server).filter(|value| !value.is_empty());
         self.program.user_agent = Some(agent).filter(|value| !value.is_empty());
-        let limit = |value: Option<i64>, default: u32| value.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+        let limit =
+            |value: Option<i64>, default: u32| value.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
         self.program.while_limit = limit(self.program.setting_int("max_while_loops"), 100);
         self.program.route_limit = limit(self.program.setting_int("max_recursive_level"), 256).clamp(1, 1024);
     }
 
     fn modparam(&mut self, modules: &str, modules_span: Span, name: &ast::Name, value: &ast::GlobalValue) {
         let pattern = format!("^({modules})$");
-        let plain = Options { ignore_case: false, newline: false };
+        let plain = Options {
+            ignore_case: false,
+            newline: false,
+        };
         let Ok(regex) = Regex::compile(pattern.as_bytes(), plain) else {
-            self.error("modparam", modules_span, format!("`{modules}` is no list of modules"));
+            self.error(
+                "modparam",
+                modules_span,
+                format!("`{modules}` is no list of modules"),
+            );
             return;
         };
         let matching: Vec<usize> = (0..self.loaded.len())
-            .filter(|at| self.loaded.get(*at).is_some_and(|loaded| regex.is_match(loaded.def.name.as_bytes())))
+            .filter(|at| {
+                self.loaded
+                    .get(*at)
+                    .is_some_and(|loaded| regex.is_match(loaded.def.name.as_bytes()))
+            })
             .collect();
         if matching.is_empty() {
             self.unmatched(modules, modules_span);
             return;
         }
-        let defs: Vec<&'static ModuleDef> =
-            matching.iter().filter_map(|at| self.loaded.get(*at)).map(|loaded| loaded.def).collect();
+        let defs: Vec<&'static ModuleDef> = matching
+            .iter()
+            .filter_map(|at| self.loaded.get(*at))
+            .map(|loaded| loaded.def)
+            .collect();
         let mut known = false;
         for (at, def) in matching.iter().zip(&defs) {
-            let Some(param) = def.params.iter().find(|param| param.name() == name.text) else { continue };
+            let Some(param) = def.params.iter().find(|param| param.name() == name.text) else {
+                continue;
+            };
             known = true;
             self.module_param(*at, def, param, value);
         }
@@ -238,7 +305,16 @@ impl Compiler {
     }
 
     fn unmatched(&mut self, modules: &str, span: Span) {
-        let exists = modules.split('|').find(|name| self.lookup.modules.iter().any(|module| module.name == *name));
+        if modules
+            .split('|')
+            .any(|name| self.missing.iter().any(|missing| missing == name))
+        {
+            // its loadmodule was reported
+            return;
+        }
+        let exists = modules
+            .split('|')
+            .find(|name| self.lookup.modules.iter().any(|module| module.name == *name));
         let report = match exists {
             Some(name) => Diagnostic::error("modparam", span, format!("module `{name}` is not loaded"))
                 .help(format!("it needs `loadmodule \"{name}.so\"`")),
@@ -277,7 +353,10 @@ impl Compiler {
             Param::Pv(..) => {
                 let text = value.value.text();
                 if !text.is_empty() {
-                    let place = Place { span: value.span, offset: None };
+                    let place = Place {
+                        span: value.span,
+                        offset: None,
+                    };
                     match parse::parse(text.trim(), place).map(|pv| self.lookup.variable(&pv, text.trim())) {
                         Ok(Ok(compiled)) => pv = Some((param.name(), Arc::new(compiled))),
                         Ok(Err(_)) => {
@@ -307,7 +386,9 @@ pub(super) fn ordered(mut loaded: Vec<Loaded>) -> Vec<Loaded> {
     let mut out: Vec<Loaded> = Vec::with_capacity(loaded.len());
     while !loaded.is_empty() {
         let names: Vec<&str> = loaded.iter().map(|module| module.def.name).collect();
-        let ready = loaded.iter().position(|module| !module.def.needs.iter().any(|need| names.contains(need)));
+        let ready = loaded
+            .iter()
+            .position(|module| !module.def.needs.iter().any(|need| names.contains(need)));
         // modules that need each other stay as they are
         out.push(loaded.remove(ready.unwrap_or(0)));
     }

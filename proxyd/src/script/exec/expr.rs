@@ -30,7 +30,10 @@ pub(super) fn int_of(value: &Value<'_>) -> i64 {
 
 /// The integer that a whole text spells.
 pub(in crate::script) fn whole_int(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let digits = text
+        .strip_prefix(b"-")
+        .or(text.strip_prefix(b"+"))
+        .unwrap_or(text);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -58,7 +61,9 @@ pub(super) fn is_text(value: &Value<'_>, text: &[u8]) -> bool {
         Value::Null => text.is_empty(),
         Value::Int(n) => {
             // only a text without leading zeros can be what an integer prints
-            let canonical = !text.starts_with(b"+") && (text == b"0" || !text.starts_with(b"0")) && !text.starts_with(b"-0");
+            let canonical = !text.starts_with(b"+")
+                && (text == b"0" || !text.starts_with(b"0"))
+                && !text.starts_with(b"-0");
             canonical && whole_int(text) == Some(*n)
         }
         Value::Str(own) => **own == *text,
@@ -76,7 +81,8 @@ pub(in crate::script) fn apply<'v>(op: BinaryOp, left: Value<'v>, right: Value<'
         BinaryOp::StrEqual => return truth(left.to_text() == right.to_text()),
         BinaryOp::StrNotEqual => return truth(left.to_text() != right.to_text()),
         BinaryOp::Match | BinaryOp::NotMatch => {
-            let matched = Regex::cached(&right.to_text()).is_some_and(|regex| regex.is_match(&left.to_text()));
+            let matched =
+                Regex::cached(&right.to_text()).is_some_and(|regex| regex.is_match(&left.to_text()));
             return truth(matched == (op == BinaryOp::Match));
         }
         BinaryOp::Plus if !matches!(left, Value::Int(_)) => {
@@ -163,7 +169,9 @@ impl Expr {
             Pure::Pv(pv) => pv.read(env),
             Pure::Keyword(keyword) => keyword.read(env),
             Pure::Unary(op, inner) => apply_unary(*op, inner.value(env)?),
-            Pure::Binary(BinaryOp::And, pair) => Value::Int(i64::from(pair.0.holds(env) && pair.1.holds(env))),
+            Pure::Binary(BinaryOp::And, pair) => {
+                Value::Int(i64::from(pair.0.holds(env) && pair.1.holds(env)))
+            }
             Pure::Binary(BinaryOp::Or, pair) => Value::Int(i64::from(pair.0.holds(env) || pair.1.holds(env))),
             Pure::Binary(op, pair) => return apply(*op, pair.0.value(env)?, pair.1.value(env)?),
             Pure::Test(test, negate) => Value::Int(i64::from(test.holds(env) != *negate)),
@@ -237,7 +245,11 @@ impl Keyword {
             Self::SrcPort => Value::Int(i64::from(ctx.source.peer.port())),
             Self::DstPort => Value::Int(i64::from(ctx.source.local.port())),
             Self::Proto => Value::text(ctx.source.transport.as_str().as_bytes()),
-            Self::Af => Value::text(if ctx.source.peer.is_ipv6() { b"INET6" } else { b"INET" }),
+            Self::Af => Value::text(if ctx.source.peer.is_ipv6() {
+                b"INET6"
+            } else {
+                b"INET"
+            }),
             Self::MsgLen => Value::Int(i64::try_from(ctx.msg.as_bytes().len()).unwrap_or(i64::MAX)),
         }
     }
@@ -250,35 +262,60 @@ impl Keyword {
             Self::FromUri => ctx.msg.from().map(|from| from.uri),
             Self::ToUri => ctx.msg.to().map(|to| to.uri),
             Self::SrcIp | Self::DstIp => {
-                let end = if self == Self::SrcIp { End::Peer } else { End::Local };
+                let end = if self == Self::SrcIp {
+                    End::Peer
+                } else {
+                    End::Local
+                };
                 let ip = end.address(env).ip();
-                return env.host.sockets().listeners.iter().any(|listener| listener.address.ip() == ip)
+                return env
+                    .host
+                    .sockets()
+                    .listeners
+                    .iter()
+                    .any(|listener| listener.address.ip() == ip)
                     || env.is_myself(ip.to_string().as_bytes(), 0);
             }
             _ => None,
         };
-        let Some(Ok(uri)) = uri.map(Uri::parse) else { return false };
+        let Some(Ok(uri)) = uri.map(Uri::parse) else {
+            return false;
+        };
         env.is_myself(uri.host, uri.port.unwrap_or(0))
     }
 }
 
 impl<'a> Run<'a> {
     /// The value of an expression; none when it has none. A function that gives 0 ends the script.
-    pub(super) fn value(&mut self, node: &'a Node, env: &mut Env<'a>) -> Result<Option<Value<'static>>, Flow> {
+    pub(super) fn value(
+        &mut self,
+        node: &'a Node,
+        env: &mut Env<'a>,
+    ) -> Result<Option<Value<'static>>, Flow> {
         Ok(match node {
             Node::Pure(expr) => expr.value(env).map(Value::into_owned),
             Node::Call(invoke) => Some(Value::Int(i64::from(self.call(invoke, env)?))),
             Node::Route(call) => Some(Value::Int(self.call_route(call, env)?)),
             Node::Unary(Unary::Not, inner) => Some(Value::Int(i64::from(!self.operand_holds(inner, env)?))),
             Node::Unary(op, inner) => self.value(inner, env)?.map(|value| apply_unary(*op, value)),
-            Node::Binary(BinaryOp::And | BinaryOp::Or, _) => Some(Value::Int(i64::from(self.holds(node, env)?))),
+            Node::Binary(BinaryOp::And | BinaryOp::Or, _) => {
+                Some(Value::Int(i64::from(self.holds(node, env)?)))
+            }
             Node::Binary(op, pair) => {
-                let Some(left) = self.value(&pair.0, env)? else { return Ok(None) };
-                let Some(right) = self.value(&pair.1, env)? else { return Ok(None) };
+                let Some(left) = self.value(&pair.0, env)? else {
+                    return Ok(None);
+                };
+                let Some(right) = self.value(&pair.1, env)? else {
+                    return Ok(None);
+                };
                 apply(*op, left, right)
             }
             Node::Choose(three) => {
-                let chosen = if self.holds(&three.0, env)? { &three.1 } else { &three.2 };
+                let chosen = if self.holds(&three.0, env)? {
+                    &three.1
+                } else {
+                    &three.2
+                };
                 self.value(chosen, env)?
             }
         })

@@ -31,15 +31,27 @@ struct Run<'a> {
     /// How many route blocks are open.
     depth: u32,
     dropped: bool,
+    /// The end of the script was written down.
+    ended: bool,
 }
 
 /// Runs a route block.
 pub fn run(route: RouteId, env: &mut Env<'_>) -> Verdict {
     let program = &env.script.program;
-    let mut run = Run { program, code: 1, depth: 0, dropped: false };
+    let mut run = Run {
+        program,
+        code: 1,
+        depth: 0,
+        dropped: false,
+        ended: false,
+    };
     let flow = run.route(route, env);
-    Verdict { code: run.code, exited: flow == Flow::Exit, dropped: run.dropped }
+    Verdict {
+        code: run.code,
+        exited: flow == Flow::Exit,
+        dropped: run.dropped,
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::script) mod tests;

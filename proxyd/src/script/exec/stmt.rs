@@ -6,122 +6,173 @@
 use super::Run;
 use super::expr::int_of;
 use super::expr::is_text;
-use super::trace::Step;
+use super::trace;
 use super::trace::What;
 use crate::script::host::RouteId;
 use crate::script::module::Call;
 use crate::script::module::Env;
 use crate::script::program::Invoke;
 use crate::script::program::Label;
+use crate::script::program::Node;
 use crate::script::program::Op;
+use crate::script::program::PvRef;
 use crate::script::program::RouteCall;
 use crate::script::program::Stmt;
 use crate::script::program::Switch;
 use crate::script::span::Span;
 use crate::script::value::Value;
+use smallvec::SmallVec;
 
-/// What comes after a statement.
+/// How a block ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
+    /// What called it goes on.
+    Next,
+    /// The script ended.
+    Exit,
+}
+
+/// What a statement leads to.
+enum Step {
     /// The next one.
     Next,
-    /// What stands behind the loop or switch.
-    Break,
+    /// The one at this index.
+    Jump(u32),
     /// What called the block.
     Return,
-    /// Nothing.
-    Exit,
 }
 
 impl<'a> Run<'a> {
     /// Runs a block; its code is in `self.code`.
     pub(super) fn route(&mut self, route: RouteId, env: &mut Env<'a>) -> Flow {
-        let Some(block) = self.program.blocks.get(route as usize) else { return Flow::Next };
+        let Some(block) = self.program.blocks.get(route as usize) else {
+            return Flow::Next;
+        };
         self.depth += 1;
         self.note(env, block.span, || What::Enter(route));
         self.code = 1;
-        let flow = self.list(&block.body, env);
+        let flow = self.block(&block.body, env);
         let code = self.code;
         self.note(env, block.span, || What::Leave(route, code));
         self.depth -= 1;
-        if flow == Flow::Exit { Flow::Exit } else { Flow::Next }
+        flow
     }
 
-    fn list(&mut self, body: &'a [Stmt], env: &mut Env<'a>) -> Flow {
-        for stmt in body {
-            let flow = self.statement(stmt, env);
-            if flow != Flow::Next {
-                return flow;
+    fn block(&mut self, body: &'a [Stmt], env: &mut Env<'a>) -> Flow {
+        let mut rounds: SmallVec<[u32; 4]> = SmallVec::new();
+        let mut at = 0usize;
+        while let Some(stmt) = body.get(at) {
+            match self.statement(stmt, &mut rounds, env) {
+                Ok(Step::Next) => at += 1,
+                Ok(Step::Jump(target)) => at = target as usize,
+                Ok(Step::Return) => return Flow::Next,
+                Err(flow) => {
+                    if !std::mem::replace(&mut self.ended, true) {
+                        let dropped = self.dropped;
+                        self.note(env, stmt.span, || if dropped { What::Drop } else { What::Exit });
+                    }
+                    return flow;
+                }
             }
         }
         Flow::Next
     }
 
-    fn statement(&mut self, stmt: &'a Stmt, env: &mut Env<'a>) -> Flow {
-        let done = match &stmt.op {
-            Op::Call(invoke) => self.call(invoke, env).map(|code| {
+    fn statement(
+        &mut self,
+        stmt: &'a Stmt,
+        rounds: &mut SmallVec<[u32; 4]>,
+        env: &mut Env<'a>,
+    ) -> Result<Step, Flow> {
+        match &stmt.op {
+            Op::Call(invoke) => {
+                let code = self.call(invoke, env)?;
                 self.code = i64::from(code);
                 self.note(env, stmt.span, || What::Call(invoke.name, code));
-                Flow::Next
-            }),
-            Op::Route(call) => self.call_route(call, env).map(|code| {
-                self.code = code;
-                Flow::Next
-            }),
-            Op::Assign(target, value) => self.value(value, env).map(|value| {
-                self.code = match value {
+            }
+            Op::Route(call) => self.code = self.call_route(call, env)?,
+            Op::Assign(target, value) => {
+                self.code = match self.value(value, env)? {
                     Some(value) => self.assign(stmt.span, target, value, env),
                     None => {
                         self.complain(stmt.span, "the expression has no value: division by zero");
                         -1
                     }
                 };
-                Flow::Next
-            }),
-            Op::If(branches, otherwise) => self.choose(stmt.span, branches, otherwise, env),
-            Op::While(condition, body) => self.repeat(stmt.span, condition, body, env),
-            Op::Switch(switch) => self.switch(stmt.span, switch, env),
-            Op::Break => Ok(Flow::Break),
-            Op::Return(None) => {
-                self.code = 1;
-                Ok(Flow::Return)
             }
-            Op::Return(Some(value)) => self.value(value, env).map(|value| {
-                self.code = value.map_or(-1, |value| int_of(&value));
-                if self.code == 0 { Flow::Exit } else { Flow::Return }
-            }),
-            Op::Exit(value) => self.finish(value.as_ref(), env),
+            Op::Unless(condition, target) => {
+                let yes = self.holds(condition, env)?;
+                self.note(env, stmt.span, || What::Condition(yes));
+                self.code = 1;
+                if !yes {
+                    return Ok(Step::Jump(*target));
+                }
+            }
+            Op::Jump(target) => return Ok(Step::Jump(*target)),
+            Op::Enter => rounds.push(0),
+            Op::Leave => {
+                rounds.pop();
+            }
+            Op::Round(condition, target) => {
+                let yes = self.holds(condition, env)?;
+                self.note(env, stmt.span, || What::Condition(yes));
+                self.code = 1;
+                if !yes || self.too_many(stmt.span, rounds) {
+                    return Ok(Step::Jump(*target));
+                }
+            }
+            Op::Switch(switch) => return self.switch(stmt.span, switch, env),
+            Op::Stop | Op::Return(None) => {
+                if let Op::Return(_) = stmt.op {
+                    self.code = 1;
+                }
+                return Ok(Step::Return);
+            }
+            Op::Return(Some(value)) => {
+                self.code = self.value(value, env)?.map_or(-1, |value| int_of(&value));
+                return if self.code == 0 {
+                    Err(Flow::Exit)
+                } else {
+                    Ok(Step::Return)
+                };
+            }
+            Op::Exit(value) => return self.finish(value.as_ref(), env),
             Op::Drop(value) => {
                 self.dropped = true;
-                self.finish(value.as_ref(), env)
+                return self.finish(value.as_ref(), env);
             }
-        };
-        match done {
-            Ok(Flow::Exit) | Err(_) => {
-                let dropped = self.dropped;
-                self.note(env, stmt.span, || if dropped { What::Drop } else { What::Exit });
-                Flow::Exit
-            }
-            Ok(flow) => flow,
         }
+        Ok(Step::Next)
+    }
+
+    /// Counts a round of the innermost loop; true when there were too many.
+    fn too_many(&mut self, span: Span, rounds: &mut [u32]) -> bool {
+        let Some(count) = rounds.last_mut() else {
+            return false;
+        };
+        let limit = self.program.while_limit;
+        if limit > 0 && *count >= limit {
+            self.complain(
+                span,
+                &format!("loop stopped after {limit} rounds (max_while_loops)"),
+            );
+            self.code = -1;
+            return true;
+        }
+        *count += 1;
+        false
     }
 
     /// The value behind `exit` or `drop` is worked out for what it does, and means nothing.
-    fn finish(&mut self, value: Option<&'a crate::script::program::Node>, env: &mut Env<'a>) -> Result<Flow, Flow> {
+    fn finish(&mut self, value: Option<&'a Node>, env: &mut Env<'a>) -> Result<Step, Flow> {
         if let Some(value) = value {
             self.value(value, env)?;
         }
         self.code = 0;
-        Ok(Flow::Exit)
+        Err(Flow::Exit)
     }
 
-    fn assign(
-        &mut self,
-        span: Span,
-        target: &'a crate::script::program::PvRef,
-        value: Value<'static>,
-        env: &mut Env<'a>,
-    ) -> i64 {
+    fn assign(&mut self, span: Span, target: &'a PvRef, value: Value<'static>, env: &mut Env<'a>) -> i64 {
         if env.vars.trace.is_some() {
             let text = value.to_text().into_owned().into_boxed_slice();
             self.note(env, span, || What::Assign(target.text().into(), text));
@@ -135,53 +186,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn choose(
-        &mut self,
-        span: Span,
-        branches: &'a [(crate::script::program::Node, Box<[Stmt]>)],
-        otherwise: &'a [Stmt],
-        env: &mut Env<'a>,
-    ) -> Result<Flow, Flow> {
-        for (condition, body) in branches {
-            let yes = self.holds(condition, env)?;
-            self.note(env, span, || What::Condition(yes));
-            if yes {
-                self.code = 1;
-                return Ok(self.list(body, env));
-            }
-        }
-        self.code = 1;
-        Ok(self.list(otherwise, env))
-    }
-
-    fn repeat(
-        &mut self,
-        span: Span,
-        condition: &'a crate::script::program::Node,
-        body: &'a [Stmt],
-        env: &mut Env<'a>,
-    ) -> Result<Flow, Flow> {
-        let limit = self.program.while_limit;
-        let mut rounds = 0u32;
-        while self.holds(condition, env)? {
-            self.note(env, span, || What::Condition(true));
-            rounds = rounds.saturating_add(1);
-            if limit > 0 && rounds > limit {
-                self.complain(span, &format!("loop stopped after {limit} rounds (max_while_loops)"));
-                self.code = -1;
-                return Ok(Flow::Next);
-            }
-            match self.list(body, env) {
-                Flow::Next => {}
-                Flow::Break => break,
-                flow => return Ok(flow),
-            }
-        }
-        self.code = 1;
-        Ok(Flow::Next)
-    }
-
-    fn switch(&mut self, span: Span, switch: &'a Switch, env: &mut Env<'a>) -> Result<Flow, Flow> {
+    fn switch(&mut self, span: Span, switch: &'a Switch, env: &mut Env<'a>) -> Result<Step, Flow> {
         let value = self.value(&switch.value, env)?.unwrap_or(Value::Null);
         let label = switch.labels.iter().find(|(label, _)| match label {
             Label::Int(n) => match &value {
@@ -191,19 +196,18 @@ impl<'a> Run<'a> {
             Label::Text(text) => is_text(&value, text),
             Label::Regex(regex) => regex.is_match(&value.to_text()),
         });
-        let from = label.map(|(_, from)| *from).or(switch.default);
-        self.note(env, span, || What::Condition(from.is_some()));
+        self.note(env, span, || What::Condition(label.is_some()));
         self.code = 1;
-        let body = from.and_then(|from| switch.body.get(from as usize..)).unwrap_or(&[]);
-        Ok(match self.list(body, env) {
-            Flow::Break => Flow::Next,
-            flow => flow,
-        })
+        Ok(Step::Jump(label.map_or(switch.otherwise, |(_, target)| *target)))
     }
 
     /// Calls a function; 0 ends the script.
     pub(super) fn call(&mut self, invoke: &'a Invoke, env: &mut Env<'a>) -> Result<i32, Flow> {
-        let code = (invoke.function.call)(&mut Call { env, args: &invoke.args, name: invoke.name });
+        let code = (invoke.function.call)(&mut Call {
+            env,
+            args: &invoke.args,
+            name: invoke.name,
+        });
         env.rc = i64::from(code.0);
         if code.0 == 0 { Err(Flow::Exit) } else { Ok(code.0) }
     }
@@ -216,7 +220,10 @@ impl<'a> Run<'a> {
                 let name = self.value(name, env)?.unwrap_or(Value::Null);
                 let text = name.to_text();
                 let text = String::from_utf8_lossy(&text);
-                match self.program.named(crate::script::ast::RouteKeyword::Request, &text) {
+                match self
+                    .program
+                    .named(crate::script::ast::RouteKeyword::Request, &text)
+                {
                     Some(route) => route,
                     None => {
                         crate::log::error("core", format_args!("there is no route[{text}]"));
@@ -228,7 +235,10 @@ impl<'a> Run<'a> {
         if self.depth > self.program.route_limit {
             let name = self.program.route_name(route);
             let limit = self.program.route_limit;
-            crate::log::error("core", format_args!("{name} not run: more than {limit} blocks call each other"));
+            crate::log::error(
+                "core",
+                format_args!("{name} not run: more than {limit} blocks call each other"),
+            );
             return Ok(-1);
         }
         match self.route(route, env) {
@@ -241,8 +251,12 @@ impl<'a> Run<'a> {
     }
 
     fn note(&self, env: &mut Env<'_>, span: Span, what: impl FnOnce() -> What) {
-        if let Some(trace) = &mut env.vars.trace {
-            trace.push(Step { span, depth: self.depth, what: what() });
+        if let Some(steps) = &mut env.vars.trace {
+            steps.push(trace::Step {
+                span,
+                depth: self.depth,
+                what: what(),
+            });
         }
     }
 

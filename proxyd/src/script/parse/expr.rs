@@ -11,9 +11,9 @@ use crate::script::ast::Name;
 use crate::script::ast::Pv;
 use crate::script::ast::UnaryOp;
 use crate::script::diag::Diagnostic;
-use crate::script::lex::Punct;
-use crate::script::lex::TokenKind;
 use crate::script::span::Span;
+use crate::script::token::Punct;
+use crate::script::token::TokenKind;
 
 /// More operators than that in one expression are a mistake.
 const LENGTH: usize = 1000;

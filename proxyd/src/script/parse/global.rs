@@ -10,9 +10,9 @@ use crate::script::ast::Listen;
 use crate::script::ast::ModParam;
 use crate::script::ast::Name;
 use crate::script::diag::Diagnostic;
-use crate::script::lex::Punct;
-use crate::script::lex::TokenKind;
 use crate::script::span::Span;
+use crate::script::token::Punct;
+use crate::script::token::TokenKind;
 
 /// Parameters that take a list, which may go on in the next line.
 const LISTS: &[&str] = &["alias", "domain", "host_alias"];
@@ -57,7 +57,7 @@ impl Parser<'_> {
     fn no_value(&mut self) -> bool {
         let missing = self.at_end() || (self.peek().first && self.next_setting());
         if missing {
-            let report = Diagnostic::error("syntax", self.before().after(), "a value is missing behind `=`");
+            let report = Diagnostic::error("syntax", self.behind(), "a value is missing behind `=`");
             self.report(report);
         }
         missing
@@ -146,7 +146,7 @@ impl Parser<'_> {
             return None;
         };
         if !self.eat(Punct::Comma) {
-            let missing = Diagnostic::error("syntax", self.before().after(), "missing `,`");
+            let missing = Diagnostic::error("syntax", self.behind(), "missing `,`");
             self.report(missing);
             let value = matches!(
                 self.peek().kind,
@@ -162,7 +162,7 @@ impl Parser<'_> {
 
     /// Skips to and over the closing parenthesis, or to the next line that begins with a word.
     fn skip_modparam(&mut self) {
-        while !self.at_end() && !(self.peek().first && self.peek().word().is_some()) {
+        while !self.at_end() && (!self.peek().first || self.peek().word().is_none()) {
             if self.eat(Punct::RightParen) {
                 self.eat(Punct::Semicolon);
                 return;

@@ -10,14 +10,14 @@ use super::ast::Name;
 use super::ast::Script;
 use super::diag::Diagnostic;
 use super::diag::Diagnostics;
-use super::lex::Punct;
-use super::lex::Token;
-use super::lex::TokenKind;
 use super::preprocess;
 use super::preprocess::Files;
 use super::preprocess::Options;
 use super::span::Sources;
 use super::span::Span;
+use super::token::Punct;
+use super::token::Token;
+use super::token::TokenKind;
 use std::path::Path;
 
 /// Deeper blocks or parentheses are a mistake.
@@ -56,7 +56,9 @@ pub fn load(files: &dyn Files, path: &Path, options: &Options) -> Parsed {
     parsed.script = parser.script();
     parsed.defines = defines;
     if parser.quote.is_some() {
-        parsed.found.withdraw(|report| report.message.starts_with("string without"));
+        parsed
+            .found
+            .withdraw(|report| report.message.starts_with("string without"));
     }
     parsed
 }
@@ -118,6 +120,11 @@ impl Parser<'_> {
             .map_or(self.end.span, |token| token.span)
     }
 
+    /// The place behind the token before the current one; behind the macro's name when it came from one.
+    fn behind(&self) -> Span {
+        self.sources.root(self.before()).after()
+    }
+
     fn eat(&mut self, punct: Punct) -> bool {
         let found = self.peek().is(punct);
         if found {
@@ -145,8 +152,13 @@ impl Parser<'_> {
     /// A string of several lines shortly before the current token.
     fn open_quote(&self) -> Option<Span> {
         let near = self.tokens.get(self.at.saturating_sub(4)..=self.at)?;
-        let strings = near.iter().rev().filter(|token| matches!(token.kind, TokenKind::Str(_)));
-        strings.map(|token| token.span).find(|span| self.sources.quote(*span).contains('\n'))
+        let strings = near
+            .iter()
+            .rev()
+            .filter(|token| matches!(token.kind, TokenKind::Str(_)));
+        strings
+            .map(|token| token.span)
+            .find(|span| self.sources.quote(*span).contains('\n'))
     }
 
     /// Reports what was found where something else was expected.
@@ -163,7 +175,7 @@ impl Parser<'_> {
     /// A bracket that should stand behind the previous token; its partner is shown.
     fn missing(&mut self, punct: Punct, opened: Span) {
         let text = punct.as_str();
-        let report = Diagnostic::error("syntax", self.before().after(), format!("missing `{text}`"))
+        let report = Diagnostic::error("syntax", self.behind(), format!("missing `{text}`"))
             .label(opened, "to close this one");
         self.report(report);
     }

@@ -7,9 +7,9 @@ use crate::script::ast::Route;
 use crate::script::ast::RouteKeyword;
 use crate::script::ast::Script;
 use crate::script::diag::Diagnostic;
-use crate::script::lex::Punct;
-use crate::script::lex::TokenKind;
 use crate::script::span::Span;
+use crate::script::token::Punct;
+use crate::script::token::TokenKind;
 
 fn keyword(word: &str) -> Option<RouteKeyword> {
     Some(match word {

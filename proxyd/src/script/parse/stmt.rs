@@ -10,9 +10,9 @@ use crate::script::ast::Name;
 use crate::script::ast::Stmt;
 use crate::script::ast::StmtKind;
 use crate::script::diag::Diagnostic;
-use crate::script::lex::Punct;
-use crate::script::lex::TokenKind;
 use crate::script::span::Span;
+use crate::script::token::Punct;
+use crate::script::token::TokenKind;
 
 impl Parser<'_> {
     /// The statements of a block whose opening brace was read, up to and over its closing brace.
@@ -46,7 +46,7 @@ impl Parser<'_> {
             return;
         }
         let innermost = self.open.last().copied().unwrap_or(outermost);
-        let (place, count) = (self.before().after(), self.open.len());
+        let (place, count) = (self.behind(), self.open.len());
         let what = if count == 1 {
             "missing `}`".to_owned()
         } else {
@@ -175,7 +175,7 @@ impl Parser<'_> {
         }
         let next = self.peek();
         if next.first || next.is(Punct::RightBrace) || self.at_end() || self.starts_statement() {
-            let report = Diagnostic::error("syntax", self.before().after(), "missing `;`");
+            let report = Diagnostic::error("syntax", self.behind(), "missing `;`");
             self.report(report);
             return;
         }
@@ -463,6 +463,11 @@ impl Parser<'_> {
                     self.at += 1;
                     Some(CaseLabel::Regex(pattern, flags))
                 }
+                TokenKind::Punct(Punct::Slash) => {
+                    self.at += 1;
+                    self.string()
+                        .map(|name| CaseLabel::Regex(name.text, String::new()))
+                }
                 TokenKind::Ident(word) => {
                     self.at += 1;
                     Some(CaseLabel::Word(word))
@@ -475,7 +480,7 @@ impl Parser<'_> {
         }
         if !self.eat(Punct::Colon) {
             if label.is_some() {
-                let report = Diagnostic::error("syntax", self.before().after(), "missing `:`");
+                let report = Diagnostic::error("syntax", self.behind(), "missing `:`");
                 self.report(report);
             }
             while !self.at_end()

@@ -277,8 +277,8 @@ fn statements() {
             "while (< $var(i) 5) {$var(i) = (+ $var(i) 1);}",
         ),
         (
-            "switch ($rU) { case 1: a(); case -2: break; case \"x\": case /^a/i: b(); case FOO: default: c(); }",
-            "switch $rU 1: a[]; -2: break; \"x\":  /^a/i: b[]; FOO:  default: c[];",
+            "switch ($rU) { case 1: a(); case -2: break; case \"x\": case /^a/i: b(); case /\"^b\": case FOO: default: c(); }",
+            "switch $rU 1: a[]; -2: break; \"x\":  /^a/i: b[]; /^b/:  FOO:  default: c[];",
         ),
         (
             "route(A); route(\"b\"); route(1); route(A-B); route($var(r)); force_rport;",
@@ -433,7 +433,7 @@ fn mistakes() {
             "request_route {\n  foo bar;\n  $ = 2;\n}",
             &[
                 "2:7: expected `(` behind `foo`, found `bar`",
-                "3:3: `$` without a pseudo-variable name"
+                "3:3: `$` without a pseudo-variable name",
             ],
         ),
         (
@@ -489,7 +489,10 @@ fn mistakes() {
                 "5:10: expected a value, found `)`",
             ],
         ),
-        ("request_route {\n  a();\n  b(", &["3:5: expected a value, found the end of the script"]),
+        (
+            "request_route {\n  a();\n  b(",
+            &["3:5: expected a value, found the end of the script"],
+        ),
         ("request_route {\n  a();\n", &["2:7: missing `}`"]),
         (
             "request_route {\n  a(\"x);\n  b();\n}",

@@ -7,14 +7,14 @@ mod subst;
 use super::diag::Diagnostic;
 use super::diag::Diagnostics;
 use super::lex;
-use super::lex::Punct;
 use super::lex::Scanned;
-use super::lex::Token;
-use super::lex::TokenKind;
 use super::span::FileId;
 use super::span::Sources;
 use super::span::Span;
-use ahash::AHashMap;
+use super::token::Punct;
+use super::token::Token;
+use super::token::TokenKind;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ pub fn tokens(
         files,
         sources,
         found,
-        defines: AHashMap::new(),
+        defines: BTreeMap::new(),
         substs: Vec::new(),
         frames: Vec::new(),
         after_case: false,
@@ -86,7 +86,10 @@ pub fn tokens(
     let named = |(name, define): (&String, &Define)| Some((name.clone(), define.body?));
     let bodies: Vec<(String, Span)> = preprocessor.defines.iter().filter_map(named).collect();
     let tokens = preprocessor.tokens;
-    let defines = bodies.into_iter().map(|(name, body)| (name, sources.quote(body).to_owned())).collect();
+    let defines = bodies
+        .into_iter()
+        .map(|(name, body)| (name, sources.quote(body).to_owned()))
+        .collect();
     (tokens, defines)
 }
 
@@ -128,7 +131,7 @@ struct Preprocessor<'a> {
     files: &'a dyn Files,
     sources: &'a mut Sources,
     found: &'a mut Diagnostics,
-    defines: AHashMap<String, Define>,
+    defines: BTreeMap<String, Define>,
     substs: Vec<Subst>,
     frames: Vec<Frame>,
     after_case: bool,
@@ -232,6 +235,16 @@ impl Preprocessor<'_> {
                 span,
                 format!("files include each other more than {INCLUDE_DEPTH} deep"),
             );
+            return;
+        }
+        let open = self
+            .frames
+            .iter()
+            .any(|frame| frame.expansion.is_none() && self.sources.name(frame.file) == path);
+        if let Some(span) = from
+            && open
+        {
+            self.error("include", span, format!("{} includes itself", path.display()));
             return;
         }
         if bytes.len() > FILE_LIMIT {
@@ -341,7 +354,12 @@ impl Preprocessor<'_> {
                         format!(" `{shown}`")
                     };
                     self.error("syntax", span, format!("{what}{quoted}"));
-                    return Some(Token { kind: TokenKind::Broken, span, spaced, first });
+                    return Some(Token {
+                        kind: TokenKind::Broken,
+                        span,
+                        spaced,
+                        first,
+                    });
                 }
                 Scanned::Directive => {
                     self.carried = (true, true);

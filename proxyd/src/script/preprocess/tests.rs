@@ -167,6 +167,15 @@ fn names_every_mistake() {
 #[test]
 fn growth_is_bounded() {
     let (_, found) = run(&[("a.cfg", "x include_file \"a.cfg\"")], &Options::default());
+    assert_eq!(found, "a.cfg:1:16: error[include]: a.cfg includes itself\n");
+    let names: Vec<String> = (0..40).map(|n| format!("{n}.cfg")).collect();
+    let texts: Vec<String> = (1..=40).map(|n| format!("include_file \"{n}.cfg\"")).collect();
+    let chain: Vec<(&str, &str)> = names
+        .iter()
+        .map(String::as_str)
+        .zip(texts.iter().map(String::as_str))
+        .collect();
+    let (_, found) = run(&chain, &Options::default());
     assert!(found.contains("more than 32 deep"), "{found}");
     let mut text = String::from("#!define A0 x x x x x x x x x x\n");
     for n in 1..9 {

@@ -1,0 +1,262 @@
+//! `dispatcher`: sets of destinations (Kamailio dispatcher, table `dispatcher`).
+
+use clap::Args;
+use clap::Subcommand;
+use serde_json::Value as Json;
+use serde_json::json;
+use shared::db::Delete;
+use shared::db::Insert;
+use shared::db::Select;
+use shared::report::Report;
+
+use super::rpc;
+use super::table;
+use crate::Answer;
+use crate::Error;
+use crate::check;
+use crate::context::Context;
+
+pub(crate) const RELOAD: &str = "dispatcher.reload";
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  proxyctl dispatcher add 1 sip:192.0.2.1:5060 0 5 'weight=50' 'gateway one'
+  proxyctl dispatcher show
+  proxyctl dispatcher dump                         what the daemon has in memory, with states
+  proxyctl dispatcher state ip 1 sip:192.0.2.1:5060
+  proxyctl dispatcher rm 4                         by the row's id
+  proxyctl dispatcher rmset 1";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Destinations in the database
+    #[command(
+        visible_alias = "list",
+        visible_alias = "showdb",
+        after_help = "Examples:\n  proxyctl dispatcher show\n  proxyctl dispatcher show 1"
+    )]
+    Show {
+        /// Only this set
+        set: Option<String>,
+    },
+    /// Destinations in the daemon's memory, with their states
+    #[command(after_help = "Examples:\n  proxyctl dispatcher dump")]
+    Dump,
+    /// Make the daemon read the table again
+    #[command(after_help = "Examples:\n  proxyctl dispatcher reload")]
+    Reload,
+    /// Add a destination to a set
+    #[command(
+        after_help = "Examples:\n  proxyctl dispatcher add 1 sip:192.0.2.1:5060 0 5 'weight=50' 'gateway one'"
+    )]
+    Add(Add),
+    /// Remove a destination by its row's id
+    #[command(after_help = "Examples:\n  proxyctl dispatcher rm 4")]
+    Rm {
+        /// Row id, as shown by `dispatcher show`
+        id: String,
+    },
+    /// Remove a destination from a set by its URI
+    #[command(
+        alias = "rmip",
+        after_help = "Examples:\n  proxyctl dispatcher rmuri 1 sip:192.0.2.1:5060"
+    )]
+    Rmuri {
+        /// Set
+        set: String,
+        /// SIP URI
+        uri: String,
+    },
+    /// Remove a whole set
+    #[command(after_help = "Examples:\n  proxyctl dispatcher rmset 1")]
+    Rmset {
+        /// Set
+        set: String,
+    },
+    /// Set the state of a destination in memory
+    #[command(
+        after_help = "Examples:\n  proxyctl dispatcher state ip 1 sip:192.0.2.1:5060\n  proxyctl dispatcher state a 1 all"
+    )]
+    State {
+        /// a (active), i (inactive), d (disabled), t (trying), each with p for probing
+        state: String,
+        /// Set
+        set: String,
+        /// SIP URI, or `all`
+        #[arg(default_value = "all")]
+        uri: String,
+    },
+}
+
+/// A new destination.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Set, a number
+    set: String,
+    /// SIP URI
+    destination: String,
+    /// Flags
+    #[arg(default_value = "0")]
+    flags: String,
+    /// Priority
+    #[arg(default_value = "0", allow_negative_numbers = true)]
+    priority: String,
+    /// Attributes such as `weight=50;duid=gw1`
+    #[arg(default_value = "")]
+    attrs: String,
+    /// Description
+    #[arg(default_value = "")]
+    description: String,
+}
+
+/// A row, checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry {
+    pub(crate) set: i64,
+    pub(crate) destination: String,
+    pub(crate) flags: i64,
+    pub(crate) priority: i64,
+    pub(crate) attrs: String,
+    pub(crate) description: String,
+}
+
+impl Entry {
+    /// Checks a row.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        check::sip_uri(&self.destination)?;
+        check::text("destination", &self.destination, 192)?;
+        check::text("attributes", &self.attrs, 128)?;
+        check::text("description", &self.description, 64)?;
+        Ok(self)
+    }
+
+    pub(crate) fn insert(&self) -> Insert<'static> {
+        Insert::into("dispatcher")
+            .set("setid", self.set)
+            .set("destination", &self.destination)
+            .set("flags", self.flags)
+            .set("priority", self.priority)
+            .set("attrs", &self.attrs)
+            .set("description", &self.description)
+    }
+}
+
+/// Runs it.
+pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
+    match verb {
+        Verb::Show { set } => {
+            let mut select = Select::from("dispatcher")
+                .order_by("setid")
+                .order_by_descending("priority")
+                .order_by("id");
+            if let Some(set) = set {
+                select = select.eq("setid", set_of(set)?);
+            }
+            let mut db = context.read(&["dispatcher"])?;
+            table::show(context, db.as_mut(), &select)
+        }
+        Verb::Dump => dump(context),
+        Verb::Reload => table::reloaded(context, "dispatcher", RELOAD),
+        Verb::Add(what) => add(context, what),
+        Verb::Rm { id } => {
+            let id = check::number("the id", id, 1, i64::MAX)?;
+            remove(
+                context,
+                &Delete::from("dispatcher").eq("id", id),
+                &format!("{id}"),
+            )
+        }
+        Verb::Rmuri { set, uri } => {
+            let delete = Delete::from("dispatcher")
+                .eq("setid", set_of(set)?)
+                .eq("destination", uri);
+            remove(context, &delete, &format!("{uri} of set {set}"))
+        }
+        Verb::Rmset { set } => remove(
+            context,
+            &Delete::from("dispatcher").eq("setid", set_of(set)?),
+            &format!("set {set}"),
+        ),
+        Verb::State { state, set, uri } => rpc::show(
+            context,
+            "dispatcher.set_state",
+            &[json!(state), json!(set_of(set)?), json!(uri)],
+        ),
+    }
+}
+
+fn set_of(text: &str) -> Result<i64, Error> {
+    Ok(check::number("the set", text, 0, i64::from(i32::MAX))?)
+}
+
+fn add(context: &Context<'_>, what: &Add) -> Result<Answer, Error> {
+    let entry = Entry {
+        set: set_of(&what.set)?,
+        destination: what.destination.clone(),
+        flags: check::number("the flags", &what.flags, 0, i64::from(i32::MAX))?,
+        priority: check::number(
+            "the priority",
+            &what.priority,
+            i64::from(i32::MIN),
+            i64::from(i32::MAX),
+        )?,
+        attrs: what.attrs.clone(),
+        description: what.description.clone(),
+    }
+    .checked()?;
+    let mut db = context.open(&["dispatcher"])?;
+    shared::db::transaction(db.as_mut(), |db| {
+        let same = Select::from("dispatcher")
+            .eq("setid", entry.set)
+            .eq("destination", &entry.destination);
+        if db.count(&same)? > 0 {
+            return Err(Error::exists(
+                "destination",
+                format!("{} of set {}", entry.destination, entry.set),
+            ));
+        }
+        db.insert(&entry.insert()).map_err(Error::from)
+    })?;
+    let words = format!("added {} to set {}", entry.destination, entry.set);
+    let data = json!({ "setid": entry.set, "destination": entry.destination, "flags": entry.flags,
+        "priority": entry.priority, "attrs": entry.attrs, "description": entry.description });
+    Ok(table::changed(context, &words, data, RELOAD))
+}
+
+fn remove(context: &Context<'_>, delete: &Delete<'_>, name: &str) -> Result<Answer, Error> {
+    match context.open(&["dispatcher"])?.delete(delete)? {
+        0 => Err(Error::not_found("destination", name)),
+        n => Ok(table::changed(
+            context,
+            &format!("removed {name}"),
+            json!({ "removed": n }),
+            RELOAD,
+        )),
+    }
+}
+
+fn dump(context: &Context<'_>) -> Result<Answer, Error> {
+    let list = context.call("dispatcher.list", &[])?;
+    let mut report = Report::rows(&["set", "uri", "flags", "priority", "attrs"]);
+    let sets = list.get("RECORDS").and_then(Json::as_array).into_iter().flatten();
+    for set in sets.filter_map(|record| record.get("SET")) {
+        for target in set.get("TARGETS").and_then(Json::as_array).into_iter().flatten() {
+            let of = |name: &str| {
+                target
+                    .get("DEST")
+                    .and_then(|dest| dest.get(name))
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            let attrs = of("ATTRS").get("BODY").cloned().unwrap_or_default();
+            report.push([
+                set.get("ID").cloned().unwrap_or_default(),
+                of("URI"),
+                of("FLAGS"),
+                of("PRIORITY"),
+                attrs,
+            ]);
+        }
+    }
+    Ok(Answer::report(report))
+}

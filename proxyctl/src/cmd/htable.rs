@@ -1,0 +1,133 @@
+//! `htable`: shared hash tables in the daemon's memory (Kamailio htable).
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::rpc;
+use crate::Answer;
+use crate::Error;
+use crate::check;
+use crate::context::Context;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  proxyctl htable list
+  proxyctl htable dump ipban
+  proxyctl htable get ipban 192.0.2.66
+  proxyctl htable sets names alice Alice
+  proxyctl htable seti ipban 192.0.2.66 1
+  proxyctl htable delete ipban 192.0.2.66";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Tables
+    #[command(visible_alias = "show", after_help = "Examples:\n  proxyctl htable list")]
+    List,
+    /// Tables in numbers
+    #[command(after_help = "Examples:\n  proxyctl htable stats")]
+    Stats,
+    /// Everything in a table
+    #[command(after_help = "Examples:\n  proxyctl htable dump ipban")]
+    Dump {
+        /// Table
+        table: String,
+    },
+    /// One value
+    #[command(after_help = "Examples:\n  proxyctl htable get ipban 192.0.2.66")]
+    Get {
+        /// Table
+        table: String,
+        /// Key
+        key: String,
+    },
+    /// Set a value to text
+    #[command(after_help = "Examples:\n  proxyctl htable sets names alice Alice")]
+    Sets {
+        /// Table
+        table: String,
+        /// Key
+        key: String,
+        /// Text
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Set a value to a number
+    #[command(after_help = "Examples:\n  proxyctl htable seti ipban 192.0.2.66 1")]
+    Seti {
+        /// Table
+        table: String,
+        /// Key
+        key: String,
+        /// Number
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Set when a value expires
+    #[command(after_help = "Examples:\n  proxyctl htable setex ipban 192.0.2.66 60")]
+    Setex {
+        /// Table
+        table: String,
+        /// Key
+        key: String,
+        /// Seconds from now
+        seconds: String,
+    },
+    /// Remove a value
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  proxyctl htable delete ipban 192.0.2.66"
+    )]
+    Delete {
+        /// Table
+        table: String,
+        /// Key
+        key: String,
+    },
+    /// Remove every value of a table
+    #[command(after_help = "Examples:\n  proxyctl htable flush ipban")]
+    Flush {
+        /// Table
+        table: String,
+    },
+    /// Make the daemon read a table from the database again
+    #[command(after_help = "Examples:\n  proxyctl htable reload names")]
+    Reload {
+        /// Table
+        table: String,
+    },
+    /// Write a table to the database
+    #[command(after_help = "Examples:\n  proxyctl htable store names")]
+    Store {
+        /// Table
+        table: String,
+    },
+}
+
+/// Runs it.
+pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
+    let number = |text| check::number("the value", text, i64::from(i32::MIN), i64::from(i32::MAX));
+    match verb {
+        Verb::List => rpc::show(context, "htable.listTables", &[]),
+        Verb::Stats => rpc::show(context, "htable.stats", &[]),
+        Verb::Dump { table } => rpc::show(context, "htable.dump", &[json!(table)]),
+        Verb::Get { table, key } => rpc::show(context, "htable.get", &[json!(table), json!(key)]),
+        Verb::Sets { table, key, value } => {
+            rpc::show(context, "htable.sets", &[json!(table), json!(key), json!(value)])
+        }
+        Verb::Seti { table, key, value } => rpc::show(
+            context,
+            "htable.seti",
+            &[json!(table), json!(key), json!(number(value)?)],
+        ),
+        Verb::Setex { table, key, seconds } => rpc::show(
+            context,
+            "htable.setex",
+            &[json!(table), json!(key), json!(number(seconds)?)],
+        ),
+        Verb::Delete { table, key } => rpc::show(context, "htable.delete", &[json!(table), json!(key)]),
+        Verb::Flush { table } => rpc::show(context, "htable.flush", &[json!(table)]),
+        Verb::Reload { table } => rpc::show(context, "htable.reload", &[json!(table)]),
+        Verb::Store { table } => rpc::show(context, "htable.store", &[json!(table)]),
+    }
+}

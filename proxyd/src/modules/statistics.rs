@@ -1,0 +1,143 @@
+//! `loadmodule "statistics"`: statistic variables of the script (Kamailio statistics).
+
+use crate::runtime::stats::Counter;
+use crate::runtime::stats::Statistics;
+use crate::script::module::Arg;
+use crate::script::module::Call;
+use crate::script::module::Code;
+use crate::script::module::Function;
+use crate::script::module::Init;
+use crate::script::module::InitError;
+use crate::script::module::ModuleDef;
+use crate::script::module::Param;
+use crate::script::module::Routes;
+use crate::script::module::State;
+use ahash::AHashMap;
+use std::sync::Arc;
+
+/// The module.
+pub(crate) static MODULE: ModuleDef = ModuleDef {
+    params: &[Param::List("variable", "A variable: name or name/no_reset.")],
+    functions: &[
+        Function {
+            names: &["update_stat"],
+            args: &[Arg::Text("variable"), Arg::Text("value")],
+            routes: Routes::ANY,
+            doc: "Adds a number, which may be negative, to a variable.",
+            call: update_stat,
+        },
+        Function {
+            names: &["reset_stat"],
+            args: &[Arg::Text("variable")],
+            routes: Routes::ANY,
+            doc: "Sets a variable to 0.",
+            call: reset_stat,
+        },
+    ],
+    init: Some(init),
+    ..ModuleDef::new("statistics", "Statistic variables of the script.")
+};
+
+/// Group of the variables, as Kamailio shows them.
+const GROUP: &str = "script";
+
+struct Variables {
+    statistics: Arc<Statistics>,
+    known: AHashMap<String, (Arc<Counter>, bool)>,
+}
+
+fn init(init: &mut Init<'_>) -> Result<State, InitError> {
+    let statistics = Arc::clone(init.statistics);
+    let mut known = AHashMap::new();
+    for text in init.list("variable") {
+        let (name, flag) = text.split_once('/').unwrap_or((&text, ""));
+        if name.is_empty() || !(flag.is_empty() || flag == "no_reset") {
+            let why = format!("{text:?} is not written name or name/no_reset");
+            return Err(InitError::Param {
+                name: "variable",
+                why,
+            });
+        }
+        known.insert(
+            name.to_owned(),
+            (statistics.counter(GROUP, name), flag.is_empty()),
+        );
+    }
+    Ok(Arc::new(Variables { statistics, known }))
+}
+
+fn update_stat(call: &mut Call<'_, '_>) -> Code {
+    let (name, value) = (call.text(0), call.text(1));
+    let Ok(name) = std::str::from_utf8(&name) else {
+        return Code::FALSE;
+    };
+    let text = std::str::from_utf8(&value).unwrap_or_default().trim();
+    let Ok(number) = text.strip_prefix('+').unwrap_or(text).parse::<i64>() else {
+        crate::log::error("statistics", format_args!("update_stat: {text:?} is no number"));
+        return Code::FALSE;
+    };
+    match call.state::<Variables>().and_then(|state| state.known.get(name)) {
+        Some((counter, _)) => {
+            counter.add(number);
+            Code::TRUE
+        }
+        None => unknown(name),
+    }
+}
+
+fn unknown(name: &str) -> Code {
+    crate::log::error(
+        "statistics",
+        format_args!("variable {name:?} is not declared by parameter variable"),
+    );
+    Code::FALSE
+}
+
+fn reset_stat(call: &mut Call<'_, '_>) -> Code {
+    let name = call.text(0);
+    let Ok(name) = std::str::from_utf8(&name) else {
+        return Code::FALSE;
+    };
+    let Some(state) = call.state::<Variables>() else {
+        return Code::FALSE;
+    };
+    match state.known.get(name) {
+        Some((_, false)) => Code::FALSE,
+        Some((counter, true)) => {
+            counter.set(0);
+            Code::TRUE
+        }
+        None if state.statistics.value(name).is_some() => {
+            state.statistics.reset(name);
+            Code::TRUE
+        }
+        None => unknown(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::testing::Stage;
+
+    #[test]
+    fn variables_change() {
+        let statistics = Arc::new(Statistics::new());
+        let counter = statistics.counter(GROUP, "s1");
+        let known = [("s1".to_owned(), (Arc::clone(&counter), true))]
+            .into_iter()
+            .collect();
+        let mut stage = Stage::options().with(Arc::new(Variables { statistics, known }));
+        for (name, args, expected, value) in [
+            ("update_stat", &["s1", "5"][..], 1, 5),
+            ("update_stat", &["s1", "+1"], 1, 6),
+            ("update_stat", &["s1", "-2"], 1, 4),
+            ("update_stat", &["s1", "x"], -1, 4),
+            ("update_stat", &["nope", "1"], -1, 4),
+            ("reset_stat", &["s1"], 1, 0),
+        ] {
+            assert_eq!(stage.call(&MODULE, name, args), expected, "{name}{args:?}");
+            assert_eq!(counter.value(), value, "{name}{args:?}");
+        }
+    }
+}
