@@ -24,8 +24,10 @@ mod db;
 mod debugger;
 mod dialplan;
 mod dispatcher;
+mod dlgs;
 mod domain;
 mod group;
+mod htable;
 mod ipops;
 mod jsonrpcs;
 mod kex;
@@ -34,6 +36,7 @@ mod mtree;
 mod nathelper;
 mod path;
 mod permissions;
+mod pike;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
@@ -73,8 +76,10 @@ pub static MODULES: &[&ModuleDef] = &[
     &debugger::MODULE,
     &dialplan::MODULE,
     &dispatcher::MODULE,
+    &dlgs::MODULE,
     &domain::MODULE,
     &group::MODULE,
+    &htable::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
@@ -83,6 +88,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &nathelper::MODULE,
     &path::MODULE,
     &permissions::MODULE,
+    &pike::MODULE,
     &pv::MODULE,
     &regex::MODULE,
     &registrar::MODULE,
