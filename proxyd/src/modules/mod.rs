@@ -38,6 +38,7 @@ mod rr;
 mod sanity;
 mod siputils;
 mod sl;
+mod sqlops;
 mod statistics;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
@@ -80,6 +81,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &sanity::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
+    &sqlops::MODULE,
     &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
