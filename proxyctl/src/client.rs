@@ -10,6 +10,7 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ impl Client {
         Self { socket }
     }
 
+    /// Its socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Tells whether it is worth trying.
     pub(crate) fn may_be_there(&self) -> bool {
         self.socket.exists()
@@ -90,6 +96,7 @@ impl Client {
                 method: method.to_owned(),
                 code: i32::try_from(code).unwrap_or(i32::MIN),
                 message,
+                hint: String::new(),
             }
             .into()),
             Err(error) if error.is_io() => Err(self.broken(&error).into()),

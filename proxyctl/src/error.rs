@@ -120,7 +120,7 @@ pub enum Error {
 
 /// A refusal by the daemon (JSON-RPC 2.0 §5.1).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{method}: {message} (code {code})")]
+#[error("{method}: {message} (code {code}){hint}")]
 pub struct Fault {
     /// The method called.
     pub method: String,
@@ -128,9 +128,21 @@ pub struct Fault {
     pub code: i32,
     /// Why.
     pub message: String,
+    /// What to do next, with the punctuation before it.
+    pub hint: String,
 }
 
 impl Fault {
+    /// The code and the message as Kamailio's tools print them.
+    pub fn as_kamailio(&self) -> (i32, &str) {
+        // Kamailio: an unknown method is code 500, where JSON-RPC 2.0 has -32601.
+        if self.code == code::METHOD_NOT_FOUND {
+            (code::FAILED, "Method Not Found")
+        } else {
+            (self.code, &self.message)
+        }
+    }
+
     /// Tells whether what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self.code, code::NOT_FOUND | code::METHOD_NOT_FOUND)

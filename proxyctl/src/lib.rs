@@ -46,7 +46,8 @@ pub fn main() -> process::ExitCode {
         Err(error) => {
             complain("proxyctl", &error);
             if let (Error::Fault(fault), Some(Output::Json)) = (&error, args.output) {
-                let error = json!({ "code": fault.code, "message": fault.message });
+                let (code, message) = fault.as_kamailio();
+                let error = json!({ "code": code, "message": message });
                 let reply = json!({ "jsonrpc": "2.0", "error": error, "id": 1 });
                 // Where standard output is closed nobody waits for it.
                 let _ = Report::Tree(reply).print(Output::Json);

@@ -1,4 +1,4 @@
-//! Rows printed while they arrive: a million need the memory of a few hundred, except in a table, whose columns are aligned.
+//! Rows printed while they arrive: a million need the memory of a few hundred; of a table, whose columns are aligned, a few thousand.
 
 use std::io;
 use std::io::Write as _;
@@ -13,6 +13,8 @@ use crate::Error;
 
 /// Rows rendered at once where they need not be aligned.
 const BLOCK: usize = 500;
+/// Rows of one table; more begin another, with its own header.
+const TABLE: usize = 5000;
 
 /// An answer of rows of unknown number.
 pub(crate) struct Printer {
@@ -37,7 +39,12 @@ impl Printer {
     /// Takes a row.
     pub(crate) fn push(&mut self, row: impl IntoIterator<Item = Value>) -> io::Result<()> {
         self.rows.push(row);
-        if self.output == Output::Table || self.rows.len() < BLOCK {
+        let most = if self.output == Output::Table {
+            TABLE
+        } else {
+            BLOCK
+        };
+        if self.rows.len() < most {
             return Ok(());
         }
         self.flush()

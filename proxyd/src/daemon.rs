@@ -218,7 +218,7 @@ fn configure_log(args: &Args, program: &Program) {
     let format = if args.logs_json() { log::Format::Json } else { log::Format::Kamailio };
     log::configure(destination, format);
     let of_script = program.setting_int("debug").and_then(|level| i32::try_from(level).ok());
-    log::set_level(args.level().or(of_script).unwrap_or(log::Level::Info as i32));
+    log::set_level(args.level().or(of_script).unwrap_or(log::Level::Warning as i32));
 }
 
 fn aliases(program: &Program, args: &Args) -> Vec<Alias> {

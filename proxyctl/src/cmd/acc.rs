@@ -72,7 +72,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 select = select.limit(*limit);
             }
             let mut db = context.read(&[name])?;
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Recent { seconds } => {
             let seconds = check::number("the time", seconds, 0, i64::from(i32::MAX))?;
@@ -82,7 +82,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 .order_by("time")
                 .order_by("id");
             let mut db = context.read(&["acc"])?;
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
     }
 }

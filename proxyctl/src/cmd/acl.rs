@@ -77,7 +77,7 @@ fn show(context: &Context<'_>, user: Option<&str>) -> Result<Answer, Error> {
         let user = User::existing(context, db.as_mut(), "grp", user)?;
         select = select.eq("username", user.name).eq("domain", user.domain);
     }
-    Ok(Answer::report(table::report(db.as_mut(), &select)?))
+    table::show(context, db.as_mut(), &select)
 }
 
 fn grant(context: &Context<'_>, user: &str, groups: &[String]) -> Result<Answer, Error> {

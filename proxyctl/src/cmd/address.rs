@@ -12,7 +12,6 @@ use shared::db::Insert;
 use shared::db::Select;
 use shared::db::Value;
 use shared::net::cidr;
-use shared::report::Report;
 use shared::rpc::permissions;
 
 use super::table;
@@ -20,6 +19,8 @@ use crate::Answer;
 use crate::Error;
 use crate::check;
 use crate::context::Context;
+use crate::printer::Printer;
+use crate::stream::Each;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -234,40 +235,39 @@ fn show(context: &Context<'_>, group: Option<&str>) -> Result<Answer, Error> {
         select = select.eq("grp", group_of(group)?);
     }
     let mut db = context.read(&["address"])?;
-    Ok(Answer::report(table::report(db.as_mut(), &select)?))
+    table::show(context, db.as_mut(), &select)
 }
 
 fn dump(context: &Context<'_>) -> Result<Answer, Error> {
-    let mut report = Report::rows(&["group", "ip", "mask", "port", "tag"]);
+    let mut printer = Printer::new(context.output, &["group", "ip", "mask", "port", "tag"]);
+    let mut visit = |row: Json| {
+        let item = row.get("item").unwrap_or(&row);
+        let of = |name: &str| item.get(name).cloned().unwrap_or_default();
+        let ip = ["ip", "domain_name", "domain"]
+            .into_iter()
+            .find_map(|name| item.get(name));
+        let group = row.get("group").cloned().unwrap_or_default();
+        let cells = [
+            group,
+            ip.cloned().unwrap_or_default(),
+            of("mask"),
+            of("port"),
+            of("tag"),
+        ];
+        printer.push(cells).map_err(|e| e.to_string())
+    };
     for method in [
         permissions::ADDRESS_DUMP,
         permissions::SUBNET_DUMP,
         permissions::DOMAIN_DUMP,
     ] {
-        let rows = match context.call(method, &[]) {
-            Err(Error::Fault(fault)) if method == permissions::DOMAIN_DUMP && fault.is_unknown_method() => {
-                continue;
-            }
-            rows => rows?,
-        };
-        for row in rows.as_array().into_iter().flatten() {
-            let item = row.get("item").unwrap_or(row);
-            let of = |name: &str| item.get(name).cloned().unwrap_or_default();
-            let ip = item
-                .get("ip")
-                .or_else(|| item.get("domain_name"))
-                .or_else(|| item.get("domain"));
-            let group = row.get("group").cloned().unwrap_or_default();
-            report.push([
-                group,
-                ip.cloned().unwrap_or_default(),
-                of("mask"),
-                of("port"),
-                of("tag"),
-            ]);
+        match context.client().read(method, &[], Each::new(&[], &mut visit)) {
+            // Only newer daemons keep names.
+            Err(Error::Fault(fault)) if method == permissions::DOMAIN_DUMP && fault.is_unknown_method() => {}
+            read => read?,
         }
     }
-    Ok(Answer::report(report))
+    printer.finish()
 }
 
 fn insert(context: &Context<'_>, add: &Add) -> Result<Answer, Error> {

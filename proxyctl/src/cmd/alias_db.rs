@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     match verb {
         Verb::Show { alias: None } => {
             let mut db = context.read(&["dbaliases"])?;
-            Ok(Answer::report(table::report(db.as_mut(), &select())?))
+            table::show(context, db.as_mut(), &select())
         }
         Verb::Show { alias: Some(alias) } => {
             let mut db = context.read(&["dbaliases"])?;
@@ -83,7 +83,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             let mut db = context.read(&["dbaliases"])?;
             let user = User::existing(context, db.as_mut(), "dbaliases", user)?;
             let select = select().eq("username", user.name).eq("domain", user.domain);
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Add { alias, user } => add(context, alias, user),
         Verb::Rm { alias } => {

@@ -84,7 +84,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 select = select.eq(column, value);
             }
             let mut db = context.read(&tables(&which.table))?;
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Add {
             table,

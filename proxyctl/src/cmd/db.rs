@@ -161,7 +161,7 @@ fn statement(context: &Context<'_>, id: &str) -> Result<String, Error> {
 
 fn rows(context: &Context<'_>, select: &Select<'_>) -> Result<Answer, Error> {
     let mut db = context.read(&[])?;
-    Ok(Answer::report(table::report(db.as_mut(), select)?))
+    table::show(context, db.as_mut(), select)
 }
 
 fn execute(context: &Context<'_>, query: &str, access: Access) -> Result<Answer, Error> {

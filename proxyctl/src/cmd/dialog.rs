@@ -63,10 +63,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         }
         Verb::Showdb => {
             let mut db = context.read(&["dialog"])?;
-            Ok(Answer::report(table::report(
-                db.as_mut(),
-                &Select::from("dialog").order_by("id"),
-            )?))
+            table::show(context, db.as_mut(), &Select::from("dialog").order_by("id"))
         }
     }
 }

@@ -115,7 +115,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 select = select.eq("dpid", number("the dialplan", dpid)?);
             }
             let mut db = context.read(&["dialplan"])?;
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Dump { dpid } => rpc::show(context, "dialplan.dump", &[json!(number("the dialplan", dpid)?)]),
         Verb::Reload => table::reloaded(context, "dialplan", RELOAD),

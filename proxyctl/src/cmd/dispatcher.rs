@@ -153,7 +153,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 select = select.eq("setid", set_of(set)?);
             }
             let mut db = context.read(&["dispatcher"])?;
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Dump => dump(context),
         Verb::Reload => table::reloaded(context, "dispatcher", RELOAD),

@@ -60,10 +60,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Show => dump(context),
         Verb::Showdb => {
             let mut db = context.read(&["domain"])?;
-            Ok(Answer::report(table::report(
-                db.as_mut(),
-                &Select::from("domain").order_by("domain"),
-            )?))
+            table::show(context, db.as_mut(), &Select::from("domain").order_by("domain"))
         }
         Verb::Reload => table::reloaded(context, "domain", RELOAD),
         Verb::Add { domain, did } => {

@@ -58,7 +58,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::ShowGws => {
             let mut db = context.read(&["lcr_gw"])?;
             let select = Select::from("lcr_gw").order_by("lcr_id").order_by("id");
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::ShowRoutes => routes(context),
         Verb::DumpGws => rpc::show(context, "lcr.dump_gws", &[]),

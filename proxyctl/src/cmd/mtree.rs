@@ -92,7 +92,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             if let Some(name) = tree.name {
                 select = select.eq("tname", name);
             }
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Dump { tname } => rpc::show(
             context,

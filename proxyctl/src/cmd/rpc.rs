@@ -4,6 +4,7 @@ use std::io;
 use std::io::Write as _;
 
 use clap::Args;
+use serde_json::Map;
 use serde_json::Value;
 use shared::report::Output;
 use shared::report::Report;
@@ -12,6 +13,7 @@ use shared::rpc::argument;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
+use crate::error::Fault;
 use crate::stream::Copy;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -44,26 +46,105 @@ pub(crate) fn run(context: &Context<'_>, call: &Call) -> Result<Answer, Error> {
 /// Calls a method and shows its result as it is.
 pub(crate) fn show(context: &Context<'_>, method: &str, params: &[Value]) -> Result<Answer, Error> {
     if context.output != Output::Json {
-        return Ok(Answer::report(report_of(context.call(method, params)?)));
+        let result = context
+            .call(method, params)
+            .map_err(|error| explained(context, method, error))?;
+        return Ok(Answer::report(report_of(result, context.output)));
     }
     // Written while it arrives: a dump may be larger than memory.
     let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut json = serde_json::Serializer::pretty(&mut out);
     let copied = context.client().read(method, params, Copy(&mut json));
-    copied?;
+    copied.map_err(|error| explained(context, method, error))?;
     match out.write_all(b"\n").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Print(error.to_string())),
         _ => Ok(Answer::printed()),
     }
 }
 
-/// A text as a text, not as a string of JSON.
-fn report_of(result: Value) -> Report {
+/// A text as a text, not as a string of JSON; lists of objects as rows where rows are wanted.
+fn report_of(result: Value, output: Output) -> Report {
     match result {
         Value::String(text) => Report::Text(text),
         Value::Object(object) if object.is_empty() => Report::Text("ok".to_owned()),
+        Value::Array(list) if !matches!(output, Output::Json | Output::Yaml) => {
+            Report::Tree(Value::Array(list.iter().map(flat).collect()))
+        }
         other => Report::Tree(other),
     }
+}
+
+/// An object without objects in it: `{"a":{"b":1,"c":{"d":2}}}` becomes `{"b":1,"c.d":2}`.
+fn flat(entry: &Value) -> Value {
+    fn walk(prefix: &str, object: &Map<String, Value>, out: &mut Map<String, Value>) {
+        for (name, value) in object {
+            let name = if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
+            match value {
+                Value::Object(inner) => walk(&name, inner, out),
+                leaf => {
+                    out.insert(name, leaf.clone());
+                }
+            }
+        }
+    }
+    let Value::Object(mut object) = entry.clone() else {
+        return entry.clone();
+    };
+    // Kamailio: an element of a list of structures is an object with one member that names its kind.
+    while object.len() == 1
+        && let Some(Value::Object(inner)) = object.values().next()
+    {
+        object = inner.clone();
+    }
+    let mut out = Map::new();
+    walk("", &object, &mut out);
+    Value::Object(out)
+}
+
+/// Says which method may have been meant.
+fn explained(context: &Context<'_>, method: &str, error: Error) -> Error {
+    match error {
+        Error::Fault(fault) if fault.is_unknown_method() => {
+            let names = context.call("system.listMethods", &[]).unwrap_or_default();
+            let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+            let near = names
+                .map(|name| (distance(method, name), name))
+                .min()
+                .filter(|(far, _)| *far <= 3);
+            let hint = match near {
+                Some((_, name)) => format!(": did you mean `{name}`?"),
+                None => ": `proxyctl srv rpclist` lists what there is; the script may not load its module"
+                    .to_owned(),
+            };
+            Error::Fault(Fault { hint, ..fault })
+        }
+        other => other,
+    }
+}
+
+/// Levenshtein distance without regard to case, a row at a time.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let (mut diagonal, mut left) = (i, i + 1);
+        for (slot, y) in row.iter_mut().skip(1).zip(&b) {
+            let above = *slot;
+            left = (above + 1)
+                .min(left + 1)
+                .min(diagonal + usize::from(!x.eq_ignore_ascii_case(y)));
+            diagonal = above;
+            *slot = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 /// kamcmd's short names.
@@ -74,5 +155,31 @@ fn method_of(word: &str) -> &str {
         "ver" | "version" => "core.version",
         "who" => "ctl.who",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_of_structures_become_rows() {
+        let table = [
+            (json!({"a": {"b": 1, "c": {"d": 2}}}), json!({"b": 1, "c.d": 2})),
+            (json!({"a": 1, "b": {"c": 2}}), json!({"a": 1, "b.c": 2})),
+            (
+                json!({"table": 1, "item": {"ip": "x", "port": 0}}),
+                json!({"table": 1, "item.ip": "x", "item.port": 0}),
+            ),
+            (json!("x"), json!("x")),
+            (json!({"a": {}}), json!({})),
+        ];
+        for (entry, expected) in table {
+            assert_eq!(flat(&entry), expected);
+        }
+        assert_eq!(distance("ul.dmup", "ul.dump"), 2);
+        assert_eq!(distance("", "abc"), 3);
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 .columns(&["username", "domain", "rpid"])
                 .eq("username", user.name)
                 .eq("domain", user.domain);
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
     }
 }

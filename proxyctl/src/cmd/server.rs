@@ -1,5 +1,10 @@
 //! Commands about the running daemon: `ps`, `uptime`, `stats`, `version`, `debug`, `reload`, `stop` (RPCs `core.*`, `stats.*`).
 
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+use std::time::Instant;
+
 use clap::Subcommand;
 use serde_json::Value;
 use serde_json::json;
@@ -10,7 +15,12 @@ use shared::rpc::stats;
 use super::rpc;
 use crate::Answer;
 use crate::Error;
+use crate::client::Unreachable;
+use crate::clock;
 use crate::context::Context;
+
+/// How long a daemon may take to end.
+const STOPPING: Duration = Duration::from_secs(10);
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -18,6 +28,9 @@ pub(crate) enum Verb {
     /// Processes and threads of the daemon
     #[command(after_help = "Examples:\n  proxyctl ps\n  proxyctl --output json ps")]
     Ps,
+    /// The same, with all that the daemon tells
+    #[command(after_help = "Examples:\n  proxyctl psa")]
+    Psa,
     /// When the daemon started, and how long ago
     #[command(after_help = "Examples:\n  proxyctl uptime")]
     Uptime,
@@ -47,6 +60,20 @@ pub(crate) enum Verb {
     /// Read the script again: the new one runs once it compiles, otherwise the old one stays
     #[command(after_help = "Examples:\n  proxyctl reload")]
     Reload,
+    /// Start the daemon in the background, with STARTUP_CONFIG_FILE and STARTOPTIONS of the resource file
+    #[command(after_help = "Examples:\n  proxyctl start\n  proxyctl start -- -l udp:127.0.0.1:5060")]
+    Start {
+        /// Options for proxyd
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
+    /// Stop the daemon and start it again
+    #[command(after_help = "Examples:\n  proxyctl restart")]
+    Restart {
+        /// Options for proxyd
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
     /// Stop the daemon
     #[command(after_help = "Examples:\n  proxyctl stop")]
     Stop,
@@ -56,6 +83,12 @@ pub(crate) enum Verb {
 pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     match verb {
         Verb::Ps => rpc::show(context, core::PSX, &[]),
+        Verb::Psa => rpc::show(context, "core.psa", &[]),
+        Verb::Start { options } => start(context, options),
+        Verb::Restart { options } => {
+            stop(context)?;
+            start(context, options)
+        }
         Verb::Uptime => rpc::show(context, core::UPTIME, &[]),
         Verb::Stats { names, reset } => statistics(context, names, *reset),
         Verb::Version => version(context),
@@ -116,7 +149,7 @@ fn version(context: &Context<'_>) -> Result<Answer, Error> {
 }
 
 fn reload(context: &Context<'_>) -> Result<Answer, Error> {
-    let result = context.call("cfg.reload_script", &[])?;
+    let result = context.call(core::RELOAD, &[])?;
     let words = match &result {
         Value::String(text) => text.clone(),
         _ => "script reloaded".to_owned(),
@@ -124,12 +157,57 @@ fn reload(context: &Context<'_>) -> Result<Answer, Error> {
     Ok(Answer::new(words, result))
 }
 
+/// Starts the program beside this one, else the one on the path; it says itself when it serves.
+fn start(context: &Context<'_>, options: &[String]) -> Result<Answer, Error> {
+    if context.call(core::VERSION, &[]).is_ok() {
+        return Err(Error::exists(
+            "a running daemon at",
+            context.client().socket().display().to_string(),
+        ));
+    }
+    let beside = std::env::current_exe()
+        .ok()
+        .map(|path| path.with_file_name("proxyd"))
+        .filter(|path| path.is_file());
+    let program = beside.unwrap_or_else(|| PathBuf::from("proxyd"));
+    let mut command = process::Command::new(&program);
+    if context.globals.iter().any(|word| word == "--home") {
+        command.arg("--home").arg(&context.places.data);
+    }
+    if let Some(script) = context.settings.get("STARTUP_CONFIG_FILE") {
+        command.arg("-f").arg(script);
+    }
+    if let Some(path) = context.settings.get("PID_FILE") {
+        command.arg("-P").arg(path);
+    }
+    command
+        .args(
+            context
+                .settings
+                .get("STARTOPTIONS")
+                .unwrap_or_default()
+                .split_whitespace(),
+        )
+        .args(options);
+    let status = command.status().map_err(|e| Error::file("start", program, &e))?;
+    if !status.success() {
+        return Err(Error::NotConfirmed(
+            "proxyd did not start: it says above why".to_owned(),
+        ));
+    }
+    Ok(Answer::new("started", json!({ "started": true })))
+}
+
 fn stop(context: &Context<'_>) -> Result<Answer, Error> {
     match context.call(core::KILL, &[]) {
         // It may be gone before it has answered.
-        Ok(_) | Err(Error::Daemon(crate::client::Unreachable::Broken { .. })) => {
-            Ok(Answer::new("stopped", json!({ "stopped": true })))
-        }
-        Err(error) => Err(error),
+        Ok(_) | Err(Error::Daemon(Unreachable::Broken { .. })) => {}
+        Err(error) => return Err(error),
     }
+    // Calls are answered while it ends: it has stopped when nobody listens.
+    let limit = Instant::now() + STOPPING;
+    while Instant::now() < limit && context.call(core::VERSION, &[]).is_ok() {
+        clock::pause(Duration::from_millis(50));
+    }
+    Ok(Answer::new("stopped", json!({ "stopped": true })))
 }

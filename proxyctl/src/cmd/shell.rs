@@ -1,10 +1,8 @@
 //! `completions`, `man` and `shell`: made of the same definitions as the command line.
 
+mod prompt;
+
 use std::fs;
-use std::io;
-use std::io::BufRead as _;
-use std::io::IsTerminal as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use clap::CommandFactory as _;
@@ -18,6 +16,8 @@ use crate::Error;
 use crate::args;
 use crate::args::Args;
 use crate::context::Context;
+use prompt::Lines;
+use prompt::Words;
 
 /// Prints what makes a shell complete our commands.
 pub(crate) fn completions(shell: clap_complete::Shell) -> Answer {
@@ -40,10 +40,8 @@ pub(crate) fn man(folder: &Path) -> Result<Answer, Error> {
 
 /// Reads commands until the end of input; a failure does not end it.
 pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
-    let is_terminal = io::stdin().is_terminal();
     let mut last = Ok(());
-    let lines = Lines { is_terminal };
-    for line in lines {
+    for line in Lines::new(Words::new(Args::command(), methods(context))) {
         let words = match split(&line.map_err(|e| Error::file("read", "standard input", &e))?) {
             Ok(words) => words,
             Err(reason) => {
@@ -80,25 +78,15 @@ pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
     last.map(|()| Answer::printed())
 }
 
-struct Lines {
-    is_terminal: bool,
-}
-
-impl Iterator for Lines {
-    type Item = io::Result<String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_terminal {
-            let mut out = io::stdout().lock();
-            let _ = out.write_all(b"proxyctl> ").and_then(|()| out.flush());
-        }
-        let mut line = String::new();
-        match io::stdin().lock().read_line(&mut line) {
-            Ok(0) => None,
-            Ok(_) => Some(Ok(line)),
-            Err(error) => Some(Err(error)),
-        }
-    }
+/// The daemon's methods; none where it is down.
+fn methods(context: &Context<'_>) -> Vec<String> {
+    let names = context.call("system.listMethods", &[]).unwrap_or_default();
+    names
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Cuts a line into words as a shell does: blanks, quotes, backslashes.

@@ -90,7 +90,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 let user = User::existing(context, db.as_mut(), "speed_dial", user)?;
                 select = select.eq("username", user.name).eq("domain", user.domain);
             }
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Add {
             user,

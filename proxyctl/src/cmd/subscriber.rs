@@ -238,7 +238,7 @@ fn add(context: &Context<'_>, what: &WithPassword) -> Result<Answer, Error> {
             hint: ": change its password with `proxyctl passwd`",
         });
     }
-    let secret = what.password.read(context, &user)?;
+    let secret = what.password.read(&user)?;
     let mut storage = Storage::told(context);
     if origin == Origin::Guessed {
         guessed(context, &user, storage);
@@ -267,7 +267,7 @@ fn guessed(context: &Context<'_>, user: &User, storage: Option<Storage>) {
 fn passwd(context: &Context<'_>, what: &WithPassword) -> Result<Answer, Error> {
     let mut db = context.open(&["subscriber"])?;
     let user = User::subscriber(context, db.as_mut(), &what.user)?;
-    let secret = what.password.read(context, &user)?;
+    let secret = what.password.read(&user)?;
     let storage = match Storage::told(context) {
         Some(storage) => storage,
         None => stored(db.as_mut(), &user)?,
@@ -320,18 +320,12 @@ fn remove(context: &Context<'_>, names: &[String]) -> Result<Answer, Error> {
         }
         Ok::<_, Error>(users)
     })?;
-    let mut unregistered = 0;
     if context.client().may_be_there() {
-        unregistered = users.iter().filter(|user| unregister(context, user)).count();
+        users.iter().for_each(|user| unregister(context, user));
     }
     let names: Vec<String> = users.iter().map(User::to_string).collect();
-    let live = if unregistered > 0 {
-        ", registrations ended"
-    } else {
-        ""
-    };
     Ok(Answer::new(
-        format!("removed {}{live}", names.join(", ")),
+        format!("removed {}", names.join(", ")),
         json!({ "removed": names }),
     ))
 }
@@ -348,15 +342,11 @@ pub(crate) fn delete(db: &mut dyn Backend, belongings: &[&str], user: &User) -> 
     Ok(())
 }
 
-/// Ends the registrations of who is no user any more; a daemon that is down has none.
-fn unregister(context: &Context<'_>, user: &User) -> bool {
+/// Ends the registrations of who is no user any more; where there are none, or no daemon, nothing is to be done.
+fn unregister(context: &Context<'_>, user: &User) {
     match context.call(ul::RM, &[json!("location"), json!(user.to_string())]) {
-        Ok(_) => true,
-        Err(Error::Fault(_) | Error::Daemon(_)) => false,
-        Err(error) => {
-            context.note(format_args!("{error}"));
-            false
-        }
+        Ok(_) | Err(Error::Fault(_) | Error::Daemon(_)) => {}
+        Err(error) => context.note(format_args!("{error}")),
     }
 }
 

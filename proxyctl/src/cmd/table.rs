@@ -10,6 +10,7 @@ use shared::report::Report;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
+use crate::printer::Printer;
 
 /// The rows a query finds, under the columns' own names.
 pub(crate) fn report(db: &mut dyn Backend, select: &Select<'_>) -> Result<Report, Error> {
@@ -20,6 +21,30 @@ pub(crate) fn report(db: &mut dyn Backend, select: &Select<'_>) -> Result<Report
         report.push(row.cells().iter().map(json));
     }
     Ok(report)
+}
+
+/// Shows the rows a query finds, while they are read.
+pub(crate) fn show(
+    context: &Context<'_>,
+    db: &mut dyn Backend,
+    select: &Select<'_>,
+) -> Result<Answer, Error> {
+    let (mut printer, mut failed) = (None::<Printer>, None);
+    db.each(select, &mut |row| {
+        let printer = printer.get_or_insert_with(|| {
+            let columns: Vec<&str> = row.names().iter().map(String::as_str).collect();
+            Printer::new(context.output, &columns)
+        });
+        if failed.is_none() {
+            failed = printer.push(row.cells().iter().map(json)).err();
+        }
+        Ok(())
+    })?;
+    match (printer, failed) {
+        (_, Some(error)) => Err(Error::Print(error.to_string())),
+        (Some(printer), None) => printer.finish(),
+        (None, None) => Ok(Answer::report(report(db, select)?)),
+    }
 }
 
 /// One cell for people and programs: dates in local time.

@@ -130,7 +130,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Show => {
             let mut db = context.read(&["trusted"])?;
             let select = Select::from("trusted").order_by("src_ip").order_by("priority");
-            Ok(Answer::report(table::report(db.as_mut(), &select)?))
+            table::show(context, db.as_mut(), &select)
         }
         Verb::Dump => rpc::show(context, permissions::TRUSTED_DUMP, &[]),
         Verb::Reload => table::reloaded(context, "trusted", permissions::TRUSTED_RELOAD),

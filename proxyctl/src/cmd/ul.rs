@@ -249,7 +249,7 @@ pub(crate) fn showdb(context: &Context<'_>, of: Table, user: Option<&str>) -> Re
         Some(Err(name)) => select = select.eq("username", name),
     }
     let mut db = context.read(&[of.name()])?;
-    Ok(Answer::report(table::report(db.as_mut(), &select)?))
+    table::show(context, db.as_mut(), &select)
 }
 
 fn clean(context: &Context<'_>, seconds: &str) -> Result<Answer, Error> {

@@ -20,23 +20,91 @@ use std::sync::Arc;
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     rpcs: &[
-        Rpc { name: "cfg.list", doc: "Names of the parameters, or those of a group.", call: list },
-        Rpc { name: "cfg.get", doc: "The value of a parameter (group, name), or those of a group.", call: get },
-        Rpc { name: "cfg.help", doc: "The description of a parameter: group, name.", call: help },
-        Rpc { name: "cfg.diff", doc: "Parameters whose change waits for cfg.commit: none ever does.", call: |_, _| Ok(RpcReply::Value(json!([]))) },
-        Rpc { name: "cfg.set", doc: "Sets a parameter: group, name, value.", call: set_any },
-        Rpc { name: "cfg.seti", doc: "Sets an integer parameter: group, name, value.", call: set_int },
-        Rpc { name: "cfg.sets", doc: "Sets a text parameter: group, name, value.", call: set_text },
-        Rpc { name: "cfg.set_now_int", doc: "Sets an integer parameter: group, name, value.", call: set_int },
-        Rpc { name: "cfg.set_now_string", doc: "Sets a text parameter: group, name, value.", call: set_text },
-        Rpc { name: "cfg.set_delayed", doc: "Sets a parameter; it counts at once.", call: set_any },
-        Rpc { name: "cfg.set_delayed_int", doc: "Sets an integer parameter; it counts at once.", call: set_int },
-        Rpc { name: "cfg.set_delayed_string", doc: "Sets a text parameter; it counts at once.", call: set_text },
-        Rpc { name: "cfg.reset", doc: "Gives a group, or one parameter, its value of the script again.", call: reset },
-        Rpc { name: "cfg.del", doc: "Gives a parameter its value of the script again: group, name.", call: reset },
-        Rpc { name: "cfg.del_delayed", doc: "Gives a parameter its value of the script again: group, name.", call: reset },
-        Rpc { name: "cfg.commit", doc: "Accepted: changes count at once.", call: |_, _| Ok(RpcReply::empty()) },
-        Rpc { name: "cfg.rollback", doc: "Accepted: no change waits.", call: |_, _| Ok(RpcReply::empty()) },
+        Rpc {
+            name: "cfg.list",
+            doc: "Names of the parameters, or those of a group.",
+            call: list,
+        },
+        Rpc {
+            name: "cfg.get",
+            doc: "The value of a parameter (group, name), or those of a group.",
+            call: get,
+        },
+        Rpc {
+            name: "cfg.help",
+            doc: "The description of a parameter: group, name.",
+            call: help,
+        },
+        Rpc {
+            name: "cfg.diff",
+            doc: "Parameters whose change waits for cfg.commit: none ever does.",
+            call: |_, _| Ok(RpcReply::Value(json!([]))),
+        },
+        Rpc {
+            name: "cfg.set",
+            doc: "Sets a parameter: group, name, value.",
+            call: set_any,
+        },
+        Rpc {
+            name: "cfg.seti",
+            doc: "Sets an integer parameter: group, name, value.",
+            call: set_int,
+        },
+        Rpc {
+            name: "cfg.sets",
+            doc: "Sets a text parameter: group, name, value.",
+            call: set_text,
+        },
+        Rpc {
+            name: "cfg.set_now_int",
+            doc: "Sets an integer parameter: group, name, value.",
+            call: set_int,
+        },
+        Rpc {
+            name: "cfg.set_now_string",
+            doc: "Sets a text parameter: group, name, value.",
+            call: set_text,
+        },
+        Rpc {
+            name: "cfg.set_delayed",
+            doc: "Sets a parameter; it counts at once.",
+            call: set_any,
+        },
+        Rpc {
+            name: "cfg.set_delayed_int",
+            doc: "Sets an integer parameter; it counts at once.",
+            call: set_int,
+        },
+        Rpc {
+            name: "cfg.set_delayed_string",
+            doc: "Sets a text parameter; it counts at once.",
+            call: set_text,
+        },
+        Rpc {
+            name: "cfg.reset",
+            doc: "Gives a group, or one parameter, its value of the script again.",
+            call: reset,
+        },
+        Rpc {
+            name: "cfg.del",
+            doc: "Gives a parameter its value of the script again: group, name.",
+            call: reset,
+        },
+        Rpc {
+            name: "cfg.del_delayed",
+            doc: "Gives a parameter its value of the script again: group, name.",
+            call: reset,
+        },
+        Rpc {
+            name: "cfg.commit",
+            doc: "Accepted: changes count at once.",
+            call: |_, _| Ok(RpcReply::empty()),
+        },
+        Rpc {
+            name: "cfg.rollback",
+            doc: "Accepted: no change waits.",
+            call: |_, _| Ok(RpcReply::empty()),
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("cfg_rpc", "Custom parameters shown and changed at run time.")
@@ -47,7 +115,11 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     // what was changed stays changed, for parameters that the new script still has
     if let Some(previous) = init.previous::<Changed>() {
         for ((group, name), value) in previous.all() {
-            if init.program.custom(&group, &name).is_some_and(|own| same_kind(own, &value)) {
+            if init
+                .program
+                .custom(&group, &name)
+                .is_some_and(|own| same_kind(own, &value))
+            {
                 changed.set(&group, &name, value);
             }
         }
@@ -60,7 +132,10 @@ fn same_kind(a: &ParamValue, b: &ParamValue) -> bool {
 }
 
 fn changed(script: &Arc<Script>) -> Result<&Changed, RpcFault> {
-    script.states.get::<Changed>().ok_or_else(|| RpcFault::failed("module cfg_rpc is not loaded"))
+    script
+        .states
+        .get::<Changed>()
+        .ok_or_else(|| RpcFault::failed("module cfg_rpc is not loaded"))
 }
 
 fn shown(value: &ParamValue) -> Value {
@@ -75,8 +150,14 @@ fn current(script: &Arc<Script>, group: &str, name: &str) -> Option<Value> {
     if (group, name) == ("core", "debug") {
         return Some(json!(crate::log::level()));
     }
-    let changed = script.states.get::<Changed>().and_then(|changed| changed.get(group, name));
-    changed.as_ref().or_else(|| script.program.custom(group, name)).map(shown)
+    let changed = script
+        .states
+        .get::<Changed>()
+        .and_then(|changed| changed.get(group, name));
+    changed
+        .as_ref()
+        .or_else(|| script.program.custom(group, name))
+        .map(shown)
 }
 
 fn list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -96,11 +177,18 @@ fn get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let missing = || RpcFault::bad_request("Failed to get the variable");
     let Some(name) = name else {
         let all = script.program.customs().filter(|(own, ..)| *own == group);
-        let members: Map<String, Value> =
-            all.filter_map(|(group, name, ..)| Some((name.to_owned(), current(script, group, name)?))).collect();
-        return if members.is_empty() { Err(missing()) } else { Ok(RpcReply::Value(Value::Object(members))) };
+        let members: Map<String, Value> = all
+            .filter_map(|(group, name, ..)| Some((name.to_owned(), current(script, group, name)?)))
+            .collect();
+        return if members.is_empty() {
+            Err(missing())
+        } else {
+            Ok(RpcReply::Value(Value::Object(members)))
+        };
     };
-    current(script, &group, &name).map(RpcReply::Value).ok_or_else(missing)
+    current(script, &group, &name)
+        .map(RpcReply::Value)
+        .ok_or_else(missing)
 }
 
 fn help(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -108,8 +196,15 @@ fn help(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let mut customs = script.program.customs();
     match customs.find(|(own, own_name, ..)| *own == group && *own_name == name) {
         Some((_, _, value, description)) => {
-            let kind = if matches!(value, ParamValue::Int(_)) { "integer" } else { "string" };
-            Ok(RpcReply::Value(json!([description, format!("(parameter type is {kind})")])))
+            let kind = if matches!(value, ParamValue::Int(_)) {
+                "integer"
+            } else {
+                "string"
+            };
+            Ok(RpcReply::Value(json!([
+                description,
+                format!("(parameter type is {kind})")
+            ])))
         }
         None => Err(RpcFault::bad_request("Failed to get the variable description")),
     }
@@ -124,7 +219,9 @@ fn set(script: &Arc<Script>, group: &str, name: &str, value: ParamValue) -> RpcR
     let own = script.program.custom(group, name).ok_or_else(refused)?;
     let value = match (own, value) {
         (ParamValue::Int(_), ParamValue::Text(text)) => {
-            let number = std::str::from_utf8(&text).ok().and_then(|digits| digits.trim().parse().ok());
+            let number = std::str::from_utf8(&text)
+                .ok()
+                .and_then(|digits| digits.trim().parse().ok());
             ParamValue::Int(number.ok_or_else(refused)?)
         }
         (ParamValue::Text(_), ParamValue::Int(n)) => ParamValue::Text(n.to_string().into_bytes()),
@@ -135,16 +232,30 @@ fn set(script: &Arc<Script>, group: &str, name: &str, value: ParamValue) -> RpcR
 }
 
 fn set_int(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    set(script, &call.str(0)?, &call.str(1)?, ParamValue::Int(call.int(2)?))
+    set(
+        script,
+        &call.str(0)?,
+        &call.str(1)?,
+        ParamValue::Int(call.int(2)?),
+    )
 }
 
 fn set_text(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    set(script, &call.str(0)?, &call.str(1)?, ParamValue::Text(call.str(2)?.into_owned().into_bytes()))
+    set(
+        script,
+        &call.str(0)?,
+        &call.str(1)?,
+        ParamValue::Text(call.str(2)?.into_owned().into_bytes()),
+    )
 }
 
 fn set_any(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let number = call.value(2).and_then(Value::as_i64);
-    if number.is_some() { set_int(call, script) } else { set_text(call, script) }
+    if number.is_some() {
+        set_int(call, script)
+    } else {
+        set_text(call, script)
+    }
 }
 
 fn reset(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -156,5 +267,9 @@ fn reset(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
             found = true;
         }
     }
-    if found { Ok(RpcReply::empty()) } else { Err(RpcFault::bad_request("Failed to reset the variable")) }
+    if found {
+        Ok(RpcReply::empty())
+    } else {
+        Err(RpcFault::bad_request("Failed to reset the variable"))
+    }
 }

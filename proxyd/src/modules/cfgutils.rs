@@ -37,7 +37,13 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 const KEYS: &[Arg] = &[Arg::Text("key"), Arg::OptText("key2")];
@@ -45,44 +51,140 @@ const KEYS: &[Arg] = &[Arg::Text("key"), Arg::OptText("key2")];
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Int("initial_probability", 10, "Probability of rand_event(), in percent."),
-        Param::Text("hash_file", "", "File whose change cfgutils.check_config_hash tells."),
+        Param::Int(
+            "initial_probability",
+            10,
+            "Probability of rand_event(), in percent.",
+        ),
+        Param::Text(
+            "hash_file",
+            "",
+            "File whose change cfgutils.check_config_hash tells.",
+        ),
         Param::Int("initial_gflags", 0, "Global flags at the start."),
         Param::Int("lock_set_size", 0, "Number of locks as a power of two; 0: none."),
     ],
     functions: &[
         anywhere(&["rand_event"], &[], "True by chance.", rand_event),
-        anywhere(&["rand_set_prob"], &[Arg::Int("probability")], "Sets the probability of rand_event().", rand_set_prob),
-        anywhere(&["rand_reset_prob"], &[], "Gives the probability its first value.", rand_reset_prob),
-        anywhere(&["rand_get_prob"], &[], "The probability as return code.", rand_get_prob),
-        anywhere(&["sleep"], &[Arg::Int("time")], "Waits so many seconds; the worker does nothing else meanwhile.", |call| wait(call, Duration::from_secs)),
-        anywhere(&["usleep"], &[Arg::Int("time")], "Waits so many microseconds.", |call| wait(call, Duration::from_micros)),
+        anywhere(
+            &["rand_set_prob"],
+            &[Arg::Int("probability")],
+            "Sets the probability of rand_event().",
+            rand_set_prob,
+        ),
+        anywhere(
+            &["rand_reset_prob"],
+            &[],
+            "Gives the probability its first value.",
+            rand_reset_prob,
+        ),
+        anywhere(
+            &["rand_get_prob"],
+            &[],
+            "The probability as return code.",
+            rand_get_prob,
+        ),
+        anywhere(
+            &["sleep"],
+            &[Arg::Int("time")],
+            "Waits so many seconds; the worker does nothing else meanwhile.",
+            |call| wait(call, Duration::from_secs),
+        ),
+        anywhere(
+            &["usleep"],
+            &[Arg::Int("time")],
+            "Waits so many microseconds.",
+            |call| wait(call, Duration::from_micros),
+        ),
         anywhere(&["abort"], &[], "Aborts the server.", |_| std::process::abort()),
-        anywhere(&["pkg_status", "pkg_summary", "shm_status", "shm_summary"], &[], "Accepted: memory is the system's.", |_| Code::TRUE),
-        anywhere(&["set_gflag"], &[Arg::Flag("flag")], "Sets a global flag.", |call| global_flag(call, |flags, bit| flags.fetch_or(bit, Relaxed))),
-        anywhere(&["reset_gflag"], &[Arg::Flag("flag")], "Clears a global flag.", |call| global_flag(call, |flags, bit| flags.fetch_and(!bit, Relaxed))),
-        anywhere(&["is_gflag"], &[Arg::Flag("flag")], "True when a global flag is set.", is_gflag),
+        anywhere(
+            &["pkg_status", "pkg_summary", "shm_status", "shm_summary"],
+            &[],
+            "Accepted: memory is the system's.",
+            |_| Code::TRUE,
+        ),
+        anywhere(
+            &["set_gflag"],
+            &[Arg::Flag("flag")],
+            "Sets a global flag.",
+            |call| global_flag(call, |flags, bit| flags.fetch_or(bit, Relaxed)),
+        ),
+        anywhere(
+            &["reset_gflag"],
+            &[Arg::Flag("flag")],
+            "Clears a global flag.",
+            |call| global_flag(call, |flags, bit| flags.fetch_and(!bit, Relaxed)),
+        ),
+        anywhere(
+            &["is_gflag"],
+            &[Arg::Flag("flag")],
+            "True when a global flag is set.",
+            is_gflag,
+        ),
         anywhere(&["lock"], KEYS, "Takes the lock of a key, waiting for it.", lock),
-        anywhere(&["trylock"], KEYS, "Takes the lock of a key if it is free.", trylock),
+        anywhere(
+            &["trylock"],
+            KEYS,
+            "Takes the lock of a key if it is free.",
+            trylock,
+        ),
         anywhere(&["unlock"], KEYS, "Frees the lock of a key.", unlock),
-        anywhere(&["check_route_exists"], &[Arg::Text("route")], "True when there is such a route.", check_route_exists),
-        anywhere(&["route_if_exists"], &[Arg::Text("route")], "Runs a route if there is one; its result.", route_if_exists),
-        anywhere(&["core_hash"], &[Arg::Text("string1"), Arg::Text("string2"), Arg::Int("size")], "A hash of two texts within 2^size, plus 1.", core_hash),
+        anywhere(
+            &["check_route_exists"],
+            &[Arg::Text("route")],
+            "True when there is such a route.",
+            check_route_exists,
+        ),
+        anywhere(
+            &["route_if_exists"],
+            &[Arg::Text("route")],
+            "Runs a route if there is one; its result.",
+            route_if_exists,
+        ),
+        anywhere(
+            &["core_hash"],
+            &[Arg::Text("string1"), Arg::Text("string2"), Arg::Int("size")],
+            "A hash of two texts within 2^size, plus 1.",
+            core_hash,
+        ),
     ],
     pvs: &[Pv {
         names: &["RANDOM"],
         param: PvParam::None,
         doc: "A random number.",
         compile: None,
-        get: |env, _| env.state::<Utilities>().map_or(Value::Null, |utilities| Value::Int(utilities.random() >> 33)),
+        get: |env, _| {
+            env.state::<Utilities>()
+                .map_or(Value::Null, |utilities| Value::Int(utilities.random() >> 33))
+        },
         set: None,
     }],
     rpcs: &[
-        Rpc { name: "cfgutils.rand_set_prob", doc: "Sets the probability of rand_event(), in percent.", call: rpc_set_prob },
-        Rpc { name: "cfgutils.rand_reset_prob", doc: "Gives the probability its first value.", call: rpc_reset_prob },
-        Rpc { name: "cfgutils.check_config_hash", doc: "Tells whether hash_file changed.", call: rpc_check_hash },
-        Rpc { name: "cfgutils.get_config_hash", doc: "The hash of hash_file at the start.", call: rpc_get_hash },
-        Rpc { name: "cfgutils.get_gflags", doc: "The global flags.", call: rpc_gflags },
+        Rpc {
+            name: "cfgutils.rand_set_prob",
+            doc: "Sets the probability of rand_event(), in percent.",
+            call: rpc_set_prob,
+        },
+        Rpc {
+            name: "cfgutils.rand_reset_prob",
+            doc: "Gives the probability its first value.",
+            call: rpc_reset_prob,
+        },
+        Rpc {
+            name: "cfgutils.check_config_hash",
+            doc: "Tells whether hash_file changed.",
+            call: rpc_check_hash,
+        },
+        Rpc {
+            name: "cfgutils.get_config_hash",
+            doc: "The hash of hash_file at the start.",
+            call: rpc_get_hash,
+        },
+        Rpc {
+            name: "cfgutils.get_gflags",
+            doc: "The global flags.",
+            call: rpc_gflags,
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("cfgutils", "Chance, locks, global flags, waiting.")
@@ -114,30 +216,43 @@ impl Utilities {
 }
 
 fn file_hash(path: &str) -> Result<Vec<u8>, std::io::Error> {
-    Ok(shared::digest::hash(Algorithm::Md5, &[&std::fs::read(path)?]).as_bytes().to_vec())
+    Ok(shared::digest::hash(Algorithm::Md5, &[&std::fs::read(path)?])
+        .as_bytes()
+        .to_vec())
 }
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let size = init.int("lock_set_size");
     if !(0..=20).contains(&size) {
-        return Err(InitError::Param { name: "lock_set_size", why: format!("{size} is not between 0 and 20") });
+        return Err(InitError::Param {
+            name: "lock_set_size",
+            why: format!("{size} is not between 0 and 20"),
+        });
     }
     let path = init.text("hash_file");
     let hash = if path.is_empty() {
         None
     } else {
-        let hash = file_hash(&path).map_err(|error| InitError::Io { path: path.clone(), error })?;
+        let hash = file_hash(&path).map_err(|error| InitError::Io {
+            path: path.clone(),
+            error,
+        })?;
         Some((path, hash))
     };
     let locks = if size == 0 { 0 } else { 1usize << size };
     let first_probability = init.int("initial_probability");
     if !(0..=100).contains(&first_probability) {
         let why = format!("{first_probability} is no percentage");
-        return Err(InitError::Param { name: "initial_probability", why });
+        return Err(InitError::Param {
+            name: "initial_probability",
+            why,
+        });
     }
     let flags = match init.previous::<Utilities>() {
         Some(old) => Arc::clone(&old.flags),
-        None => Arc::new(AtomicU32::new(u32::try_from(init.int("initial_gflags")).unwrap_or(0))),
+        None => Arc::new(AtomicU32::new(
+            u32::try_from(init.int("initial_gflags")).unwrap_or(0),
+        )),
     };
     Ok(Arc::new(Utilities {
         first_probability,
@@ -150,7 +265,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 }
 
 fn rand_event(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Utilities>() else { return Code::FALSE };
+    let Some(state) = call.state::<Utilities>() else {
+        return Code::FALSE;
+    };
     Code::from(state.random() % 100 < state.probability.load(Relaxed))
 }
 
@@ -176,7 +293,9 @@ fn rand_reset_prob(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn rand_get_prob(call: &mut Call<'_, '_>) -> Code {
-    let percent = call.state::<Utilities>().map_or(0, |state| state.probability.load(Relaxed));
+    let percent = call
+        .state::<Utilities>()
+        .map_or(0, |state| state.probability.load(Relaxed));
     // Kamailio: a probability of 0 ends the script, as any function's 0 does
     Code(i32::try_from(percent).unwrap_or(0))
 }
@@ -186,12 +305,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 fn wait(call: &mut Call<'_, '_>, unit: fn(u64) -> Duration) -> Code {
     let time = unit(u64::try_from(call.int(0)).unwrap_or(0)).min(LONGEST_WAIT);
+    #[expect(clippy::disallowed_methods, reason = "the script asks its worker to wait")]
     std::thread::sleep(time);
     Code::TRUE
 }
 
 fn bit(number: i64) -> Option<u32> {
-    u32::try_from(number).ok().filter(|number| *number < 32).map(|number| 1 << number)
+    u32::try_from(number)
+        .ok()
+        .filter(|number| *number < 32)
+        .map(|number| 1 << number)
 }
 
 fn global_flag(call: &mut Call<'_, '_>, change: impl FnOnce(&AtomicU32, u32) -> u32) -> Code {
@@ -215,11 +338,16 @@ fn is_gflag(call: &mut Call<'_, '_>) -> Code {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn with_lock(call: &Call<'_, '_>, work: impl FnOnce(&Mutex<bool>, &Condvar) -> Code) -> Code {
-    let found = call.state::<Utilities>().and_then(|state| state.lock_of(&call.text(0), &call.text(1)));
+    let found = call
+        .state::<Utilities>()
+        .and_then(|state| state.lock_of(&call.text(0), &call.text(1)));
     match found {
         Some((held, freed)) => work(held, freed),
         None => {
-            crate::log::error("cfgutils", format_args!("{}: there are no locks: see parameter lock_set_size", call.name));
+            crate::log::error(
+                "cfgutils",
+                format_args!("{}: there are no locks: see parameter lock_set_size", call.name),
+            );
             Code::FALSE
         }
     }
@@ -228,8 +356,14 @@ fn with_lock(call: &Call<'_, '_>, work: impl FnOnce(&Mutex<bool>, &Condvar) -> C
 fn lock(call: &mut Call<'_, '_>) -> Code {
     with_lock(call, |held, freed| {
         let mut held = held.lock();
-        if freed.wait_while_for(&mut held, |held| *held, PATIENCE).timed_out() {
-            crate::log::warning("cfgutils", format_args!("a lock was held for {} s and is taken over", PATIENCE.as_secs()));
+        if freed
+            .wait_while_for(&mut held, |held| *held, PATIENCE)
+            .timed_out()
+        {
+            crate::log::warning(
+                "cfgutils",
+                format_args!("a lock was held for {} s and is taken over", PATIENCE.as_secs()),
+            );
         }
         *held = true;
         Code::TRUE
@@ -256,7 +390,10 @@ fn unlock(call: &mut Call<'_, '_>) -> Code {
 /// The block `route[NAME]` that argument 0 names.
 fn find_route(call: &Call<'_, '_>) -> Option<RouteId> {
     let name = call.text(0);
-    call.env.script.program.find_route(Routes::REQUEST, std::str::from_utf8(&name).ok()?)
+    call.env
+        .script
+        .program
+        .find_route(Routes::REQUEST, std::str::from_utf8(&name).ok()?)
 }
 
 fn check_route_exists(call: &mut Call<'_, '_>) -> Code {
@@ -264,21 +401,34 @@ fn check_route_exists(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn route_if_exists(call: &mut Call<'_, '_>) -> Code {
-    let Some(route) = find_route(call) else { return Code::FALSE };
+    let Some(route) = find_route(call) else {
+        return Code::FALSE;
+    };
     let verdict = crate::script::exec::run(route, call.env);
-    if verdict.exited { Code::EXIT } else { Code(i32::try_from(verdict.code).unwrap_or(-1)) }
+    if verdict.exited {
+        Code::EXIT
+    } else {
+        Code(i32::try_from(verdict.code).unwrap_or(-1))
+    }
 }
 
 fn core_hash(call: &mut Call<'_, '_>) -> Code {
     let bits = u32::try_from(call.int(2)).unwrap_or(0).min(30);
     let hash = core_hash_of(&[&call.text(0), &call.text(1)]);
-    let within = if bits == 0 { hash & (i32::MAX as u32 >> 1) } else { hash & ((1 << bits) - 1) };
+    let within = if bits == 0 {
+        hash & (i32::MAX as u32 >> 1)
+    } else {
+        hash & ((1 << bits) - 1)
+    };
     // Kamailio: one more, for 0 would end the script
     Code(i32::try_from(within).unwrap_or(0).saturating_add(1))
 }
 
 fn state(script: &Arc<Script>) -> Result<&Utilities, RpcFault> {
-    script.states.get::<Utilities>().ok_or_else(|| RpcFault::failed("module cfgutils is not loaded"))
+    script
+        .states
+        .get::<Utilities>()
+        .ok_or_else(|| RpcFault::failed("module cfgutils is not loaded"))
 }
 
 fn rpc_set_prob(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -301,8 +451,12 @@ fn rpc_check_hash(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         return Err(RpcFault::failed("No hash_file given, disable hash functionality"));
     };
     match file_hash(path) {
-        Ok(now) if now == *known => Ok(RpcReply::from("The actual config file hash is identical to the stored one.")),
-        Ok(_) => Err(RpcFault::failed("The actual config file hash is not identical to the stored one.")),
+        Ok(now) if now == *known => Ok(RpcReply::from(
+            "The actual config file hash is identical to the stored one.",
+        )),
+        Ok(_) => Err(RpcFault::failed(
+            "The actual config file hash is not identical to the stored one.",
+        )),
         Err(why) => Err(RpcFault::failed(format!("{path}: {why}"))),
     }
 }
@@ -369,7 +523,9 @@ mod tests {
         let mut stage = Stage::options().with(utilities());
         for (percent, least, most) in [("0", 0, 0), ("100", 1000, 1000), ("50", 400, 600)] {
             stage.call(&MODULE, "rand_set_prob", &[percent]);
-            let hits = (0..1000).filter(|_| stage.call(&MODULE, "rand_event", &[]) == 1).count();
+            let hits = (0..1000)
+                .filter(|_| stage.call(&MODULE, "rand_event", &[]) == 1)
+                .count();
             assert!((least..=most).contains(&hits), "{percent}: {hits}");
         }
     }

@@ -40,13 +40,22 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::List("alias_subdomains", "A domain that is ours with all below it: [proto:]domain[:port]."),
+        Param::List(
+            "alias_subdomains",
+            "A domain that is ours with all below it: [proto:]domain[:port].",
+        ),
         Param::Ignored("dns_cache", "the resolver's cache is not preset; use /etc/hosts"),
         Param::Ignored("dns_file", "the resolver's cache is not preset; use /etc/hosts"),
         Param::Ignored("evcb_reply_out", "KEMI languages are not embedded"),
@@ -55,39 +64,195 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("nio_msg_avp", "raw data are not intercepted"),
     ],
     functions: &[
-        Function { names: &["append_branch"], args: &[Arg::OptText("uri"), Arg::OptText("q")], routes: Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT), doc: "Appends a branch; without a URI the Request-URI's.", call: append_branch },
-        anywhere(&["send_udp", "send"], &[Arg::OptText("host")], "Sends the message as received to host:port by UDP.", |call| send_message(call, Transport::Udp)),
-        anywhere(&["send_tcp"], &[Arg::OptText("host")], "The same by TCP.", |call| send_message(call, Transport::Tcp)),
-        anywhere(&["send_data"], &[Arg::Text("uri"), Arg::Text("data")], "Sends bytes to a URI.", send_data),
-        anywhere(&["sendx"], &[Arg::Text("uri"), Arg::Text("sock"), Arg::Text("data")], "Sends bytes to a URI from a socket.", sendx),
-        anywhere(&["is_incoming"], &[], "True: raw data are not intercepted on their way out.", |_| Code::TRUE),
-        anywhere(&["msg_iflag_set"], &[Arg::Text("flagname")], "Sets an internal flag.", |call| internal_flag(call, Change::Set)),
-        anywhere(&["msg_iflag_reset"], &[Arg::Text("flagname")], "Clears an internal flag.", |call| internal_flag(call, Change::Clear)),
-        anywhere(&["msg_iflag_is_set"], &[Arg::Text("flagname")], "True when an internal flag is set.", |call| internal_flag(call, Change::Ask)),
-        anywhere(&["file_read"], &[Arg::Text("fpath"), Arg::Pv("var")], "Reads a file into a variable.", file_read),
-        anywhere(&["file_write"], &[Arg::Text("fpath"), Arg::Text("content")], "Appends a text to a file.", file_write),
-        anywhere(&["setxflag"], &[Arg::Flag("flag")], "Sets an extended flag, 0 to 63.", |call| extended_flag(call, Change::Set)),
-        anywhere(&["resetxflag"], &[Arg::Flag("flag")], "Clears an extended flag.", |call| extended_flag(call, Change::Clear)),
-        anywhere(&["isxflagset"], &[Arg::Flag("flag")], "True when an extended flag is set.", |call| extended_flag(call, Change::Ask)),
-        anywhere(&["set_send_socket"], &[Arg::Text("saddr")], "Sets the socket to send from.", set_send_socket),
-        anywhere(&["set_send_socket_name"], &[Arg::Text("sname")], "Sets the socket to send from by its name.", set_send_socket_name),
-        anywhere(&["set_recv_socket"], &[Arg::Text("saddr")], "Takes another socket for the receiving one.", set_recv_socket),
-        anywhere(&["set_recv_socket_name"], &[Arg::Text("sname")], "The same by its name.", set_recv_socket_name),
-        anywhere(&["set_source_address"], &[Arg::Text("saddr")], "Takes another address for the source.", set_source_address),
-        anywhere(&["via_add_srvid"], &[Arg::Int("flags")], "Accepted: Via has no srvid parameter here.", |_| Code::TRUE),
-        anywhere(&["via_add_xavp_params"], &[Arg::Int("flags")], "Accepted: Via takes nothing from an XAVP here.", |_| Code::TRUE),
-        anywhere(&["via_use_xavp_fields"], &[Arg::Int("flags")], "Accepted: Via takes nothing from an XAVP here.", |_| Code::TRUE),
-        anywhere(&["via_reply_add_xavp_params"], &[Arg::Int("flags")], "Accepted: Via takes nothing from an XAVP here.", |_| Code::TRUE),
-        anywhere(&["is_faked_msg"], &[], "True when no message from the network is under way.", |call| Code::from(call.env.ctx.source.peer.port() == 0)),
-        anywhere(&["is_socket_name"], &[Arg::Text("sockname")], "True when a socket has that name.", |call| Code::from(find_named(call.env, &call.text(0)).is_some())),
-        anywhere(&["forward_reply"], &[], "Forwards the reply without a transaction.", forward_reply),
-        anywhere(&["add_tcp_alias"], &[Arg::OptInt("port")], "Accepted: connections are reused by their address.", |_| Code::TRUE),
+        Function {
+            names: &["append_branch"],
+            args: &[Arg::OptText("uri"), Arg::OptText("q")],
+            routes: Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT),
+            doc: "Appends a branch; without a URI the Request-URI's.",
+            call: append_branch,
+        },
+        anywhere(&["clear_branches"], &[], "Forgets the appended branches.", |call| {
+            call.env.ctx.branches.clear();
+            Code::TRUE
+        }),
+        anywhere(
+            &["send_udp", "send"],
+            &[Arg::OptText("host")],
+            "Sends the message as received to host:port by UDP.",
+            |call| send_message(call, Transport::Udp),
+        ),
+        anywhere(
+            &["send_tcp"],
+            &[Arg::OptText("host")],
+            "The same by TCP.",
+            |call| send_message(call, Transport::Tcp),
+        ),
+        anywhere(
+            &["send_data"],
+            &[Arg::Text("uri"), Arg::Text("data")],
+            "Sends bytes to a URI.",
+            send_data,
+        ),
+        anywhere(
+            &["sendx"],
+            &[Arg::Text("uri"), Arg::Text("sock"), Arg::Text("data")],
+            "Sends bytes to a URI from a socket.",
+            sendx,
+        ),
+        anywhere(
+            &["is_incoming"],
+            &[],
+            "True: raw data are not intercepted on their way out.",
+            |_| Code::TRUE,
+        ),
+        anywhere(
+            &["msg_iflag_set"],
+            &[Arg::Text("flagname")],
+            "Sets an internal flag.",
+            |call| internal_flag(call, Change::Set),
+        ),
+        anywhere(
+            &["msg_iflag_reset"],
+            &[Arg::Text("flagname")],
+            "Clears an internal flag.",
+            |call| internal_flag(call, Change::Clear),
+        ),
+        anywhere(
+            &["msg_iflag_is_set"],
+            &[Arg::Text("flagname")],
+            "True when an internal flag is set.",
+            |call| internal_flag(call, Change::Ask),
+        ),
+        anywhere(
+            &["file_read"],
+            &[Arg::Text("fpath"), Arg::Pv("var")],
+            "Reads a file into a variable.",
+            file_read,
+        ),
+        anywhere(
+            &["file_write"],
+            &[Arg::Text("fpath"), Arg::Text("content")],
+            "Appends a text to a file.",
+            file_write,
+        ),
+        anywhere(
+            &["setxflag"],
+            &[Arg::Flag("flag")],
+            "Sets an extended flag, 0 to 63.",
+            |call| extended_flag(call, Change::Set),
+        ),
+        anywhere(
+            &["resetxflag"],
+            &[Arg::Flag("flag")],
+            "Clears an extended flag.",
+            |call| extended_flag(call, Change::Clear),
+        ),
+        anywhere(
+            &["isxflagset"],
+            &[Arg::Flag("flag")],
+            "True when an extended flag is set.",
+            |call| extended_flag(call, Change::Ask),
+        ),
+        anywhere(
+            &["set_send_socket"],
+            &[Arg::Text("saddr")],
+            "Sets the socket to send from.",
+            set_send_socket,
+        ),
+        anywhere(
+            &["set_send_socket_name"],
+            &[Arg::Text("sname")],
+            "Sets the socket to send from by its name.",
+            set_send_socket_name,
+        ),
+        anywhere(
+            &["set_recv_socket"],
+            &[Arg::Text("saddr")],
+            "Takes another socket for the receiving one.",
+            set_recv_socket,
+        ),
+        anywhere(
+            &["set_recv_socket_name"],
+            &[Arg::Text("sname")],
+            "The same by its name.",
+            set_recv_socket_name,
+        ),
+        anywhere(
+            &["set_source_address"],
+            &[Arg::Text("saddr")],
+            "Takes another address for the source.",
+            set_source_address,
+        ),
+        anywhere(
+            &["via_add_srvid"],
+            &[Arg::Int("flags")],
+            "Accepted: Via has no srvid parameter here.",
+            |_| Code::TRUE,
+        ),
+        anywhere(
+            &["via_add_xavp_params"],
+            &[Arg::Int("flags")],
+            "Accepted: Via takes nothing from an XAVP here.",
+            |_| Code::TRUE,
+        ),
+        anywhere(
+            &["via_use_xavp_fields"],
+            &[Arg::Int("flags")],
+            "Accepted: Via takes nothing from an XAVP here.",
+            |_| Code::TRUE,
+        ),
+        anywhere(
+            &["via_reply_add_xavp_params"],
+            &[Arg::Int("flags")],
+            "Accepted: Via takes nothing from an XAVP here.",
+            |_| Code::TRUE,
+        ),
+        anywhere(
+            &["is_faked_msg"],
+            &[],
+            "True when no message from the network is under way.",
+            |call| Code::from(call.env.ctx.source.peer.port() == 0),
+        ),
+        anywhere(
+            &["is_socket_name"],
+            &[Arg::Text("sockname")],
+            "True when a socket has that name.",
+            |call| Code::from(find_named(call.env, &call.text(0)).is_some()),
+        ),
+        anywhere(
+            &["forward_reply"],
+            &[],
+            "Forwards the reply without a transaction.",
+            forward_reply,
+        ),
+        anywhere(
+            &["add_tcp_alias"],
+            &[Arg::OptInt("port")],
+            "Accepted: connections are reused by their address.",
+            |_| Code::TRUE,
+        ),
     ],
     rpcs: &[
-        Rpc { name: "corex.debug", doc: "Shows the log level, or sets it.", call: rpc_debug },
-        Rpc { name: "corex.shm_status", doc: "Accepted: there is no shared memory.", call: |_, _| Ok(RpcReply::empty()) },
-        Rpc { name: "corex.shm_summary", doc: "Accepted: there is no shared memory.", call: |_, _| Ok(RpcReply::empty()) },
-        Rpc { name: "corex.pkg_summary", doc: "Accepted: there is no private memory.", call: |_, _| Ok(RpcReply::empty()) },
+        Rpc {
+            name: "corex.debug",
+            doc: "Shows the log level, or sets it.",
+            call: rpc_debug,
+        },
+        Rpc {
+            name: "corex.shm_status",
+            doc: "Accepted: there is no shared memory.",
+            call: |_, _| Ok(RpcReply::empty()),
+        },
+        Rpc {
+            name: "corex.shm_summary",
+            doc: "Accepted: there is no shared memory.",
+            call: |_, _| Ok(RpcReply::empty()),
+        },
+        Rpc {
+            name: "corex.pkg_summary",
+            doc: "Accepted: there is no private memory.",
+            call: |_, _| Ok(RpcReply::empty()),
+        },
     ],
     hooks: &[Hook::Myself(is_subdomain)],
     init: Some(init),
@@ -102,7 +267,10 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     for text in init.list("alias_subdomains") {
         let Some((_, host, port)) = split_socket(text.as_bytes()) else {
             let why = format!("{text:?} is not written [proto:]domain[:port]");
-            return Err(InitError::Param { name: "alias_subdomains", why });
+            return Err(InitError::Param {
+                name: "alias_subdomains",
+                why,
+            });
         };
         domains.push((host.to_ascii_lowercase(), port));
     }
@@ -110,12 +278,20 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 }
 
 fn is_subdomain(script: &Script, host: &[u8], port: u16) -> bool {
-    let Some(Subdomains(domains)) = script.states.get::<Subdomains>() else { return false };
+    let Some(Subdomains(domains)) = script.states.get::<Subdomains>() else {
+        return false;
+    };
     domains.iter().any(|(domain, own)| {
-        let Some(start) = host.len().checked_sub(domain.len()) else { return false };
+        let Some(start) = host.len().checked_sub(domain.len()) else {
+            return false;
+        };
         let below = start == 0 || start.checked_sub(1).and_then(|dot| host.get(dot)) == Some(&b'.');
         let fits = port == 0 || own.is_none_or(|own| own == port);
-        below && fits && host.get(start..).is_some_and(|tail| tail.eq_ignore_ascii_case(domain))
+        below
+            && fits
+            && host
+                .get(start..)
+                .is_some_and(|tail| tail.eq_ignore_ascii_case(domain))
     })
 }
 
@@ -149,7 +325,14 @@ pub(super) fn append_branch(call: &mut Call<'_, '_>) -> Code {
 fn send_bytes(call: &mut Call<'_, '_>, uri: &[u8], socket: Option<SocketId>, bytes: &[u8]) -> Code {
     let host = &mut *call.env.host;
     let Some(target) = host.resolve(uri, socket) else {
-        crate::log::error("corex", format_args!("{}: cannot resolve {:?}", call.name, uri.escape_ascii().to_string()));
+        crate::log::error(
+            "corex",
+            format_args!(
+                "{}: cannot resolve {:?}",
+                call.name,
+                uri.escape_ascii().to_string()
+            ),
+        );
         return Code::FALSE;
     };
     Code::from(host.send(&target, bytes))
@@ -214,7 +397,9 @@ impl Change {
 }
 
 fn extended_flag(call: &mut Call<'_, '_>, change: Change) -> Code {
-    let Some(number) = u32::try_from(call.int(0)).ok().filter(|number| *number < 64) else { return Code::FALSE };
+    let Some(number) = u32::try_from(call.int(0)).ok().filter(|number| *number < 64) else {
+        return Code::FALSE;
+    };
     let words = &mut call.env.ctx.xflags;
     match words.get_mut(if number < 32 { 0 } else { 1 }) {
         Some(word) => change.of(word, 1 << (number % 32)),
@@ -233,9 +418,14 @@ thread_local! {
 fn internal_flag(call: &mut Call<'_, '_>, change: Change) -> Code {
     let name = call.text(0);
     let known = INTERNAL.iter().position(|known| **known == *name);
-    let number = known.or_else(|| std::str::from_utf8(&name).ok()?.parse().ok()).and_then(|n| u32::try_from(n).ok());
+    let number = known
+        .or_else(|| std::str::from_utf8(&name).ok()?.parse().ok())
+        .and_then(|n| u32::try_from(n).ok());
     let Some(number) = number.filter(|number| *number < 32) else {
-        crate::log::error("corex", format_args!("{}: unknown flag {:?}", call.name, call.value(0)));
+        crate::log::error(
+            "corex",
+            format_args!("{}: unknown flag {:?}", call.name, call.value(0)),
+        );
         return Code::FALSE;
     };
     let id = call.env.ctx.id;
@@ -257,7 +447,10 @@ fn file_read(call: &mut Call<'_, '_>) -> Code {
     let file = std::fs::File::open(std::ffi::OsStr::from_bytes(&path));
     let read = file.and_then(|file| file.take(LONGEST_FILE).read_to_end(&mut content));
     if read.is_err() {
-        crate::log::error("corex", format_args!("cannot open file: {}", String::from_utf8_lossy(&path)));
+        crate::log::error(
+            "corex",
+            format_args!("cannot open file: {}", String::from_utf8_lossy(&path)),
+        );
         return Code::FALSE;
     }
     Code::from(call.assign(1, Value::owned(content)))
@@ -265,11 +458,17 @@ fn file_read(call: &mut Call<'_, '_>) -> Code {
 
 fn file_write(call: &mut Call<'_, '_>) -> Code {
     let (path, content) = (call.text_owned(0), call.text(1));
-    let file = std::fs::OpenOptions::new().append(true).create(true).open(std::ffi::OsStr::from_bytes(&path));
+    let file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(std::ffi::OsStr::from_bytes(&path));
     match file.and_then(|mut file| file.write_all(&content)) {
         Ok(()) => Code::TRUE,
         Err(why) => {
-            crate::log::error("corex", format_args!("cannot write file {}: {why}", String::from_utf8_lossy(&path)));
+            crate::log::error(
+                "corex",
+                format_args!("cannot write file {}: {why}", String::from_utf8_lossy(&path)),
+            );
             Code::FALSE
         }
     }
@@ -278,25 +477,34 @@ fn file_write(call: &mut Call<'_, '_>) -> Code {
 /// Logs that no socket fits; Kamailio answers true all the same.
 fn no_socket(call: &Call<'_, '_>) -> Code {
     let wanted = call.text(0);
-    crate::log::warning("corex", format_args!("no socket found to match [{}]", String::from_utf8_lossy(&wanted)));
+    crate::log::warning(
+        "corex",
+        format_args!("no socket found to match [{}]", String::from_utf8_lossy(&wanted)),
+    );
     Code::TRUE
 }
 
 fn set_send_socket(call: &mut Call<'_, '_>) -> Code {
-    let Some(socket) = find_socket(call.env, &call.text(0)) else { return no_socket(call) };
+    let Some(socket) = find_socket(call.env, &call.text(0)) else {
+        return no_socket(call);
+    };
     call.env.ctx.send_socket = Some(socket);
     Code::TRUE
 }
 
 fn set_send_socket_name(call: &mut Call<'_, '_>) -> Code {
-    let Some(socket) = find_named(call.env, &call.text(0)) else { return no_socket(call) };
+    let Some(socket) = find_named(call.env, &call.text(0)) else {
+        return no_socket(call);
+    };
     call.env.ctx.send_socket = Some(socket);
     Code::TRUE
 }
 
 fn receive_on(call: &mut Call<'_, '_>, socket: Option<SocketId>) -> Code {
     let Some(id) = socket else { return no_socket(call) };
-    let Some(address) = call.env.host.sockets().get(id).map(|listener| listener.address) else { return Code::FALSE };
+    let Some(address) = call.env.host.sockets().get(id).map(|listener| listener.address) else {
+        return Code::FALSE;
+    };
     let source = &mut call.env.ctx.source;
     (source.socket, source.local) = (id, address);
     Code::TRUE
@@ -316,7 +524,10 @@ fn set_source_address(call: &mut Call<'_, '_>) -> Code {
     let text = call.text_owned(0);
     let address = || -> Option<SocketAddr> {
         let (_, host, port) = split_socket(&text)?;
-        let bare = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]")).unwrap_or(host);
+        let bare = host
+            .strip_prefix(b"[")
+            .and_then(|h| h.strip_suffix(b"]"))
+            .unwrap_or(host);
         let ip: IpAddr = std::str::from_utf8(bare).ok()?.parse().ok()?;
         Some(SocketAddr::new(ip, port?))
     };
@@ -326,7 +537,10 @@ fn set_source_address(call: &mut Call<'_, '_>) -> Code {
             Code::TRUE
         }
         None => {
-            crate::log::error("corex", format_args!("set_source_address: {:?} is no address", call.value(0)));
+            crate::log::error(
+                "corex",
+                format_args!("set_source_address: {:?} is no address", call.value(0)),
+            );
             Code::FALSE
         }
     }
@@ -334,7 +548,9 @@ fn set_source_address(call: &mut Call<'_, '_>) -> Code {
 
 fn rpc_debug(call: &RpcCall<'_>, _: &Arc<Script>) -> RpcResult {
     let old = crate::log::level();
-    let Some(new) = call.opt_int(0)? else { return Ok(RpcReply::Value(json!({"debug": old}))) };
+    let Some(new) = call.opt_int(0)? else {
+        return Ok(RpcReply::Value(json!({"debug": old})));
+    };
     let new = i32::try_from(new).unwrap_or(old);
     crate::log::set_level(new);
     Ok(RpcReply::Value(json!({"old": old, "new": new})))
@@ -375,11 +591,25 @@ mod tests {
         ] {
             assert_eq!(stage.call(&MODULE, name, args), expected, "{name}{args:?}");
         }
-        assert_eq!((stage.read("branch(count)"), stage.read("branch(q)[1]")), ("3".into(), "500".into()));
-        assert_eq!((stage.read("si"), stage.read("sp"), stage.read("fsn")), ("10.1.1.1".into(), "99".into(), "main".into()));
-        let target = Target { peer: stage.ctx.source.peer, transport: Transport::Udp, socket: None, conn: None };
+        assert_eq!(
+            (stage.read("branch(count)"), stage.read("branch(q)[1]")),
+            ("3".into(), "500".into())
+        );
+        assert_eq!(
+            (stage.read("si"), stage.read("sp"), stage.read("fsn")),
+            ("10.1.1.1".into(), "99".into(), "main".into())
+        );
+        let target = Target {
+            peer: stage.ctx.source.peer,
+            transport: Transport::Udp,
+            socket: None,
+            conn: None,
+        };
         stage.host.resolves_to = Some(target);
-        assert_eq!(stage.call(&MODULE, "sendx", &["sip:h", "udp:127.0.0.1:5060", "hello"]), 1);
+        assert_eq!(
+            stage.call(&MODULE, "sendx", &["sip:h", "udp:127.0.0.1:5060", "hello"]),
+            1
+        );
         assert_eq!(stage.host.sent, [(target, b"hello".to_vec())]);
     }
 }

@@ -28,20 +28,74 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text("script_cnt_grp_name", "script", "Group of counters without one."),
     ],
     functions: &[
-        Function { names: &["cnt_inc"], args: &[Arg::Text("name")], routes: Routes::ANY, doc: "Adds one to a counter.", call: cnt_inc },
-        Function { names: &["cnt_add"], args: &[Arg::Text("name"), Arg::Int("number")], routes: Routes::ANY, doc: "Adds a number to a counter.", call: cnt_add },
-        Function { names: &["cnt_reset"], args: &[Arg::Text("name")], routes: Routes::ANY, doc: "Sets a counter to 0.", call: cnt_reset },
+        Function {
+            names: &["cnt_inc"],
+            args: &[Arg::Text("name")],
+            routes: Routes::ANY,
+            doc: "Adds one to a counter.",
+            call: cnt_inc,
+        },
+        Function {
+            names: &["cnt_add"],
+            args: &[Arg::Text("name"), Arg::Int("number")],
+            routes: Routes::ANY,
+            doc: "Adds a number to a counter.",
+            call: cnt_add,
+        },
+        Function {
+            names: &["cnt_reset"],
+            args: &[Arg::Text("name")],
+            routes: Routes::ANY,
+            doc: "Sets a counter to 0.",
+            call: cnt_reset,
+        },
     ],
     rpcs: &[
-        Rpc { name: "cnt.get", doc: "A counter's value: group, name.", call: rpc_get },
-        Rpc { name: "cnt.reset", doc: "Sets a counter to 0: group, name.", call: rpc_reset },
-        Rpc { name: "cnt.list_groups", doc: "All groups.", call: rpc_groups },
-        Rpc { name: "cnt.grps_list", doc: "All groups.", call: rpc_groups },
-        Rpc { name: "cnt.list_vars", doc: "Names of a group's counters.", call: rpc_names },
-        Rpc { name: "cnt.var_list", doc: "Names of a group's counters.", call: rpc_names },
-        Rpc { name: "cnt.get_vars", doc: "A group's counters with their values.", call: rpc_values },
-        Rpc { name: "cnt.grp_get_all", doc: "A group's counters with their values.", call: rpc_values },
-        Rpc { name: "cnt.help", doc: "A counter's description: group, name.", call: rpc_help },
+        Rpc {
+            name: "cnt.get",
+            doc: "A counter's value: group, name.",
+            call: rpc_get,
+        },
+        Rpc {
+            name: "cnt.reset",
+            doc: "Sets a counter to 0: group, name.",
+            call: rpc_reset,
+        },
+        Rpc {
+            name: "cnt.list_groups",
+            doc: "All groups.",
+            call: rpc_groups,
+        },
+        Rpc {
+            name: "cnt.grps_list",
+            doc: "All groups.",
+            call: rpc_groups,
+        },
+        Rpc {
+            name: "cnt.list_vars",
+            doc: "Names of a group's counters.",
+            call: rpc_names,
+        },
+        Rpc {
+            name: "cnt.var_list",
+            doc: "Names of a group's counters.",
+            call: rpc_names,
+        },
+        Rpc {
+            name: "cnt.get_vars",
+            doc: "A group's counters with their values.",
+            call: rpc_values,
+        },
+        Rpc {
+            name: "cnt.grp_get_all",
+            doc: "A group's counters with their values.",
+            call: rpc_values,
+        },
+        Rpc {
+            name: "cnt.help",
+            doc: "A counter's description: group, name.",
+            call: rpc_help,
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("counters", "Counters of the script.")
@@ -71,7 +125,10 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         let (own, name) = id.split_once('.').unwrap_or((&group, id));
         if own.is_empty() || name.is_empty() {
             let why = format!("{text:?} is not written [group.]name[( |:)description]");
-            return Err(InitError::Param { name: "script_counter", why });
+            return Err(InitError::Param {
+                name: "script_counter",
+                why,
+            });
         }
         let counter = counters.statistics.counter(own, name);
         counters.known.insert(id.to_owned(), Arc::clone(&counter));
@@ -84,13 +141,22 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 fn with_counter(call: &Call<'_, '_>, work: impl FnOnce(&Counter)) -> Code {
     let name = call.text(0);
     let name = std::str::from_utf8(&name).unwrap_or_default();
-    match call.state::<Counters>().and_then(|counters| counters.known.get(name)) {
+    match call
+        .state::<Counters>()
+        .and_then(|counters| counters.known.get(name))
+    {
         Some(counter) => {
             work(counter);
             Code::TRUE
         }
         None => {
-            crate::log::error("counters", format_args!("{}: counter {name:?} is not declared by script_counter", call.name));
+            crate::log::error(
+                "counters",
+                format_args!(
+                    "{}: counter {name:?} is not declared by script_counter",
+                    call.name
+                ),
+            );
             Code::FALSE
         }
     }
@@ -110,7 +176,10 @@ fn cnt_reset(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn counters(script: &Arc<Script>) -> Result<&Counters, RpcFault> {
-    script.states.get::<Counters>().ok_or_else(|| RpcFault::failed("module counters is not loaded"))
+    script
+        .states
+        .get::<Counters>()
+        .ok_or_else(|| RpcFault::failed("module counters is not loaded"))
 }
 
 /// `group.name` of the first two parameters.
@@ -145,7 +214,9 @@ fn rpc_groups(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 
 fn rpc_names(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let all = counters(script)?.statistics.select(&format!("{}:", call.str(0)?));
-    Ok(RpcReply::Value(all.into_iter().map(|one| one.name).collect::<Vec<_>>().into()))
+    Ok(RpcReply::Value(
+        all.into_iter().map(|one| one.name).collect::<Vec<_>>().into(),
+    ))
 }
 
 fn rpc_values(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -174,7 +245,12 @@ mod tests {
         let statistics = Arc::new(Statistics::new());
         let counter = statistics.counter("script", "c1");
         let known = [("c1".to_owned(), Arc::clone(&counter))].into_iter().collect();
-        let state = Counters { statistics, group: "script".to_owned(), known, help: AHashMap::new() };
+        let state = Counters {
+            statistics,
+            group: "script".to_owned(),
+            known,
+            help: AHashMap::new(),
+        };
         let mut stage = Stage::options().with(Arc::new(state));
         for (name, args, expected, value) in [
             ("cnt_inc", &["c1"][..], 1, 1),

@@ -38,7 +38,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("step_usleep", TRACE),
         Param::Ignored("step_loops", TRACE),
         Param::Ignored("mod_hash_size", "the table grows by itself"),
-        Param::Ignored("mod_facility_mode", "all lines share the facility of log_facility"),
+        Param::Ignored(
+            "mod_facility_mode",
+            "all lines share the facility of log_facility",
+        ),
         Param::Ignored("mod_facility", "all lines share the facility of log_facility"),
         Param::Ignored("log_assign", TRACE),
         Param::Ignored("cfgpkgcheck", "memory is checked by the compiler"),
@@ -46,16 +49,54 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("cfgtest", TRACE),
     ],
     functions: &[
-        Function { names: &["dbg_breakpoint"], args: &[Arg::Text("mode")], routes: Routes::ANY, doc: "Accepted: scripts do not stop.", call: |_| Code::TRUE },
-        Function { names: &["dbg_pv_dump"], args: &[Arg::OptInt("mask"), Arg::OptText("level")], routes: Routes::ANY, doc: "Logs AVPs and XAVPs.", call: dbg_pv_dump },
-        Function { names: &["dbg_sip_msg"], args: &[Arg::OptText("log_level"), Arg::OptText("facility")], routes: Routes::ANY, doc: "Logs the message with its edits.", call: dbg_sip_msg },
+        Function {
+            names: &["dbg_breakpoint"],
+            args: &[Arg::Text("mode")],
+            routes: Routes::ANY,
+            doc: "Accepted: scripts do not stop.",
+            call: |_| Code::TRUE,
+        },
+        Function {
+            names: &["dbg_pv_dump"],
+            args: &[Arg::OptInt("mask"), Arg::OptText("level")],
+            routes: Routes::ANY,
+            doc: "Logs AVPs and XAVPs.",
+            call: dbg_pv_dump,
+        },
+        Function {
+            names: &["dbg_sip_msg"],
+            args: &[Arg::OptText("log_level"), Arg::OptText("facility")],
+            routes: Routes::ANY,
+            doc: "Logs the message with its edits.",
+            call: dbg_sip_msg,
+        },
     ],
     rpcs: &[
-        Rpc { name: "dbg.mod_level", doc: "Sets the log level of a module: name, level.", call: set_level },
-        Rpc { name: "dbg.set_mod_level", doc: "Sets the log level of a module: name, level.", call: set_level },
-        Rpc { name: "dbg.get_mod_level", doc: "The log level of a module.", call: get_level },
-        Rpc { name: "dbg.reset_msgid", doc: "Accepted: messages are numbered on.", call: |_, _| Ok(RpcReply::empty()) },
-        Rpc { name: "dbg.ls", doc: "Workers that stop at breakpoints: none.", call: |_, _| Ok(RpcReply::Value(json!([]))) },
+        Rpc {
+            name: "dbg.mod_level",
+            doc: "Sets the log level of a module: name, level.",
+            call: set_level,
+        },
+        Rpc {
+            name: "dbg.set_mod_level",
+            doc: "Sets the log level of a module: name, level.",
+            call: set_level,
+        },
+        Rpc {
+            name: "dbg.get_mod_level",
+            doc: "The log level of a module.",
+            call: get_level,
+        },
+        Rpc {
+            name: "dbg.reset_msgid",
+            doc: "Accepted: messages are numbered on.",
+            call: |_, _| Ok(RpcReply::empty()),
+        },
+        Rpc {
+            name: "dbg.ls",
+            doc: "Workers that stop at breakpoints: none.",
+            call: |_, _| Ok(RpcReply::Value(json!([]))),
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("debugger", "Log levels by module.")
@@ -66,9 +107,14 @@ struct Debugger;
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     for text in init.list("mod_level") {
-        let level = text.split_once('=').and_then(|(module, level)| Some((module.trim(), level.trim().parse::<i32>().ok()?)));
+        let level = text
+            .split_once('=')
+            .and_then(|(module, level)| Some((module.trim(), level.trim().parse::<i32>().ok()?)));
         let Some((module, level)) = level else {
-            return Err(InitError::Param { name: "mod_level", why: format!("{text:?} is not written name=level") });
+            return Err(InitError::Param {
+                name: "mod_level",
+                why: format!("{text:?} is not written name=level"),
+            });
         };
         if init.int("mod_level_mode") != 0 {
             crate::log::set_module_level(module, Some(level));
@@ -88,7 +134,11 @@ fn dbg_sip_msg(call: &mut Call<'_, '_>) -> Code {
     let level = level_of(call, 0);
     if crate::log::enabled_for("debugger", level) {
         let text = call.env.ctx.lumps.apply(&call.env.ctx.msg);
-        crate::log::write(level, "debugger", format_args!("{}", String::from_utf8_lossy(&text)));
+        crate::log::write(
+            level,
+            "debugger",
+            format_args!("{}", String::from_utf8_lossy(&text)),
+        );
     }
     Code::TRUE
 }
@@ -108,13 +158,21 @@ fn dbg_pv_dump(call: &mut Call<'_, '_>) -> Code {
         match item {
             Item::Plain(value) => {
                 let value = value.to_text();
-                crate::log::write(level, "debugger", format_args!("$xavp({name}) = {}", String::from_utf8_lossy(&value)));
+                crate::log::write(
+                    level,
+                    "debugger",
+                    format_args!("$xavp({name}) = {}", String::from_utf8_lossy(&value)),
+                );
             }
             Item::Fields(fields) => {
                 for (field, value) in fields {
                     let (field, value) = (String::from_utf8_lossy(field), value.to_text());
                     let value = String::from_utf8_lossy(&value);
-                    crate::log::write(level, "debugger", format_args!("$xavp({name}=>{field}) = {value}"));
+                    crate::log::write(
+                        level,
+                        "debugger",
+                        format_args!("$xavp({name}=>{field}) = {value}"),
+                    );
                 }
             }
         }
@@ -131,5 +189,7 @@ fn set_level(call: &RpcCall<'_>, _: &Arc<Script>) -> RpcResult {
 fn get_level(call: &RpcCall<'_>, _: &Arc<Script>) -> RpcResult {
     let module = call.str(0)?;
     let level = crate::log::module_level(&module).unwrap_or_else(crate::log::level);
-    Ok(RpcReply::Value(serde_json::Value::Object([(module.into_owned(), json!(level))].into_iter().collect())))
+    Ok(RpcReply::Value(serde_json::Value::Object(
+        [(module.into_owned(), json!(level))].into_iter().collect(),
+    )))
 }

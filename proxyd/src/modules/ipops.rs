@@ -29,7 +29,13 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 const IP: &[Arg] = &[Arg::Text("ip")];
@@ -40,22 +46,99 @@ const NAMED: &[Arg] = &[Arg::Text("hostname"), Arg::Text("ipaddr")];
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     functions: &[
-        anywhere(&["is_ip"], IP, "True for an address, IPv6 also in brackets.", |call| is(call, |_| true)),
-        anywhere(&["is_pure_ip"], IP, "True for an address without brackets.", |call| is(call, |kind| kind != Kind::Reference)),
-        anywhere(&["is_ipv4"], IP, "True for an IPv4 address.", |call| is(call, |kind| kind == Kind::V4)),
-        anywhere(&["is_ipv6"], IP, "True for an IPv6 address without brackets.", |call| is(call, |kind| kind == Kind::V6)),
-        anywhere(&["is_ipv6_reference"], IP, "True for an IPv6 address in brackets.", |call| is(call, |kind| kind == Kind::Reference)),
-        anywhere(&["ip_type"], IP, "1 IPv4, 2 IPv6, 3 IPv6 in brackets, -1 else.", ip_type),
-        anywhere(&["detailed_ip_type"], TYPED, "Assigns what an address is for.", |call| detailed(call, |_| true)),
-        anywhere(&["detailed_ipv4_type"], TYPED, "Assigns what an IPv4 address is for.", |call| detailed(call, |ip| ip.is_ipv4())),
-        anywhere(&["detailed_ipv6_type"], TYPED, "Assigns what an IPv6 address is for.", |call| detailed(call, |ip| ip.is_ipv6())),
-        anywhere(&["compare_ips"], PAIR, "True when addresses are the same.", |call| compare(call, true)),
-        anywhere(&["compare_pure_ips"], PAIR, "True when addresses without brackets are the same.", |call| compare(call, false)),
-        anywhere(&["is_ip_rfc1918"], IP, "True for a private IPv4 address.", is_private),
-        anywhere(&["is_in_subnet"], &[Arg::Text("ip"), Arg::Text("subnets")], "True when an address is in one of the prefixes between commas.", is_in_subnet),
-        anywhere(&["dns_sys_match_ip", "dns_int_match_ip"], NAMED, "True when a name has an address; -4 when it has others.", dns_match),
-        anywhere(&["dns_query"], &[Arg::Text("hostname"), Arg::Text("pvid")], "Looks a name up for $dns(pvid=>key).", dns_query),
-        anywhere(&["dns_set_local_ttl"], &[Arg::Int("vttl")], "Accepted: the resolver keeps records as long as they say.", |_| Code::TRUE),
+        anywhere(
+            &["is_ip"],
+            IP,
+            "True for an address, IPv6 also in brackets.",
+            |call| is(call, |_| true),
+        ),
+        anywhere(
+            &["is_pure_ip"],
+            IP,
+            "True for an address without brackets.",
+            |call| is(call, |kind| kind != Kind::Reference),
+        ),
+        anywhere(&["is_ipv4"], IP, "True for an IPv4 address.", |call| {
+            is(call, |kind| kind == Kind::V4)
+        }),
+        anywhere(
+            &["is_ipv6"],
+            IP,
+            "True for an IPv6 address without brackets.",
+            |call| is(call, |kind| kind == Kind::V6),
+        ),
+        anywhere(
+            &["is_ipv6_reference"],
+            IP,
+            "True for an IPv6 address in brackets.",
+            |call| is(call, |kind| kind == Kind::Reference),
+        ),
+        anywhere(
+            &["ip_type"],
+            IP,
+            "1 IPv4, 2 IPv6, 3 IPv6 in brackets, -1 else.",
+            ip_type,
+        ),
+        anywhere(
+            &["detailed_ip_type"],
+            TYPED,
+            "Assigns what an address is for.",
+            |call| detailed(call, |_| true),
+        ),
+        anywhere(
+            &["detailed_ipv4_type"],
+            TYPED,
+            "Assigns what an IPv4 address is for.",
+            |call| detailed(call, |ip| ip.is_ipv4()),
+        ),
+        anywhere(
+            &["detailed_ipv6_type"],
+            TYPED,
+            "Assigns what an IPv6 address is for.",
+            |call| detailed(call, |ip| ip.is_ipv6()),
+        ),
+        anywhere(
+            &["compare_ips"],
+            PAIR,
+            "True when addresses are the same.",
+            |call| compare(call, true),
+        ),
+        anywhere(
+            &["compare_pure_ips"],
+            PAIR,
+            "True when addresses without brackets are the same.",
+            |call| compare(call, false),
+        ),
+        anywhere(
+            &["is_ip_rfc1918"],
+            IP,
+            "True for a private IPv4 address.",
+            is_private,
+        ),
+        anywhere(
+            &["is_in_subnet"],
+            &[Arg::Text("ip"), Arg::Text("subnets")],
+            "True when an address is in one of the prefixes between commas.",
+            is_in_subnet,
+        ),
+        anywhere(
+            &["dns_sys_match_ip", "dns_int_match_ip"],
+            NAMED,
+            "True when a name has an address; -4 when it has others.",
+            dns_match,
+        ),
+        anywhere(
+            &["dns_query"],
+            &[Arg::Text("hostname"), Arg::Text("pvid")],
+            "Looks a name up for $dns(pvid=>key).",
+            dns_query,
+        ),
+        anywhere(
+            &["dns_set_local_ttl"],
+            &[Arg::Int("vttl")],
+            "Accepted: the resolver keeps records as long as they say.",
+            |_| Code::TRUE,
+        ),
     ],
     pvs: &[Pv {
         names: &["dns"],
@@ -127,12 +210,24 @@ const V6_KINDS: &[(Ipv6Addr, u32, &str)] = &[
     (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64, "DISCARD"),
     (Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0), 48, "BMWG"),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, "TEREDO"),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, "DOCUMENTATION"),
+    (
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
+        32,
+        "DOCUMENTATION",
+    ),
     (Ipv6Addr::new(0x2001, 0x10, 0, 0, 0, 0, 0, 0), 28, "ORCHID"),
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, "6TO4"),
-    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "LINK-LOCAL-UNICAST"),
+    (
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
+        10,
+        "LINK-LOCAL-UNICAST",
+    ),
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "MULTICAST"),
-    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, "UNIQUE-LOCAL-UNICAST"),
+    (
+        Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
+        7,
+        "UNIQUE-LOCAL-UNICAST",
+    ),
     (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, "GLOBAL-UNICAST"),
 ];
 
@@ -140,11 +235,17 @@ fn kind_of(ip: IpAddr) -> &'static str {
     match ip {
         IpAddr::V4(ip) => {
             let within = |net: Ipv4Addr, bits: u32| (ip.to_bits() ^ net.to_bits()).leading_zeros() >= bits;
-            V4_KINDS.iter().find(|(net, bits, _)| within(*net, *bits)).map_or("PUBLIC", |(.., kind)| kind)
+            V4_KINDS
+                .iter()
+                .find(|(net, bits, _)| within(*net, *bits))
+                .map_or("PUBLIC", |(.., kind)| kind)
         }
         IpAddr::V6(ip) => {
             let within = |net: Ipv6Addr, bits: u32| (ip.to_bits() ^ net.to_bits()).leading_zeros() >= bits;
-            V6_KINDS.iter().find(|(net, bits, _)| within(*net, *bits)).map_or("RESERVED", |(.., kind)| kind)
+            V6_KINDS
+                .iter()
+                .find(|(net, bits, _)| within(*net, *bits))
+                .map_or("RESERVED", |(.., kind)| kind)
         }
     }
 }
@@ -157,22 +258,36 @@ fn detailed(call: &mut Call<'_, '_>, fits: impl FnOnce(&IpAddr) -> bool) -> Code
 }
 
 fn compare(call: &Call<'_, '_>, brackets: bool) -> Code {
-    let (Some(first), Some(second)) = (parse(&call.text(0)), parse(&call.text(1))) else { return Code::FALSE };
+    let (Some(first), Some(second)) = (parse(&call.text(0)), parse(&call.text(1))) else {
+        return Code::FALSE;
+    };
     let bare = first.1 != Kind::Reference && second.1 != Kind::Reference;
     Code::from(first.0 == second.0 && (brackets || bare))
 }
 
 fn is_private(call: &mut Call<'_, '_>) -> Code {
-    let private = |ip| if let IpAddr::V4(ip) = ip { ip.is_private() } else { false };
+    let private = |ip| {
+        if let IpAddr::V4(ip) = ip {
+            ip.is_private()
+        } else {
+            false
+        }
+    };
     Code::from(parse(&call.text(0)).is_some_and(|(ip, _)| private(ip)))
 }
 
 fn is_in_subnet(call: &mut Call<'_, '_>) -> Code {
-    let Some((ip, _)) = parse(&call.text(0)) else { return Code::FALSE };
+    let Some((ip, _)) = parse(&call.text(0)) else {
+        return Code::FALSE;
+    };
     let list = call.text(1);
     let list = String::from_utf8_lossy(&list);
     // Kamailio: host bits under the mask are not looked at
-    Code::from(list.split(',').filter_map(|text| cidr::parse_truncated(text.trim()).ok()).any(|net| net.contains(&ip)))
+    Code::from(
+        list.split(',')
+            .filter_map(|text| cidr::parse_truncated(text.trim()).ok())
+            .any(|net| net.contains(&ip)),
+    )
 }
 
 /// The addresses of a name by the system's resolver; it may take as long as that takes.
@@ -188,7 +303,9 @@ fn addresses(name: &str) -> Vec<IpAddr> {
 
 fn dns_match(call: &mut Call<'_, '_>) -> Code {
     let (name, address) = (call.text(0), call.text(1));
-    let (Ok(name), Some((wanted, _))) = (std::str::from_utf8(&name), parse(&address)) else { return Code(-3) };
+    let (Ok(name), Some((wanted, _))) = (std::str::from_utf8(&name), parse(&address)) else {
+        return Code(-3);
+    };
     let found = addresses(name);
     match (found.is_empty(), found.contains(&wanted)) {
         (_, true) => Code::TRUE,
@@ -209,7 +326,9 @@ thread_local! {
 
 fn dns_query(call: &mut Call<'_, '_>) -> Code {
     let (name, id) = (call.text(0), call.text(1));
-    let Ok(name) = std::str::from_utf8(&name) else { return Code::FALSE };
+    let Ok(name) = std::str::from_utf8(&name) else {
+        return Code::FALSE;
+    };
     let found = addresses(name);
     let some = !found.is_empty();
     RESULTS.with_borrow_mut(|results| {
@@ -240,11 +359,22 @@ enum Place {
 }
 
 fn compile_dns(inner: &PvInner<'_>) -> std::result::Result<PvData, String> {
-    let wrong = || format!("{:?} is not written pvid=>count, ipv4, ipv6, addr[n] or type[n]", String::from_utf8_lossy(inner.text));
+    let wrong = || {
+        format!(
+            "{:?} is not written pvid=>count, ipv4, ipv6, addr[n] or type[n]",
+            String::from_utf8_lossy(inner.text)
+        )
+    };
     let arrow = memchr::memmem::find(inner.text, b"=>").ok_or_else(wrong)?;
-    let (id, key) = (inner.text.get(..arrow).ok_or_else(wrong)?, inner.text.get(arrow + 2..).ok_or_else(wrong)?);
+    let (id, key) = (
+        inner.text.get(..arrow).ok_or_else(wrong)?,
+        inner.text.get(arrow + 2..).ok_or_else(wrong)?,
+    );
     let (name, index) = match memchr::memchr(b'[', key) {
-        Some(open) => (key.get(..open), key.get(open + 1..).and_then(|rest| rest.strip_suffix(b"]"))),
+        Some(open) => (
+            key.get(..open),
+            key.get(open + 1..).and_then(|rest| rest.strip_suffix(b"]")),
+        ),
         None => (Some(key), Some(b"0".as_slice())),
     };
     let index = index.ok_or_else(wrong)?;
@@ -265,7 +395,9 @@ fn compile_dns(inner: &PvInner<'_>) -> std::result::Result<PvData, String> {
 }
 
 fn read_dns<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let Some(asked) = spec.other::<Asked>() else { return Value::Null };
+    let Some(asked) = spec.other::<Asked>() else {
+        return Value::Null;
+    };
     let at = |place: &Place| {
         let text: Cow<'_, [u8]>;
         let n = match place {
@@ -278,7 +410,9 @@ fn read_dns<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         usize::try_from(n).ok()
     };
     RESULTS.with_borrow(|results| {
-        let Some((_, found)) = results.iter().find(|(id, _)| *id == asked.id) else { return Value::Null };
+        let Some((_, found)) = results.iter().find(|(id, _)| *id == asked.id) else {
+            return Value::Null;
+        };
         match &asked.key {
             Key::Count => Value::Int(found.len() as i64),
             Key::V4 => Value::Int(i64::from(found.iter().any(IpAddr::is_ipv4))),

@@ -8,6 +8,7 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Routes;
 use crate::script::value::Value;
 use shared::net::Transport;
+use shared::sip::Scheme;
 use shared::sip::Uri;
 use std::cell::Cell;
 
@@ -17,7 +18,13 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 const BRANCH_FLAG: &[Arg] = &[Arg::Flag("flag"), Arg::OptInt("branch")];
@@ -25,19 +32,79 @@ const BRANCH_FLAG: &[Arg] = &[Arg::Flag("flag"), Arg::OptInt("branch")];
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     functions: &[
-        anywhere(&["setsflag"], &[Arg::Flag("flag")], "Sets a flag of the script.", |call| with_flag(call, |flags, bit| *flags |= bit)),
-        anywhere(&["resetsflag"], &[Arg::Flag("flag")], "Clears a flag of the script.", |call| with_flag(call, |flags, bit| *flags &= !bit)),
-        anywhere(&["issflagset"], &[Arg::Flag("flag")], "True when a flag of the script is set.", issflagset),
-        anywhere(&["setbflag"], BRANCH_FLAG, "Sets a flag of a branch, 0 the first.", |call| with_branch(call, |flags, bit| *flags |= bit)),
-        anywhere(&["resetbflag"], BRANCH_FLAG, "Clears a flag of a branch.", |call| with_branch(call, |flags, bit| *flags &= !bit)),
-        anywhere(&["isbflagset"], BRANCH_FLAG, "True when a flag of a branch is set.", isbflagset),
-        anywhere(&["setdsturi"], &[Arg::Text("uri")], "Sets the next hop.", setdsturi),
+        anywhere(
+            &["setsflag"],
+            &[Arg::Flag("flag")],
+            "Sets a flag of the script.",
+            |call| with_flag(call, |flags, bit| *flags |= bit),
+        ),
+        anywhere(
+            &["resetsflag"],
+            &[Arg::Flag("flag")],
+            "Clears a flag of the script.",
+            |call| with_flag(call, |flags, bit| *flags &= !bit),
+        ),
+        anywhere(
+            &["issflagset"],
+            &[Arg::Flag("flag")],
+            "True when a flag of the script is set.",
+            issflagset,
+        ),
+        anywhere(
+            &["setbflag"],
+            BRANCH_FLAG,
+            "Sets a flag of a branch, 0 the first.",
+            |call| with_branch(call, |flags, bit| *flags |= bit),
+        ),
+        anywhere(
+            &["resetbflag"],
+            BRANCH_FLAG,
+            "Clears a flag of a branch.",
+            |call| with_branch(call, |flags, bit| *flags &= !bit),
+        ),
+        anywhere(
+            &["isbflagset"],
+            BRANCH_FLAG,
+            "True when a flag of a branch is set.",
+            isbflagset,
+        ),
+        anywhere(
+            &["setdsturi"],
+            &[Arg::Text("uri")],
+            "Sets the next hop.",
+            setdsturi,
+        ),
         anywhere(&["resetdsturi"], &[], "Clears the next hop.", resetdsturi),
-        anywhere(&["isdsturiset"], &[], "True when there is a next hop.", isdsturiset),
-        anywhere(&["pv_printf", "avp_printf"], &[Arg::Pv("var"), Arg::Text("str")], "Assigns a text.", pv_printf),
-        anywhere(&["is_myself"], &[Arg::Text("uri")], "True when a URI's host and port are ours.", is_myself),
-        anywhere(&["is_myhost"], &[Arg::Text("uri")], "True when a URI's host is ours, whatever its port.", is_myhost),
-        anywhere(&["setdebug"], &[Arg::Int("level")], "Sets the log level while this worker runs the script.", setdebug),
+        anywhere(
+            &["isdsturiset"],
+            &[],
+            "True when there is a next hop.",
+            isdsturiset,
+        ),
+        anywhere(
+            &["pv_printf", "avp_printf"],
+            &[Arg::Pv("var"), Arg::Text("str")],
+            "Assigns a text.",
+            pv_printf,
+        ),
+        anywhere(
+            &["is_myself"],
+            &[Arg::Text("uri")],
+            "True when a URI's host and port are ours.",
+            is_myself,
+        ),
+        anywhere(
+            &["is_myhost"],
+            &[Arg::Text("uri")],
+            "True when a URI's host is ours, whatever its port.",
+            is_myhost,
+        ),
+        anywhere(
+            &["setdebug"],
+            &[Arg::Int("level")],
+            "Sets the log level while this worker runs the script.",
+            setdebug,
+        ),
         anywhere(&["resetdebug"], &[], "Gives the log level back.", resetdebug),
         Function {
             names: &["km_append_branch"],
@@ -52,11 +119,16 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
 
 /// The bit of a flag's number.
 fn bit(number: i64) -> Option<u32> {
-    u32::try_from(number).ok().filter(|number| *number < 32).map(|number| 1 << number)
+    u32::try_from(number)
+        .ok()
+        .filter(|number| *number < 32)
+        .map(|number| 1 << number)
 }
 
 fn with_flag(call: &mut Call<'_, '_>, change: impl FnOnce(&mut u32, u32)) -> Code {
-    let Some(bit) = bit(call.int(0)) else { return Code::FALSE };
+    let Some(bit) = bit(call.int(0)) else {
+        return Code::FALSE;
+    };
     change(&mut call.env.ctx.sflags, bit);
     Code::TRUE
 }
@@ -76,7 +148,9 @@ fn branch_flags<'c>(call: &'c mut Call<'_, '_>) -> Option<(&'c mut u32, u32)> {
 }
 
 fn with_branch(call: &mut Call<'_, '_>, change: impl FnOnce(&mut u32, u32)) -> Code {
-    let Some((flags, bit)) = branch_flags(call) else { return Code::FALSE };
+    let Some((flags, bit)) = branch_flags(call) else {
+        return Code::FALSE;
+    };
     change(flags, bit);
     Code::TRUE
 }
@@ -88,7 +162,10 @@ fn isbflagset(call: &mut Call<'_, '_>) -> Code {
 fn setdsturi(call: &mut Call<'_, '_>) -> Code {
     let uri = call.text_owned(0);
     if Uri::parse(&uri).is_err() {
-        crate::log::error("kex", format_args!("setdsturi: {:?} is no URI", uri.escape_ascii().to_string()));
+        crate::log::error(
+            "kex",
+            format_args!("setdsturi: {:?} is no URI", uri.escape_ascii().to_string()),
+        );
         return Code::FALSE;
     }
     call.env.ctx.set_dst_uri(Some(uri));
@@ -109,31 +186,29 @@ fn pv_printf(call: &mut Call<'_, '_>) -> Code {
     Code::from(call.assign(0, Value::owned(text)))
 }
 
-/// Host, port and transport of a URI, of `proto:host:port` or of a host.
-fn address(text: &[u8]) -> Option<(Vec<u8>, u16, Option<Transport>)> {
-    if let Ok(uri) = Uri::parse(text)
-        && !uri.host.is_empty()
-        && Transport::from_bytes(uri.scheme_name).is_none()
-    {
-        let transport = uri.param(b"transport").flatten().and_then(Transport::from_bytes);
-        return Some((uri.host.to_vec(), uri.port.unwrap_or(0), transport));
+/// Host, port and transport of a URI, or of a host.
+fn address(text: &[u8]) -> (Vec<u8>, u16, Option<Transport>) {
+    match Uri::parse(text) {
+        Ok(uri) if matches!(uri.scheme, Scheme::Sip | Scheme::Sips) => {
+            let transport = uri.param(b"transport").flatten().and_then(Transport::from_bytes);
+            (uri.host.to_vec(), uri.port.unwrap_or(0), transport)
+        }
+        // Kamailio: all of it is the host then, a port too
+        _ => (text.to_vec(), 0, None),
     }
-    let (transport, host, port) = crate::script::transform::uri::split_socket(text)?;
-    Some((host.to_vec(), port.unwrap_or(0), transport))
 }
 
 fn is_myself(call: &mut Call<'_, '_>) -> Code {
-    match address(call.text(0).trim_ascii()) {
-        Some((host, port, _)) => Code::from(call.env.is_myself(&host, port)),
-        None => Code::FALSE,
-    }
+    let (host, port, transport) = address(call.text(0).trim_ascii());
+    let sockets = call.env.host.sockets();
+    // a socket of another transport does not make a URI ours, a name does
+    let listens = sockets.is_local(&host, port, None) && !sockets.is_local(&host, port, transport);
+    Code::from(!listens && call.env.is_myself(&host, port))
 }
 
 fn is_myhost(call: &mut Call<'_, '_>) -> Code {
-    match address(call.text(0).trim_ascii()) {
-        Some((host, _, _)) => Code::from(call.env.is_myself(&host, 0)),
-        None => Code::FALSE,
-    }
+    let (host, ..) = address(call.text(0).trim_ascii());
+    Code::from(call.env.is_myself(&host, 0))
 }
 
 thread_local! {
@@ -142,7 +217,9 @@ thread_local! {
 }
 
 fn setdebug(call: &mut Call<'_, '_>) -> Code {
-    let Ok(level) = i32::try_from(call.int(0)) else { return Code::FALSE };
+    let Ok(level) = i32::try_from(call.int(0)) else {
+        return Code::FALSE;
+    };
     if BEFORE.get().is_none() {
         BEFORE.set(Some(crate::log::level()));
     }
@@ -169,7 +246,11 @@ mod tests {
             ("is_myself", &["sip:a@test.lan"][..], 1),
             ("is_myself", &["test.lan"], 1),
             ("is_myself", &["sip:a@o.lan"], -1),
-            ("is_myself", &["udp:127.0.0.1:5060"], 1),
+            ("is_myself", &["udp:127.0.0.1:5060"], -1),
+            ("is_myself", &["127.0.0.1:5060"], -1),
+            ("is_myself", &["127.0.0.1"], 1),
+            ("is_myself", &["sip:127.0.0.1:5060;transport=udp"], 1),
+            ("is_myself", &["sip:127.0.0.1:5060;transport=tcp"], -1),
             ("is_myself", &["sip:a@127.0.0.1:5061"], -1),
             ("is_myhost", &["sip:a@127.0.0.1:5061"], 1),
             ("setdsturi", &["sip:1.1.1.1"], 1),

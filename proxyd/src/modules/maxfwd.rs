@@ -49,7 +49,10 @@ struct Limit(i64);
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let limit = init.int("max_limit");
     if !(1..=i64::from(u32::MAX)).contains(&limit) {
-        return Err(InitError::Param { name: "max_limit", why: format!("{limit} is not between 1 and {}", u32::MAX) });
+        return Err(InitError::Param {
+            name: "max_limit",
+            why: format!("{limit} is not between 1 and {}", u32::MAX),
+        });
     }
     Ok(Arc::new(Limit(limit)))
 }
@@ -59,7 +62,12 @@ fn found<'c>(call: &'c Call<'_, '_>) -> Option<(&'c Header, Option<i64>)> {
     let msg = &call.env.ctx.msg;
     let header = msg.first_header(HeaderName::MaxForwards)?;
     let digits = std::str::from_utf8(msg.value(header)).ok();
-    Some((header, digits.and_then(|digits| digits.parse::<u32>().ok()).map(i64::from)))
+    Some((
+        header,
+        digits
+            .and_then(|digits| digits.parse::<u32>().ok())
+            .map(i64::from),
+    ))
 }
 
 fn process(call: &mut Call<'_, '_>) -> Code {
@@ -121,7 +129,11 @@ mod tests {
         ] {
             let mut stage = Stage::new(&format!("OPTIONS sip:a SIP/2.0\n{header}CSeq: 1 OPTIONS\n\n"));
             assert_eq!(stage.call(&MODULE, "is_maxfwd_lt", &["10"]), lower, "{header}");
-            assert_eq!(stage.call(&MODULE, "maxfwd_process", &["10"]), processed, "{header}");
+            assert_eq!(
+                stage.call(&MODULE, "maxfwd_process", &["10"]),
+                processed,
+                "{header}"
+            );
             assert!(stage.edited().contains(written), "{header} {}", stage.edited());
         }
     }

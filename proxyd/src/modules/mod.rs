@@ -10,6 +10,7 @@ use crate::script::value::Value;
 use std::fmt::Write;
 
 mod acc;
+mod alias_db;
 pub(crate) mod auth;
 mod auth_db;
 mod avpops;
@@ -21,11 +22,15 @@ mod ctl;
 pub(crate) mod database;
 mod db;
 mod debugger;
+mod dialplan;
 mod dispatcher;
+mod domain;
+mod group;
 mod ipops;
 mod jsonrpcs;
 mod kex;
 mod maxfwd;
+mod mtree;
 mod nathelper;
 mod path;
 mod permissions;
@@ -36,11 +41,14 @@ mod rr;
 mod sanity;
 mod siputils;
 mod sl;
+mod speeddial;
 mod statistics;
+mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
+mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
 mod xlog;
@@ -48,6 +56,7 @@ mod xlog;
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
     &acc::MODULE,
+    &alias_db::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &avpops::MODULE,
@@ -61,11 +70,15 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &debugger::MODULE,
+    &dialplan::MODULE,
     &dispatcher::MODULE,
+    &domain::MODULE,
+    &group::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
+    &mtree::MODULE,
     &nathelper::MODULE,
     &path::MODULE,
     &permissions::MODULE,
@@ -76,11 +89,13 @@ pub static MODULES: &[&ModuleDef] = &[
     &sanity::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
+    &speeddial::MODULE,
     &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,
     &xlog::MODULE,

@@ -28,19 +28,43 @@ use std::sync::Arc;
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Text("file", "", "File with groups of expressions: [0], then one a line."),
+        Param::Text(
+            "file",
+            "",
+            "File with groups of expressions: [0], then one a line.",
+        ),
         Param::Int("max_groups", 20, "Most groups in the file."),
         Param::Int("group_max_size", 8192, "Longest group."),
         Param::Int("pcre_caseless", 0, "Match without case."),
         Param::Int("pcre_multiline", 0, "Let ^ and $ match at line ends."),
         Param::Int("pcre_dotall", 0, "Let . match line ends."),
-        Param::Int("pcre_extended", 0, "Ignore white space and comments in expressions."),
+        Param::Int(
+            "pcre_extended",
+            0,
+            "Ignore white space and comments in expressions.",
+        ),
     ],
     functions: &[
-        Function { names: &["pcre_match"], args: &[Arg::Text("string"), Arg::Text("pcre_regex")], routes: Routes::ANY, doc: "True when an expression matches.", call: pcre_match },
-        Function { names: &["pcre_match_group"], args: &[Arg::Text("string"), Arg::OptInt("group")], routes: Routes::ANY, doc: "True when an expression of a group matches.", call: pcre_match_group },
+        Function {
+            names: &["pcre_match"],
+            args: &[Arg::Text("string"), Arg::Text("pcre_regex")],
+            routes: Routes::ANY,
+            doc: "True when an expression matches.",
+            call: pcre_match,
+        },
+        Function {
+            names: &["pcre_match_group"],
+            args: &[Arg::Text("string"), Arg::OptInt("group")],
+            routes: Routes::ANY,
+            doc: "True when an expression of a group matches.",
+            call: pcre_match_group,
+        },
     ],
-    rpcs: &[Rpc { name: "regex.reload", doc: "Reads the file again.", call: reload }],
+    rpcs: &[Rpc {
+        name: "regex.reload",
+        doc: "Reads the file again.",
+        call: reload,
+    }],
     init: Some(init),
     ..ModuleDef::new("regex", "Perl-like regular expressions.")
 };
@@ -52,8 +76,11 @@ struct Expressions {
     options: Options,
     groups: ArcSwap<Vec<Regex>>,
     /// Expressions used lately.
-    recent: Mutex<VecDeque<(Box<[u8]>, Option<Regex>)>>,
+    recent: Mutex<VecDeque<Known>>,
 }
+
+/// An expression as written, and compiled unless it is wrong.
+type Known = (Box<[u8]>, Option<Regex>);
 
 #[derive(Clone, Copy, Default)]
 struct Options {
@@ -95,7 +122,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         recent: Mutex::default(),
     };
     if !expressions.file.is_empty() {
-        let groups = expressions.load().map_err(|why| InitError::Param { name: "file", why })?;
+        let groups = expressions
+            .load()
+            .map_err(|why| InitError::Param { name: "file", why })?;
         expressions.groups.store(Arc::new(groups));
     }
     Ok(Arc::new(expressions))
@@ -110,7 +139,11 @@ impl Expressions {
 
     fn parse(&self, text: &str) -> Result<Vec<Regex>, String> {
         let mut groups: Vec<String> = Vec::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             if let Some(number) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
                 && let Ok(number) = number.parse::<usize>()
             {
@@ -123,16 +156,24 @@ impl Expressions {
                 groups.push(String::new());
                 continue;
             }
-            let Some(group) = groups.last_mut() else { return Err(format!("{line:?} stands before the first group [0]")) };
+            let Some(group) = groups.last_mut() else {
+                return Err(format!("{line:?} stands before the first group [0]"));
+            };
             if !group.is_empty() {
                 group.push('|');
             }
             group.push_str(&format!("(?:{line})"));
             if group.len() > self.group_max_size {
-                return Err(format!("group is longer than group_max_size={}", self.group_max_size));
+                return Err(format!(
+                    "group is longer than group_max_size={}",
+                    self.group_max_size
+                ));
             }
         }
-        groups.iter().map(|group| self.options.compile(group).map_err(|why| why.to_string())).collect()
+        groups
+            .iter()
+            .map(|group| self.options.compile(group).map_err(|why| why.to_string()))
+            .collect()
     }
 
     /// A compiled expression, remembered.
@@ -140,13 +181,16 @@ impl Expressions {
         if let Some((_, known)) = self.recent.lock().iter().find(|(source, _)| **source == *text) {
             return known.clone();
         }
-        let compiled = std::str::from_utf8(text).map_err(|why| why.to_string()).and_then(|source| {
-            self.options.compile(source).map_err(|why| why.to_string())
-        });
+        let compiled = std::str::from_utf8(text)
+            .map_err(|why| why.to_string())
+            .and_then(|source| self.options.compile(source).map_err(|why| why.to_string()));
         let compiled = match compiled {
             Ok(regex) => Some(regex),
             Err(why) => {
-                crate::log::error("regex", format_args!("expression {:?}: {why}", text.escape_ascii().to_string()));
+                crate::log::error(
+                    "regex",
+                    format_args!("expression {:?}: {why}", text.escape_ascii().to_string()),
+                );
                 None
             }
         };
@@ -158,30 +202,45 @@ impl Expressions {
 }
 
 fn pcre_match(call: &mut Call<'_, '_>) -> Code {
-    let Some(regex) = call.state::<Expressions>().and_then(|state| state.compiled(&call.text(1))) else {
+    let Some(regex) = call
+        .state::<Expressions>()
+        .and_then(|state| state.compiled(&call.text(1)))
+    else {
         return Code(-4);
     };
     Code::from(regex.is_match(&call.text(0)))
 }
 
 fn pcre_match_group(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Expressions>() else { return Code::FALSE };
+    let Some(state) = call.state::<Expressions>() else {
+        return Code::FALSE;
+    };
     if state.file.is_empty() {
-        crate::log::error("regex", format_args!("pcre_match_group: group matching is disabled, see parameter file"));
+        crate::log::error(
+            "regex",
+            format_args!("pcre_match_group: group matching is disabled, see parameter file"),
+        );
         return Code(-2);
     }
     let (number, groups) = (call.int(1), state.groups.load());
     match usize::try_from(number).ok().and_then(|number| groups.get(number)) {
         Some(regex) => Code::from(regex.is_match(&call.text(0))),
         None => {
-            crate::log::error("regex", format_args!("pcre_match_group: there is no group {number}"));
+            crate::log::error(
+                "regex",
+                format_args!("pcre_match_group: there is no group {number}"),
+            );
             Code(-4)
         }
     }
 }
 
 fn reload(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let Some(state) = script.states.get::<Expressions>().filter(|state| !state.file.is_empty()) else {
+    let Some(state) = script
+        .states
+        .get::<Expressions>()
+        .filter(|state| !state.file.is_empty())
+    else {
         return Err(RpcFault::failed("Group matching not enabled"));
     };
     match state.load() {

@@ -34,7 +34,6 @@ struct Rr {
     ftag: bool,
     double: Double,
     add_username: bool,
-    ignore_user: bool,
 }
 
 const FORWARDING: Routes = Routes::REQUEST.or(Routes::BRANCH).or(Routes::FAILURE).or(Routes::EVENT);
@@ -46,7 +45,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int("append_fromtag", 1, "Adds ;ftag= with the From tag; is_direction() needs it."),
         Param::Int("enable_double_rr", 1, "Two headers when transport or socket change: 0 never, 2 always."),
         Param::Int("add_username", 0, "Adds the user of the Request-URI."),
-        Param::Int("ignore_user", 0, "A user part does not keep a URI from being ours."),
+        Param::Ignored("ignore_user", "a user part never keeps a URI from being ours"),
         Param::Ignored("enable_socket_warning", "a Route that names no socket of ours is met without a warning"),
         Param::Ignored("custom_user_avp", "the user part is that of the Request-URI"),
         Param::Ignored("force_send_socket", "the socket of the second Route is always used"),
@@ -175,7 +174,6 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
             _ => return Err(InitError::Param { name: "enable_double_rr", why: "is none of 0, 1, 2".into() }),
         },
         add_username: init.int("add_username") != 0,
-        ignore_user: init.int("ignore_user") != 0,
     }))
 }
 
@@ -224,19 +222,17 @@ fn add_rr_param(call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
-/// Whether a Route's URI is ours; without a port the default one counts, and a user part makes it somebody else's.
-fn is_local(env: &Env<'_>, uri: &Uri<'_>, ignore_user: bool) -> bool {
-    let port = uri.port.unwrap_or_else(|| uri.port_or_default());
-    (ignore_user || uri.user.is_none_or(<[u8]>::is_empty)) && env.is_myself(uri.host, port)
+/// Whether a Route's URI is ours.
+fn is_local(env: &Env<'_>, uri: &Uri<'_>) -> bool {
+    env.is_myself(uri.host, uri.port.unwrap_or(0))
 }
 
 fn follow(call: &mut Call<'_, '_>, mode: Mode) -> loose_route::Code {
-    let ignore_user = call.state::<Rr>().is_some_and(|rr| rr.ignore_user);
     let env = &mut *call.env;
     let mut lumps = std::mem::take(&mut env.ctx.lumps);
     let uri = env.ctx.uri().to_vec();
     let verdict = {
-        let local = |uri: &Uri<'_>| is_local(env, uri, ignore_user);
+        let local = |uri: &Uri<'_>| is_local(env, uri);
         loose_route::loose_route(&env.ctx.msg, &uri, mode, local, &mut lumps)
     };
     let own = verdict.own.map(<[u8]>::to_vec);

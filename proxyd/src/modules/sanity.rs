@@ -25,8 +25,16 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     needs: &["sl"],
     params: &[
         Param::Int("default_checks", 3047, "Checks made when none are named, by bit."),
-        Param::Int("uri_checks", 7, "URIs that are parsed: 1 Request-URI, 2 From, 4 To, 8 Contact."),
-        Param::Text("proxy_require", "", "Extensions that Proxy-Require may ask for, comma separated."),
+        Param::Int(
+            "uri_checks",
+            7,
+            "URIs that are parsed: 1 Request-URI, 2 From, 4 To, 8 Contact.",
+        ),
+        Param::Text(
+            "proxy_require",
+            "",
+            "Extensions that Proxy-Require may ask for, comma separated.",
+        ),
         Param::Int("autodrop", 1, "End the script when a check fails."),
         Param::Int("noreply", 0, "Leave the reply to sanity_reply()."),
         Param::Int("size_checks", 0, "Check sizes."),
@@ -47,7 +55,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function {
             names: &["sanity_check"],
             args: &[Arg::OptInt("msg_checks"), Arg::OptInt("uri_checks")],
-            routes: Routes::REQUEST.or(Routes::ONREPLY).or(Routes::REPLY).or(Routes::EVENT),
+            routes: Routes::REQUEST
+                .or(Routes::ONREPLY)
+                .or(Routes::REPLY)
+                .or(Routes::EVENT),
             doc: "False when a check fails; the request is answered then.",
             call: sanity_check,
         },
@@ -90,7 +101,12 @@ struct Sizes {
 }
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
-    let size = |name: &str| usize::try_from(init.int(name)).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
+    let size = |name: &str| {
+        usize::try_from(init.int(name))
+            .ok()
+            .filter(|size| *size > 0)
+            .unwrap_or(usize::MAX)
+    };
     let own_sizes = Sizes {
         message: size("size_message"),
         headers: size("size_headers"),
@@ -127,7 +143,11 @@ struct Fault {
 }
 
 const fn fault(status: u16, reason: &'static str) -> Fault {
-    Fault { status, reason, unsupported: Vec::new() }
+    Fault {
+        status,
+        reason,
+        unsupported: Vec::new(),
+    }
 }
 
 thread_local! {
@@ -136,17 +156,25 @@ thread_local! {
 }
 
 fn sanity_check(call: &mut Call<'_, '_>) -> Code {
-    let Some(settings) = call.state::<Settings>() else { return Code::FALSE };
+    let Some(settings) = call.state::<Settings>() else {
+        return Code::FALSE;
+    };
     let checks = call.opt_int(0).unwrap_or(settings.checks);
     let uris = call.opt_int(1).unwrap_or(settings.uris);
-    let Err(fault) = check(&call.env.ctx.msg, settings, checks, uris) else { return Code::TRUE };
+    let Err(fault) = check(&call.env.ctx.msg, settings, checks, uris) else {
+        return Code::TRUE;
+    };
     if settings.noreply {
         let id = call.env.ctx.id;
         KEPT.with_borrow_mut(|kept| *kept = Some((id, fault)));
     } else {
         reply(call, &fault);
     }
-    if settings.autodrop { Code::EXIT } else { Code::FALSE }
+    if settings.autodrop {
+        Code::EXIT
+    } else {
+        Code::FALSE
+    }
 }
 
 fn sanity_reply(call: &mut Call<'_, '_>) -> Code {
@@ -172,8 +200,13 @@ fn reply(call: &mut Call<'_, '_>, fault: &Fault) -> Code {
 }
 
 /// RFC 3261 §8.1.1; Max-Forwards may be missing (§16.6 step 3).
-const REQUIRED: &[HeaderName] =
-    &[HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+const REQUIRED: &[HeaderName] = &[
+    HeaderName::Via,
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+];
 
 fn check(msg: &Message, settings: &Settings, checks: i64, uris: i64) -> Result<(), Fault> {
     let wants = |bit: i64| checks & bit != 0;
@@ -193,22 +226,45 @@ fn check(msg: &Message, settings: &Settings, checks: i64, uris: i64) -> Result<(
     }
     let cseq = msg.first(HeaderName::CSeq);
     if request && wants(32) {
-        let named = cseq.and_then(|value| value.trim_ascii().rsplit(|byte| byte.is_ascii_whitespace()).next());
+        let named = cseq.and_then(|value| {
+            value
+                .trim_ascii()
+                .rsplit(|byte| byte.is_ascii_whitespace())
+                .next()
+        });
         if named.is_some_and(|method| method != msg.method().as_bytes()) {
             return Err(fault(400, "CSeq method does not match request method"));
         }
     }
-    if wants(64) && cseq.is_some_and(|value| !is_number(value.trim_ascii().split(u8::is_ascii_whitespace).next().unwrap_or_default())) {
+    if wants(64)
+        && cseq.is_some_and(|value| {
+            !is_number(
+                value
+                    .trim_ascii()
+                    .split(u8::is_ascii_whitespace)
+                    .next()
+                    .unwrap_or_default(),
+            )
+        })
+    {
         return Err(fault(400, "CSeq number is illegal"));
     }
-    if wants(128) && let Some(value) = msg.first(HeaderName::ContentLength) {
+    if wants(128)
+        && let Some(value) = msg.first(HeaderName::ContentLength)
+    {
         let real = msg.as_bytes().len().saturating_sub(msg.body_range().start);
-        let told = std::str::from_utf8(value).ok().and_then(|digits| digits.parse::<usize>().ok());
+        let told = std::str::from_utf8(value)
+            .ok()
+            .and_then(|digits| digits.parse::<usize>().ok());
         if told != Some(real) {
             return Err(fault(400, "Content-Length mis-match"));
         }
     }
-    if wants(256) && msg.first(HeaderName::Expires).is_some_and(|value| !is_number(value)) {
+    if wants(256)
+        && msg
+            .first(HeaderName::Expires)
+            .is_some_and(|value| !is_number(value))
+    {
         return Err(fault(400, "Expires value is illegal"));
     }
     if request && wants(512) {
@@ -232,26 +288,42 @@ fn check(msg: &Message, settings: &Settings, checks: i64, uris: i64) -> Result<(
     if wants(32768) {
         compliance(msg)?;
     }
-    let sizes = if wants(65536) { Some(settings.own_sizes) } else { settings.sizes };
+    let sizes = if wants(65536) {
+        Some(settings.own_sizes)
+    } else {
+        settings.sizes
+    };
     sizes.map_or(Ok(()), |limits| check_sizes(msg, &limits))
 }
 
 fn is_number(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u32>().is_ok())
+    std::str::from_utf8(text)
+        .is_ok_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u32>().is_ok())
 }
 
 fn proxy_require(msg: &Message, settings: &Settings) -> Result<(), Fault> {
-    let known = |word: &[u8]| settings.proxy_require.iter().any(|own| own.eq_ignore_ascii_case(word));
+    let known = |word: &[u8]| {
+        settings
+            .proxy_require
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(word))
+    };
     let asked = msg.values(HeaderName::ProxyRequire).map(|value| value.bytes);
     let missing: Vec<&[u8]> = asked.filter(|word| !known(word)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Fault { unsupported: missing.join(b", ".as_slice()), ..fault(420, "Bad Proxy Require Extension") })
+    Err(Fault {
+        unsupported: missing.join(b", ".as_slice()),
+        ..fault(420, "Bad Proxy Require Extension")
+    })
 }
 
 fn parse_uris(msg: &Message, uris: i64) -> Result<(), Fault> {
-    let address = |name| msg.first(name).is_some_and(|value| NameAddr::parse(value).is_ok_and(|addr| Uri::parse(addr.uri).is_ok()));
+    let address = |name| {
+        msg.first(name)
+            .is_some_and(|value| NameAddr::parse(value).is_ok_and(|addr| Uri::parse(addr.uri).is_ok()))
+    };
     if uris & 1 != 0 && msg.is_request() && Uri::parse(msg.request_uri()).is_err() {
         return Err(fault(400, "Bad Request URI"));
     }
@@ -273,7 +345,10 @@ fn parse_uris(msg: &Message, uris: i64) -> Result<(), Fault> {
 fn credentials(msg: &Message, names: &[HeaderName]) -> Result<(), Fault> {
     for header in names.iter().flat_map(|name| msg.all(*name)) {
         let value = msg.value(header);
-        if !value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"digest ")) {
+        if !value
+            .get(..7)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"digest "))
+        {
             continue;
         }
         let bad = || fault(400, "Bad Auth Credentials");
@@ -281,7 +356,9 @@ fn credentials(msg: &Message, names: &[HeaderName]) -> Result<(), Fault> {
         if auth.username.is_some_and(|name| name.is_empty()) {
             return Err(fault(400, "Auth Empty User"));
         }
-        let complete = [auth.username, auth.realm, auth.nonce, auth.uri, auth.response].iter().all(Option::is_some);
+        let complete = [auth.username, auth.realm, auth.nonce, auth.uri, auth.response]
+            .iter()
+            .all(Option::is_some);
         let protected = auth.qop.is_none() || (auth.nc.is_some() && auth.cnonce.is_some());
         if !complete || !protected {
             return Err(bad());
@@ -292,7 +369,11 @@ fn credentials(msg: &Message, names: &[HeaderName]) -> Result<(), Fault> {
 
 fn duplicate_tags(msg: &Message) -> Result<(), Fault> {
     let tags = |addr: Option<NameAddr<'_>>| {
-        addr.map_or(0, |addr| addr.param_iter().filter(|param| param.name.eq_ignore_ascii_case(b"tag")).count())
+        addr.map_or(0, |addr| {
+            addr.param_iter()
+                .filter(|param| param.name.eq_ignore_ascii_case(b"tag"))
+                .count()
+        })
     };
     if tags(msg.from()) > 1 {
         return Err(fault(400, "Many From Tag Params"));
@@ -320,24 +401,55 @@ fn compliance(msg: &Message) -> Result<(), Fault> {
 
 fn check_sizes(msg: &Message, limits: &Sizes) -> Result<(), Fault> {
     let longest = |name: HeaderName| {
-        let uris = msg.values(name).filter_map(|value| value.name_addr().ok().map(|addr| addr.uri.len()));
+        let uris = msg
+            .values(name)
+            .filter_map(|value| value.name_addr().ok().map(|addr| addr.uri.len()));
         uris.max().unwrap_or(0)
     };
     let headers = msg.headers_end().saturating_sub(msg.headers_start());
-    let header = msg.headers().iter().map(|header| header.field.len()).max().unwrap_or(0);
+    let header = msg
+        .headers()
+        .iter()
+        .map(|header| header.field.len())
+        .max()
+        .unwrap_or(0);
     let checks = [
         (msg.as_bytes().len(), limits.message, "Message Too Large"),
         (headers, limits.headers, "Headers Too Large"),
         (msg.body().len(), limits.body, "Body Too Large"),
         (header, limits.header, "Header Too Large"),
         (msg.method().as_bytes().len(), limits.method, "Method Too Large"),
-        (msg.request_uri().len(), limits.request_uri, "Request URI Too Large"),
-        (msg.from().map_or(0, |addr| addr.uri.len()), limits.from, "From URI Too Large"),
-        (msg.to().map_or(0, |addr| addr.uri.len()), limits.to, "To URI Too Large"),
-        (longest(HeaderName::Contact), limits.contact, "Contact URI Too Large"),
-        (longest(HeaderName::Route).max(longest(HeaderName::RecordRoute)), limits.route, "Route URI Too Large"),
+        (
+            msg.request_uri().len(),
+            limits.request_uri,
+            "Request URI Too Large",
+        ),
+        (
+            msg.from().map_or(0, |addr| addr.uri.len()),
+            limits.from,
+            "From URI Too Large",
+        ),
+        (
+            msg.to().map_or(0, |addr| addr.uri.len()),
+            limits.to,
+            "To URI Too Large",
+        ),
+        (
+            longest(HeaderName::Contact),
+            limits.contact,
+            "Contact URI Too Large",
+        ),
+        (
+            longest(HeaderName::Route).max(longest(HeaderName::RecordRoute)),
+            limits.route,
+            "Route URI Too Large",
+        ),
         (longest(HeaderName::Path), limits.path, "Path URI Too Large"),
-        (longest(HeaderName::PAssertedIdentity), limits.identity, "PAI URI Too Large"),
+        (
+            longest(HeaderName::PAssertedIdentity),
+            limits.identity,
+            "PAI URI Too Large",
+        ),
     ];
     match checks.into_iter().find(|(size, limit, _)| size > limit) {
         Some((.., reason)) => Err(fault(400, reason)),
@@ -352,10 +464,28 @@ mod tests {
     fn settings() -> Settings {
         let none = usize::MAX;
         let own_sizes = Sizes {
-            message: none, headers: none, body: none, header: none, method: none, request_uri: 20, from: none,
-            to: none, contact: none, route: none, path: none, identity: none,
+            message: none,
+            headers: none,
+            body: none,
+            header: none,
+            method: none,
+            request_uri: 20,
+            from: none,
+            to: none,
+            contact: none,
+            route: none,
+            path: none,
+            identity: none,
         };
-        Settings { checks: 3047, uris: 7, proxy_require: vec![b"foo".to_vec()], autodrop: false, noreply: false, sizes: None, own_sizes }
+        Settings {
+            checks: 3047,
+            uris: 7,
+            proxy_require: vec![b"foo".to_vec()],
+            autodrop: false,
+            noreply: false,
+            sizes: None,
+            own_sizes,
+        }
     }
 
     /// Kamailio: the reason phrases, but for `Ivalid To Header`.
@@ -375,8 +505,18 @@ mod tests {
             ("OPTIONS foo:x@y SIP/2.0", "", "", "Bad Request URI"),
             ("OPTIONS sip:x@test.lan:abc SIP/2.0", "", "", "Bad Request URI"),
             ("OPTIONS tel:+1 SIP/2.0", "", "", ""),
-            ("OPTIONS sip:a-very-long-name@test.lan SIP/2.0", "", "", "Request URI Too Large"),
-            (first, "CSeq", "1 INVITE", "CSeq method does not match request method"),
+            (
+                "OPTIONS sip:a-very-long-name@test.lan SIP/2.0",
+                "",
+                "",
+                "Request URI Too Large",
+            ),
+            (
+                first,
+                "CSeq",
+                "1 INVITE",
+                "CSeq method does not match request method",
+            ),
             (first, "CSeq", "99999999999 OPTIONS", "CSeq number is illegal"),
             (first, "CSeq", "abc OPTIONS", "CSeq number is illegal"),
             (first, "Content-Length", "5", "Content-Length mis-match"),
@@ -388,10 +528,25 @@ mod tests {
             (first, "To", "<sip:x@test.lan:abc>", "Invalid To Header"),
             (first, "Contact", "<sip:a@h:xx>", "Bad Contact URI"),
             (first, "Contact", "*", ""),
-            (first, "Proxy-Authorization", "Digest username=\"x\"", "Bad Auth Credentials"),
+            (
+                first,
+                "Proxy-Authorization",
+                "Digest username=\"x\"",
+                "Bad Auth Credentials",
+            ),
             (first, "Authorization", "Basic abc", ""),
-            (first, "Authorization", "Digest username=\"\", realm=\"r\", nonce=\"n\", uri=\"u\", response=\"x\"", "Auth Empty User"),
-            (first, "From", "<sip:a@test.lan>;tag=1;tag=2", "Many From Tag Params"),
+            (
+                first,
+                "Authorization",
+                "Digest username=\"\", realm=\"r\", nonce=\"n\", uri=\"u\", response=\"x\"",
+                "Auth Empty User",
+            ),
+            (
+                first,
+                "From",
+                "<sip:a@test.lan>;tag=1;tag=2",
+                "Many From Tag Params",
+            ),
             (first, "To", "<sip:a@test.lan>;tag=1;tag=2", "Many To Tag Params"),
             (first, "Via", "SIP/2.0/UDP 1.2.3.4;branch=abc", "Bad Via Branch"),
             (first, "Route", "<sip:h>", "Missing lr in Route"),

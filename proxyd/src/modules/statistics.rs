@@ -19,8 +19,20 @@ use std::sync::Arc;
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[Param::List("variable", "A variable: name or name/no_reset.")],
     functions: &[
-        Function { names: &["update_stat"], args: &[Arg::Text("variable"), Arg::Text("value")], routes: Routes::ANY, doc: "Adds a number, which may be negative, to a variable.", call: update_stat },
-        Function { names: &["reset_stat"], args: &[Arg::Text("variable")], routes: Routes::ANY, doc: "Sets a variable to 0.", call: reset_stat },
+        Function {
+            names: &["update_stat"],
+            args: &[Arg::Text("variable"), Arg::Text("value")],
+            routes: Routes::ANY,
+            doc: "Adds a number, which may be negative, to a variable.",
+            call: update_stat,
+        },
+        Function {
+            names: &["reset_stat"],
+            args: &[Arg::Text("variable")],
+            routes: Routes::ANY,
+            doc: "Sets a variable to 0.",
+            call: reset_stat,
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("statistics", "Statistic variables of the script.")
@@ -41,16 +53,24 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         let (name, flag) = text.split_once('/').unwrap_or((&text, ""));
         if name.is_empty() || !(flag.is_empty() || flag == "no_reset") {
             let why = format!("{text:?} is not written name or name/no_reset");
-            return Err(InitError::Param { name: "variable", why });
+            return Err(InitError::Param {
+                name: "variable",
+                why,
+            });
         }
-        known.insert(name.to_owned(), (statistics.counter(GROUP, name), flag.is_empty()));
+        known.insert(
+            name.to_owned(),
+            (statistics.counter(GROUP, name), flag.is_empty()),
+        );
     }
     Ok(Arc::new(Variables { statistics, known }))
 }
 
 fn update_stat(call: &mut Call<'_, '_>) -> Code {
     let (name, value) = (call.text(0), call.text(1));
-    let Ok(name) = std::str::from_utf8(&name) else { return Code::FALSE };
+    let Ok(name) = std::str::from_utf8(&name) else {
+        return Code::FALSE;
+    };
     let text = std::str::from_utf8(&value).unwrap_or_default().trim();
     let Ok(number) = text.strip_prefix('+').unwrap_or(text).parse::<i64>() else {
         crate::log::error("statistics", format_args!("update_stat: {text:?} is no number"));
@@ -66,14 +86,21 @@ fn update_stat(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn unknown(name: &str) -> Code {
-    crate::log::error("statistics", format_args!("variable {name:?} is not declared by parameter variable"));
+    crate::log::error(
+        "statistics",
+        format_args!("variable {name:?} is not declared by parameter variable"),
+    );
     Code::FALSE
 }
 
 fn reset_stat(call: &mut Call<'_, '_>) -> Code {
     let name = call.text(0);
-    let Ok(name) = std::str::from_utf8(&name) else { return Code::FALSE };
-    let Some(state) = call.state::<Variables>() else { return Code::FALSE };
+    let Ok(name) = std::str::from_utf8(&name) else {
+        return Code::FALSE;
+    };
+    let Some(state) = call.state::<Variables>() else {
+        return Code::FALSE;
+    };
     match state.known.get(name) {
         Some((_, false)) => Code::FALSE,
         Some((counter, true)) => {
@@ -97,7 +124,9 @@ mod tests {
     fn variables_change() {
         let statistics = Arc::new(Statistics::new());
         let counter = statistics.counter(GROUP, "s1");
-        let known = [("s1".to_owned(), (Arc::clone(&counter), true))].into_iter().collect();
+        let known = [("s1".to_owned(), (Arc::clone(&counter), true))]
+            .into_iter()
+            .collect();
         let mut stage = Stage::options().with(Arc::new(Variables { statistics, known }));
         for (name, args, expected, value) in [
             ("update_stat", &["s1", "5"][..], 1, 5),

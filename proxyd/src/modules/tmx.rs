@@ -1,5 +1,6 @@
 //! `loadmodule "tmx"`: more about transactions: `$T_…`, suspending, cancelling, route kinds.
 
+use crate::proxy::context::Context;
 use crate::script::host::TransactionView;
 use crate::script::module::Arg;
 use crate::script::module::Call;
@@ -9,9 +10,12 @@ use crate::script::module::Function;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Pv;
+use crate::script::module::PvData;
+use crate::script::module::PvInner;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::Routes;
+use crate::script::nowhere::expand_of;
 use crate::script::value::Value;
 
 /// The module.
@@ -128,6 +132,30 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Status of the last reply received.",
             compile: None,
             get: reply_code,
+            set: None,
+        },
+        Pv {
+            names: &["T_req"],
+            param: PvParam::Required,
+            doc: "$T_req($pv): the variable of the transaction's request.",
+            compile: Some(other_message),
+            get: of_request,
+            set: None,
+        },
+        Pv {
+            names: &["T_rpl"],
+            param: PvParam::Required,
+            doc: "$T_rpl($pv): the variable of the reply that the route is about.",
+            compile: Some(other_message),
+            get: of_reply,
+            set: None,
+        },
+        Pv {
+            names: &["T_inv"],
+            param: PvParam::Required,
+            doc: "$T_inv($pv): the variable of the INVITE that a CANCEL is for.",
+            compile: Some(other_message),
+            get: of_request,
             set: None,
         },
         Pv {
@@ -249,4 +277,27 @@ fn named<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         },
         _ => Value::Null,
     }
+}
+
+fn other_message(inner: &PvInner<'_>) -> Result<PvData, String> {
+    (inner.parse)(inner.text).map(PvData::Format)
+}
+
+fn of_request<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let PvData::Format(format) = &spec.data else { return Value::Null };
+    let Some(view) = env.host.transaction() else { return Value::Null };
+    match view.request {
+        Some(request) => expand_of(env, request.clone(), format),
+        None => Value::owned(format.expand(env).into_owned()),
+    }
+}
+
+fn of_reply<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let PvData::Format(format) = &spec.data else { return Value::Null };
+    if env.ctx.msg.is_reply() {
+        return Value::owned(format.expand(env).into_owned());
+    }
+    let Some(view) = env.host.transaction() else { return Value::Null };
+    let Some(reply) = view.reply else { return Value::Null };
+    expand_of(env, Context { msg: reply.clone(), ..Context::default() }, format)
 }

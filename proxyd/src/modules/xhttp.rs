@@ -72,9 +72,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 pub(crate) fn wants(script: &Script, request: &Message) -> bool {
     let Some(state) = script.states.get::<Xhttp>() else { return false };
     let url = request.request_uri();
-    // Kamailio: a request without any header is not understood.
-    !request.headers().is_empty()
-        && !state.skip.as_ref().is_some_and(|skip| skip.is_match(url))
+    !state.skip.as_ref().is_some_and(|skip| skip.is_match(url))
         && state.only.as_ref().is_none_or(|only| only.is_match(url))
 }
 

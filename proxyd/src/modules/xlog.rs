@@ -16,11 +16,25 @@ use crate::script::pv::method_number;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-const fn row(names: &'static [&'static str], doc: &'static str, call: fn(&mut Call<'_, '_>) -> Code) -> Function {
-    Function { names, args: &[Arg::Text("format")], routes: Routes::ANY, doc, call }
+const fn row(
+    names: &'static [&'static str],
+    doc: &'static str,
+    call: fn(&mut Call<'_, '_>) -> Code,
+) -> Function {
+    Function {
+        names,
+        args: &[Arg::Text("format")],
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
-const LEVELLED: &[Arg] = &[Arg::Text("level or format"), Arg::OptText("format or level"), Arg::OptText("format")];
+const LEVELLED: &[Arg] = &[
+    Arg::Text("level or format"),
+    Arg::OptText("format or level"),
+    Arg::OptText("format"),
+];
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
@@ -28,7 +42,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int("buf_size", 4096, "Longest line."),
         Param::Text("prefix", "<script>: ", "What stands before each line."),
         Param::Int("methods_filter", -1, "Methods that xlogm() logs, by bit."),
-        Param::Int("long_format", 0, "Lines of all functions begin with the number of their line in the script."),
+        Param::Int(
+            "long_format",
+            0,
+            "Lines of all functions begin with the number of their line in the script.",
+        ),
         Param::Ignored("force_color", "colours are the terminal's affair"),
         Param::Ignored("log_colors", "colours are the terminal's affair"),
         Param::Ignored("prefix_mode", "the prefix is a plain text"),
@@ -36,18 +54,56 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("auto_newline", "every line is ended"),
     ],
     functions: &[
-        Function { names: &["xlog"], args: LEVELLED, routes: Routes::ANY, doc: "Logs a line; level L_ERR when none is given.", call: xlog },
-        Function { names: &["xlogl"], args: LEVELLED, routes: Routes::ANY, doc: "The same with the number of the line in the script.", call: xlogl },
-        Function { names: &["xlogm"], args: LEVELLED, routes: Routes::ANY, doc: "The same for the methods of methods_filter.", call: xlogm },
-        row(&["xdbg", "xdebug"], "Logs a line at level DEBUG.", |call| log(call, Level::Debug, 0)),
-        row(&["xdbgl"], "Logs a line at level DEBUG with the number of its line in the script.", |call| numbered(call, Level::Debug, 0)),
-        row(&["xinfo"], "Logs a line at level INFO.", |call| log(call, Level::Info, 0)),
-        row(&["xnotice"], "Logs a line at level NOTICE.", |call| log(call, Level::Notice, 0)),
-        row(&["xwarn"], "Logs a line at level WARNING.", |call| log(call, Level::Warning, 0)),
-        row(&["xerr"], "Logs a line at level ERROR.", |call| log(call, Level::Error, 0)),
-        row(&["xbug"], "Logs a line at level BUG.", |call| log(call, Level::Bug, 0)),
-        row(&["xcrit"], "Logs a line at level CRITICAL.", |call| log(call, Level::Critical, 0)),
-        row(&["xalert"], "Logs a line at level ALERT.", |call| log(call, Level::Alert, 0)),
+        Function {
+            names: &["xlog"],
+            args: LEVELLED,
+            routes: Routes::ANY,
+            doc: "Logs a line; level L_ERR when none is given.",
+            call: xlog,
+        },
+        Function {
+            names: &["xlogl"],
+            args: LEVELLED,
+            routes: Routes::ANY,
+            doc: "The same with the number of the line in the script.",
+            call: xlogl,
+        },
+        Function {
+            names: &["xlogm"],
+            args: LEVELLED,
+            routes: Routes::ANY,
+            doc: "The same for the methods of methods_filter.",
+            call: xlogm,
+        },
+        row(&["xdbg", "xdebug"], "Logs a line at level DEBUG.", |call| {
+            log(call, Level::Debug, 0)
+        }),
+        row(
+            &["xdbgl"],
+            "Logs a line at level DEBUG with the number of its line in the script.",
+            |call| numbered(call, Level::Debug, 0),
+        ),
+        row(&["xinfo"], "Logs a line at level INFO.", |call| {
+            log(call, Level::Info, 0)
+        }),
+        row(&["xnotice"], "Logs a line at level NOTICE.", |call| {
+            log(call, Level::Notice, 0)
+        }),
+        row(&["xwarn"], "Logs a line at level WARNING.", |call| {
+            log(call, Level::Warning, 0)
+        }),
+        row(&["xerr"], "Logs a line at level ERROR.", |call| {
+            log(call, Level::Error, 0)
+        }),
+        row(&["xbug"], "Logs a line at level BUG.", |call| {
+            log(call, Level::Bug, 0)
+        }),
+        row(&["xcrit"], "Logs a line at level CRITICAL.", |call| {
+            log(call, Level::Critical, 0)
+        }),
+        row(&["xalert"], "Logs a line at level ALERT.", |call| {
+            log(call, Level::Alert, 0)
+        }),
     ],
     init: Some(init),
     ..ModuleDef::new("xlog", "Logs lines with pseudo-variables.")
@@ -61,9 +117,14 @@ struct Settings {
 }
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
-    let longest = usize::try_from(init.int("buf_size")).ok().filter(|size| *size > 0);
+    let longest = usize::try_from(init.int("buf_size"))
+        .ok()
+        .filter(|size| *size > 0);
     let Some(longest) = longest else {
-        return Err(InitError::Param { name: "buf_size", why: "it must be above 0".to_owned() });
+        return Err(InitError::Param {
+            name: "buf_size",
+            why: "it must be above 0".to_owned(),
+        });
     };
     let prefix = init.text("prefix");
     let bare = prefix.trim_end().trim_end_matches(':');
@@ -149,7 +210,11 @@ fn write(call: &Call<'_, '_>, level: Level, n: usize, line: &mut Vec<u8>) {
     line.truncate(settings.map_or(4096, |settings| settings.longest));
     match settings.and_then(|settings| settings.prefix.as_deref()) {
         None => crate::log::script(level, line),
-        Some(prefix) => crate::log::write(level, prefix, format_args!("{}", String::from_utf8_lossy(line).trim_end())),
+        Some(prefix) => crate::log::write(
+            level,
+            prefix,
+            format_args!("{}", String::from_utf8_lossy(line).trim_end()),
+        ),
     }
 }
 
@@ -157,6 +222,7 @@ fn write(call: &Call<'_, '_>, level: Level, n: usize, line: &mut Vec<u8>) {
 fn print(call: &Call<'_, '_>, n: usize, line: &mut Vec<u8>) {
     match call.args.get(n) {
         Some(CompiledArg::Format(format)) => format.print(call.env, line),
+        Some(CompiledArg::Pv(pv)) => pv.print(call.env, line),
         _ => call.value(n).print(line),
     }
 }

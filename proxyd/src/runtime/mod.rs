@@ -160,6 +160,9 @@ impl Runtime {
         };
         let forced = socket.and_then(|id| self.sockets.get(id)).map(|listener| listener.transport);
         let host = uri.param(b"maddr").flatten().filter(|_| false).unwrap_or(uri.host); // Kamailio: maddr is ignored
+        if host.len() > 8 && host.get(host.len() - 8..).is_some_and(|tld| tld.eq_ignore_ascii_case(b".invalid")) {
+            return None; // RFC 6761 §6.4: such names never exist
+        }
         let question = Question { host, port: uri.port, transport: transport.or(forced), sips: uri.scheme == shared::sip::Scheme::Sips };
         let target = match question.numeric() {
             Some(target) => target,

@@ -131,6 +131,13 @@ impl Receiver {
 
     fn http(&mut self) {
         let script = Arc::clone(&self.live.script);
+        if self.ctx.msg.headers().is_empty() {
+            // Kamailio: what has no header is no message, and ends the connection
+            if let Some(conn) = self.ctx.source.conn {
+                self.live.runtime.streams.close(conn);
+            }
+            return;
+        }
         if !crate::modules::xhttp::wants(&script, &self.ctx.msg) {
             crate::log::debug("xhttp", format_args!("HTTP request from {} is not for the script", self.ctx.source.peer));
             return;

@@ -135,7 +135,7 @@ impl Live {
             }
             Inserted::Known(found) => {
                 self.absorb(&found.transaction, ServerEvent::Request);
-                Code(-2)
+                Code::EXIT
             }
             Inserted::Full => {
                 ctx.failure = Failure::Overload;
@@ -188,10 +188,8 @@ impl Live {
                     self.absorb(&found.transaction, ServerEvent::Ack);
                     return Matched::Retransmission;
                 }
-                match table.find_ack(&key::AckLookup::new(parts, table.hasher())) {
-                    Some(_) => Matched::EndToEndAck,
-                    None => Matched::None,
-                }
+                // Kamailio: an ACK with a branch of its own belongs to no transaction here
+                Matched::None
             }
             _ => match table.find(&Lookup::request(parts, table.hasher())) {
                 Some(found) => {
@@ -220,7 +218,7 @@ impl Live {
         if self.current.is_none() {
             let made = self.begin_transaction(Scope { ctx, lists, vars, script, route });
             match made {
-                Code(-2) => return Code::TRUE, // a retransmission: answered from its transaction
+                Code::EXIT => return Code::TRUE, // a retransmission: answered from its transaction
                 code if !code.is_true() => return code,
                 _ => {}
             }
@@ -234,7 +232,7 @@ impl Live {
         let tm = script.states.get::<Tm>();
         guard.timers = timers(tm, &guard.intent.timers);
         self.try_100(&mut guard, ctx, tm, options);
-        let first = guard.branches.len();
+        let (first, earlier) = (guard.branches.len(), guard.leg);
         guard.leg = first;
         let hops = self.hops(ctx, &options);
         self.current = Some(guard);
@@ -250,7 +248,7 @@ impl Live {
             ctx.failure = Failure::None;
             return Code::TRUE;
         }
-        guard.leg = guard.leg.min(first);
+        guard.leg = earlier;
         if !tried {
             ctx.failure = Failure::NoBranches;
         }
@@ -487,7 +485,7 @@ impl Live {
             };
         };
         match self.begin_transaction(Scope { ctx, lists, vars, script, route }) {
-            Code(-2) => return Code::TRUE,
+            Code::EXIT => return Code::TRUE,
             code if !code.is_true() => return code,
             _ => {}
         }

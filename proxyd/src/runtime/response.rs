@@ -159,7 +159,7 @@ impl Live {
             return guard;
         }
         let script = Arc::clone(&guard.script);
-        let Some(best) = self.choose(&guard, &script) else { return guard };
+        let Some(best) = Self::choose(&guard) else { return guard };
         guard.current_branch = best;
         if matches!(guard.server, Server::Local) {
             let status = guard.branches.get(best).map_or(408, |branch| branch.status);
@@ -170,20 +170,24 @@ impl Live {
             && let Some(mut request) = guard.request.take()
         {
             let mut lists = std::mem::take(&mut guard.lists);
+            // Kamailio: what a failure route changes in the request holds for its own leg
             let lumps = request.lumps.clone();
+            let target = (request.new_uri.clone(), request.dst_uri.clone(), request.path.clone());
             request.uri_is_new = false;
             self.current = Some(guard);
             self.run(route, RouteKind::FAILURE, &mut request, &mut lists, vars, &script);
             let Some(back) = self.current.take() else { unreachable!("the route leaves its transaction") };
             guard = back;
             request.lumps = lumps;
+            (request.new_uri, request.dst_uri, request.path) = target;
+            request.branches.clear();
             guard.request = Some(request);
             guard.lists = lists;
             if guard.status >= 200 || guard.is_pending() {
                 return guard;
             }
         }
-        let Some(best) = self.choose(&guard, &script) else { return guard };
+        let Some(best) = Self::choose(&guard) else { return guard };
         guard.current_branch = best;
         self.send_best(guard, best, vars, &script)
     }
@@ -228,9 +232,10 @@ impl Live {
     }
 
     /// The branch whose final reply is the best (RFC 3261 §16.7 step 6).
-    fn choose(&self, guard: &Transaction, script: &Script) -> Option<usize> {
-        let own_leg = script.states.get::<Tm>().is_some_and(|tm| tm.failure_reply_mode == 3);
-        let first = if own_leg { guard.leg } else { 0 };
+    ///
+    /// Kamailio: those of earlier legs of a serial fork had their turn, whatever `failure_reply_mode` says.
+    fn choose(guard: &Transaction) -> Option<usize> {
+        let first = guard.leg;
         let candidates = guard.branches.iter().enumerate().filter(|(number, branch)| {
             *number >= first && branch.status >= 200 && !branch.dropped
         });
@@ -269,9 +274,6 @@ impl Live {
         }
         t.status = status;
         self.runtime.counters.rpl_sent(status, false);
-        if t.invite && (200..300).contains(&status) {
-            self.runtime.transactions.expect_ack(t.id, ctx.msg.to_tag());
-        }
         if status >= 200 {
             self.announce_end(guard, status, ctx, vars, script);
         }

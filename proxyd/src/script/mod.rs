@@ -10,6 +10,7 @@ pub mod host;
 pub mod lex;
 pub mod lists;
 pub mod module;
+pub mod nowhere;
 pub mod parse;
 pub mod preprocess;
 pub mod program;

@@ -116,6 +116,11 @@ impl Program {
             })
     }
 
+    /// The block `route[NAME]`.
+    pub fn route(&self, name: &[u8]) -> Option<RouteId> {
+        self.find_route(Routes::REQUEST, std::str::from_utf8(name).ok()?)
+    }
+
     /// The name of a block as its definition reads: `failure_route[NAME]`.
     pub fn route_name(&self, route: RouteId) -> &str {
         self.blocks.get(route as usize).map_or("", |block| &block.name)
@@ -438,9 +443,14 @@ impl Format {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Pv(pv) => pv.read(env).print(out),
+                Piece::Pv(pv) => pv.print(env, out),
             }
         }
+    }
+
+    /// The pseudo-variables in it, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &PvRef> {
+        self.pieces.iter().filter_map(|piece| if let Piece::Pv(pv) = piece { Some(pv) } else { None })
     }
 
     /// The text, when no pseudo-variable is in it.
@@ -487,6 +497,15 @@ impl PvRef {
             value = (applied.transformation.apply)(value, &params);
         }
         value
+    }
+
+    /// Appends what a log line shows of it: null is `<null>`.
+    pub fn print(&self, env: &Env<'_>, out: &mut Vec<u8>) {
+        match self.read(env) {
+            // Kamailio: a transformation that fails shows nothing
+            Value::Null if !self.transformations.is_empty() => {}
+            value => value.print(out),
+        }
     }
 
     /// Assigns to it.

@@ -25,6 +25,8 @@ pub const SOCKETS_LIST: &str = "core.sockets_list";
 pub const ALIASES_LIST: &str = "core.aliases_list";
 /// Stops the daemon.
 pub const KILL: &str = "core.kill";
+/// Compiles the script again and puts it in place of the old one.
+pub const RELOAD: &str = "core.reload";
 /// Reads or sets the log level: [`Debug`].
 pub const DEBUG: &str = "corex.debug";
 

@@ -8,7 +8,6 @@ use rand::RngExt as _;
 
 use crate::Error;
 use crate::check;
-use crate::context::Context;
 use crate::context::is_interactive;
 use crate::user::User;
 
@@ -38,7 +37,7 @@ pub(crate) struct Secret {
 
 impl Password {
     /// Gets it.
-    pub(crate) fn read(&self, context: &Context<'_>, user: &User) -> Result<Secret, Error> {
+    pub(crate) fn read(&self, user: &User) -> Result<Secret, Error> {
         let given = |text: String| Secret {
             text,
             is_generated: false,
@@ -66,7 +65,6 @@ impl Password {
         check::text("password", &secret.text, 64).map_err(|_| {
             Error::Usage("the password is longer than 64 characters, or has a control character".to_owned())
         })?;
-        let _ = context;
         Ok(secret)
     }
 }

@@ -147,7 +147,7 @@ fn row(aor: &str, contact: &Contact) -> Vec<Value> {
         if contact.q < 0.0 {
             Value::Null
         } else {
-            json!(contact.q)
+            short(contact.q)
         },
         set(&contact.received),
         set(&contact.socket),
@@ -168,4 +168,13 @@ fn row(aor: &str, contact: &Contact) -> Vec<Value> {
         json!(contact.ka_roundtrip),
         json!(contact.last_modified),
     ]
+}
+
+/// A number without a fraction it does not have.
+fn short(q: f64) -> Value {
+    if q.fract() == 0.0 && q.abs() < 1e15 {
+        json!(q as i64)
+    } else {
+        json!(q)
+    }
 }

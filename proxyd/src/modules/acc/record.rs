@@ -227,7 +227,7 @@ impl Acc {
             }
         }
         let line = String::from_utf8_lossy(&line);
-        crate::log::write(self.log_level, "acc", format_args!("ACC: {what}: {line}"));
+        crate::log::write(self.log_level, "", format_args!("ACC: {what}: {line}"));
     }
 
     /// Hands the rows of a record to the writer: one, or one for each leg.

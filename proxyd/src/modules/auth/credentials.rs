@@ -315,6 +315,15 @@ pub(crate) fn is_own(env: &Env<'_>, username: &[u8], realm: &[u8], identity: Ide
     }
 }
 
+/// The credentials of the request that a function of this or another authentication module accepted.
+pub(crate) fn authorized<'m>(ctx: &'m Context) -> Option<auth::Auth<'m>> {
+    let field = mark::authorized(ctx.id)?;
+    let msg = &ctx.msg;
+    let headers = msg.all(HeaderName::Authorization).chain(msg.all(HeaderName::ProxyAuthorization));
+    let header = headers.into_iter().find(|header| header.field.start == field)?;
+    auth::Auth::parse(msg.value(header)).ok()
+}
+
 /// Removes the headers with the credentials that were accepted; false when there are none.
 pub(super) fn consume(state: &Auth, env: &mut Env<'_>) -> bool {
     let authorized = mark::authorized(env.ctx.id);

@@ -17,14 +17,20 @@ pub(super) fn avp_delete(call: &mut Call<'_, '_>) -> Code {
     let asked = target(&call.text(0));
     let lists = &mut *call.env.lists;
     // `a`, `i`, `s`: every AVP
-    if matches!(asked.text.first(), None | Some(b'a' | b'A' | b'i' | b'I' | b's' | b'S')) && asked.text.len() <= 2 {
+    if matches!(
+        asked.text.first(),
+        None | Some(b'a' | b'A' | b'i' | b'I' | b's' | b'S')
+    ) && asked.text.len() <= 2
+    {
         let names: Vec<Vec<u8>> = lists.all_avps().map(|(name, _)| name.to_vec()).collect();
         for name in names {
             lists.clear_avp(&name);
         }
         return Code::TRUE;
     }
-    let Some(name) = name_of(call, &asked.text) else { return Code::FALSE };
+    let Some(name) = name_of(call, &asked.text) else {
+        return Code::FALSE;
+    };
     let lists = &mut *call.env.lists;
     if asked.has(b'g') {
         let some = lists.avps(&name).next().is_some();
@@ -66,7 +72,9 @@ pub(super) fn avp_copy(call: &mut Call<'_, '_>) -> Code {
 
 fn substitute(call: &mut Call<'_, '_>, apply: impl Fn(&Call<'_, '_>, &[u8]) -> Option<Vec<u8>>) -> Code {
     let asked = target(&call.text(0));
-    let Some(from) = name_of(call, &asked.text) else { return Code::FALSE };
+    let Some(from) = name_of(call, &asked.text) else {
+        return Code::FALSE;
+    };
     let to = match &asked.second {
         Some(second) => match name_of(call, second) {
             Some(name) => Some(name),
@@ -81,7 +89,9 @@ fn substitute(call: &mut Call<'_, '_>, apply: impl Fn(&Call<'_, '_>, &[u8]) -> O
     let mut removed = Vec::new();
     for (at, value) in taken.iter().enumerate() {
         let Value::Str(text) = value else { continue };
-        let Some(changed) = apply(call, text) else { continue };
+        let Some(changed) = apply(call, text) else {
+            continue;
+        };
         let lists = &mut *call.env.lists;
         match &to {
             Some(to) => {
@@ -107,7 +117,9 @@ pub(super) fn avp_subst(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn avp_subst_pv(call: &mut Call<'_, '_>) -> Code {
-    let Some(subst) = Subst::cached(&call.text(1)) else { return Code::FALSE };
+    let Some(subst) = Subst::cached(&call.text(1)) else {
+        return Code::FALSE;
+    };
     substitute(call, move |_, text| subst.apply(text, None))
 }
 
@@ -117,10 +129,17 @@ pub(super) fn avp_op(call: &mut Call<'_, '_>) -> Code {
     let part = |at: usize| parts.get(at).copied().unwrap_or_default();
     let flags = part(2).to_ascii_lowercase();
     let (Some(from), Some(Value::Int(number))) = (name_of(call, &asked.text), operand(call, part(1))) else {
-        crate::log::error("avpops", format_args!("avp_op: {:?} is not written operator/i:number", call.value(1)));
+        crate::log::error(
+            "avpops",
+            format_args!("avp_op: {:?} is not written operator/i:number", call.value(1)),
+        );
         return Code::FALSE;
     };
-    let to = asked.second.as_deref().and_then(|second| name_of(call, second)).unwrap_or_else(|| from.clone());
+    let to = asked
+        .second
+        .as_deref()
+        .and_then(|second| name_of(call, second))
+        .unwrap_or_else(|| from.clone());
     let mut taken = values(call, &asked.text);
     if !flags.contains(&b'g') {
         taken.truncate(1);
@@ -128,7 +147,9 @@ pub(super) fn avp_op(call: &mut Call<'_, '_>) -> Code {
     let mut done = false;
     for value in taken {
         let Value::Int(value) = value else { continue };
-        let Some(result) = calculate(part(0), value, number) else { continue };
+        let Some(result) = calculate(part(0), value, number) else {
+            continue;
+        };
         if flags.contains(&b'd') {
             call.env.lists.remove_avp(&from, 0);
         }
@@ -181,7 +202,10 @@ pub(super) fn avp_pushto(call: &mut Call<'_, '_>) -> Code {
                 true
             }
             _ => {
-                crate::log::error("avpops", format_args!("avp_pushto: unknown destination {:?}", call.value(0)));
+                crate::log::error(
+                    "avpops",
+                    format_args!("avp_pushto: unknown destination {:?}", call.value(0)),
+                );
                 return Code::FALSE;
             }
         };

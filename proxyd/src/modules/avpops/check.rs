@@ -17,7 +17,9 @@ fn parts(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let slash = memchr::memchr(b'/', text)?;
     let (operator, rest) = (text.get(..slash)?, text.get(slash + 1..)?);
     let (value, flags) = match memchr::memrchr(b'/', rest) {
-        Some(at) if rest.get(at + 1..)?.iter().all(|flag| b"gGiI".contains(flag)) => (rest.get(..at)?, rest.get(at + 1..)?),
+        Some(at) if rest.get(at + 1..)?.iter().all(|flag| b"gGiI".contains(flag)) => {
+            (rest.get(..at)?, rest.get(at + 1..)?)
+        }
         _ => (rest, b"".as_slice()),
     };
     Some((operator, value, flags))
@@ -26,12 +28,17 @@ fn parts(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 pub(super) fn avp_check(call: &mut Call<'_, '_>) -> Code {
     let (name, asked) = (call.text_owned(0), call.text_owned(1));
     let Some((operator, wanted, flags)) = parts(&asked) else {
-        crate::log::error("avpops", format_args!("avp_check: {:?} is not written operator/value", call.value(1)));
+        crate::log::error(
+            "avpops",
+            format_args!("avp_check: {:?} is not written operator/value", call.value(1)),
+        );
         return Code::FALSE;
     };
     let fold = flags.iter().any(|flag| flag.eq_ignore_ascii_case(&b'i'));
     let all = flags.iter().any(|flag| flag.eq_ignore_ascii_case(&b'g'));
-    let Some(wanted) = operand(call, wanted) else { return Code::FALSE };
+    let Some(wanted) = operand(call, wanted) else {
+        return Code::FALSE;
+    };
     let mut found = values(call, target(&name).text.as_slice());
     if !all {
         found.truncate(1);
@@ -41,15 +48,23 @@ pub(super) fn avp_check(call: &mut Call<'_, '_>) -> Code {
 
 fn folded<'a>(value: &'a Value<'_>, fold: bool) -> Cow<'a, [u8]> {
     let text = value.to_text();
-    if fold { Cow::Owned(text.to_ascii_lowercase()) } else { text }
+    if fold {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        text
+    }
 }
 
 /// Whether a comparison holds; values of different types never do.
 fn holds(operator: &[u8], value: &Value<'_>, wanted: &Value<'_>, fold: bool) -> bool {
     match operator {
         b"re" => {
-            let options = Options { ignore_case: fold, newline: false };
-            return Regex::compile(&wanted.to_text(), options).is_ok_and(|regex| regex.is_match(&value.to_text()));
+            let options = Options {
+                ignore_case: fold,
+                newline: false,
+            };
+            return Regex::compile(&wanted.to_text(), options)
+                .is_ok_and(|regex| regex.is_match(&value.to_text()));
         }
         b"fm" => return wildcard(&folded(wanted, fold), &folded(value, fold)),
         _ => {}
@@ -77,7 +92,9 @@ fn holds(operator: &[u8], value: &Value<'_>, wanted: &Value<'_>, fold: bool) -> 
 
 pub(super) fn is_avp_set(call: &mut Call<'_, '_>) -> Code {
     let asked = target(&call.text(0));
-    let Some(value) = values(call, &asked.text).into_iter().next() else { return Code::FALSE };
+    let Some(value) = values(call, &asked.text).into_iter().next() else {
+        return Code::FALSE;
+    };
     let fits = match &value {
         Value::Int(n) => !asked.has(b's') && (!asked.has(b'e') || *n == 0),
         Value::Str(text) => !asked.has(b'n') && (!asked.has(b'e') || text.is_empty()),
@@ -92,7 +109,10 @@ pub(super) fn avp_print(call: &mut Call<'_, '_>) -> Code {
         let text = String::from_utf8_lossy(&text);
         match value {
             Value::Int(_) => crate::log::info("avpops", format_args!("name=<{name}> val_int=<{text}>")),
-            _ => crate::log::info("avpops", format_args!("name=<{name}> val_str=<{text} / {}>", text.len())),
+            _ => crate::log::info(
+                "avpops",
+                format_args!("name=<{name}> val_str=<{text} / {}>", text.len()),
+            ),
         }
     }
     Code::TRUE

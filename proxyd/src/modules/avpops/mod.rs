@@ -12,8 +12,8 @@ use crate::script::pv::lists::avp_name;
 use crate::script::value::Value;
 use std::borrow::Cow;
 
-mod check;
 mod change;
+mod check;
 
 const fn anywhere(
     names: &'static [&'static str],
@@ -21,7 +21,13 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 const DATABASE: &str = "AVPs are read from databases by sqlops";
@@ -41,14 +47,54 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("db_scheme", DATABASE),
     ],
     functions: &[
-        anywhere(&["avp_delete"], &[Arg::Literal("name")], "Deletes an AVP's newest value; /g all of them.", change::avp_delete),
-        anywhere(&["avp_copy"], &[Arg::Literal("old_name"), Arg::Literal("new_name")], "Copies an AVP; /g all values, /d moves, /n and /s convert.", change::avp_copy),
-        anywhere(&["avp_subst"], &[Arg::Literal("avps"), Arg::Subst("subst")], "Substitutes in an AVP: source/destination/flags.", change::avp_subst),
-        anywhere(&["avp_subst_pv"], &[Arg::Literal("avps"), Arg::Text("subst")], "The same with an expression made at run time.", change::avp_subst_pv),
-        anywhere(&["avp_op"], &[Arg::Literal("name"), Arg::Literal("op_value")], "Calculates: add sub mul div mod and or xor not.", change::avp_op),
-        anywhere(&["avp_pushto"], &[Arg::Literal("destination"), Arg::Literal("name")], "Writes a value to $ru, $ru/username, $ru/domain, $du or $br.", change::avp_pushto),
-        anywhere(&["avp_check"], &[Arg::Literal("name"), Arg::Literal("op_value")], "Compares: eq ne lt le gt ge re fm and or xor.", check::avp_check),
-        anywhere(&["is_avp_set"], &[Arg::Literal("name")], "True when an AVP is set; /e empty, /s a text, /n a number.", check::is_avp_set),
+        anywhere(
+            &["avp_delete"],
+            &[Arg::Literal("name")],
+            "Deletes an AVP's newest value; /g all of them.",
+            change::avp_delete,
+        ),
+        anywhere(
+            &["avp_copy"],
+            &[Arg::Literal("old_name"), Arg::Literal("new_name")],
+            "Copies an AVP; /g all values, /d moves, /n and /s convert.",
+            change::avp_copy,
+        ),
+        anywhere(
+            &["avp_subst"],
+            &[Arg::Literal("avps"), Arg::Subst("subst")],
+            "Substitutes in an AVP: source/destination/flags.",
+            change::avp_subst,
+        ),
+        anywhere(
+            &["avp_subst_pv"],
+            &[Arg::Literal("avps"), Arg::Text("subst")],
+            "The same with an expression made at run time.",
+            change::avp_subst_pv,
+        ),
+        anywhere(
+            &["avp_op"],
+            &[Arg::Literal("name"), Arg::Literal("op_value")],
+            "Calculates: add sub mul div mod and or xor not.",
+            change::avp_op,
+        ),
+        anywhere(
+            &["avp_pushto"],
+            &[Arg::Literal("destination"), Arg::Literal("name")],
+            "Writes a value to $ru, $ru/username, $ru/domain, $du or $br.",
+            change::avp_pushto,
+        ),
+        anywhere(
+            &["avp_check"],
+            &[Arg::Literal("name"), Arg::Literal("op_value")],
+            "Compares: eq ne lt le gt ge re fm and or xor.",
+            check::avp_check,
+        ),
+        anywhere(
+            &["is_avp_set"],
+            &[Arg::Literal("name")],
+            "True when an AVP is set; /e empty, /s a text, /n a number.",
+            check::is_avp_set,
+        ),
         anywhere(&["avp_print"], &[], "Logs all AVPs.", check::avp_print),
     ],
     ..ModuleDef::new("avpops", "Operations on AVPs.")
@@ -89,14 +135,29 @@ fn slashes(text: &[u8]) -> Vec<&[u8]> {
 fn target(text: &[u8]) -> Target {
     let parts = slashes(text);
     let part = |at: usize| parts.get(at).copied().unwrap_or_default();
-    let (second, flags) = if part(1).starts_with(b"$") { (Some(part(1).to_vec()), part(2)) } else if parts.len() > 2 { (None, part(2)) } else { (None, part(1)) };
-    Target { text: part(0).trim_ascii().to_vec(), second, flags: flags.to_ascii_lowercase() }
+    let (second, flags) = if part(1).starts_with(b"$") {
+        (Some(part(1).to_vec()), part(2))
+    } else if parts.len() > 2 {
+        (None, part(2))
+    } else {
+        (None, part(1))
+    };
+    Target {
+        text: part(0).trim_ascii().to_vec(),
+        second,
+        flags: flags.to_ascii_lowercase(),
+    }
 }
 
 /// The name in `$avp(name)`, put together at run time when it holds variables.
 fn name_of(call: &Call<'_, '_>, text: &[u8]) -> Option<Vec<u8>> {
-    let inner = text.strip_prefix(b"$(avp(").and_then(|rest| rest.split(|byte| *byte == b')').next());
-    let inner = inner.or_else(|| text.strip_prefix(b"$avp(").and_then(|rest| rest.strip_suffix(b")")))?;
+    let inner = text
+        .strip_prefix(b"$(avp(")
+        .and_then(|rest| rest.split(|byte| *byte == b')').next());
+    let inner = inner.or_else(|| {
+        text.strip_prefix(b"$avp(")
+            .and_then(|rest| rest.strip_suffix(b")"))
+    })?;
     let inner = if inner.contains(&b'$') {
         Cow::Owned(crate::script::pv::dynamic::expand(call.env, inner))
     } else {
@@ -129,7 +190,11 @@ fn operand(call: &Call<'_, '_>, text: &[u8]) -> Option<Value<'static>> {
         };
         return number.ok().map(Value::Int);
     }
-    Some(Value::owned(text.strip_prefix(b"s:").or_else(|| text.strip_prefix(b"S:")).unwrap_or(text)))
+    Some(Value::owned(
+        text.strip_prefix(b"s:")
+            .or_else(|| text.strip_prefix(b"S:"))
+            .unwrap_or(text),
+    ))
 }
 
 #[cfg(test)]
@@ -141,8 +206,16 @@ mod tests {
     #[test]
     fn kamailio_answers_the_same() {
         let mut stage = Stage::options();
-        for (name, value) in [("a", "one"), ("a", "two"), ("u", "sip:x@y"), ("d", "new.dom"), ("x", "5")] {
-            stage.lists.push_avp(name.as_bytes(), Value::owned(value.as_bytes()));
+        for (name, value) in [
+            ("a", "one"),
+            ("a", "two"),
+            ("u", "sip:x@y"),
+            ("d", "new.dom"),
+            ("x", "5"),
+        ] {
+            stage
+                .lists
+                .push_avp(name.as_bytes(), Value::owned(value.as_bytes()));
         }
         stage.lists.push_avp(b"b", Value::Int(5));
         for (name, args, code, pv, expected) in [
@@ -172,12 +245,24 @@ mod tests {
             ("avp_copy", &["$avp(b)", "$avp(bs)/s"], 1, "avp(bs)", "5"),
             ("avp_pushto", &["$ru", "$avp(u)"], 1, "ru", "sip:x@y"),
             ("avp_pushto", &["$ru/domain", "$avp(d)"], 1, "ru", "sip:x@new.dom"),
-            ("avp_pushto", &["$ru/username", "$avp(a)"], 1, "ru", "sip:two@new.dom"),
+            (
+                "avp_pushto",
+                &["$ru/username", "$avp(a)"],
+                1,
+                "ru",
+                "sip:two@new.dom",
+            ),
             ("avp_pushto", &["$du", "$avp(u)"], 1, "du", "sip:x@y"),
             ("avp_pushto", &["$du", "$fu"], 1, "du", "sip:alice@a.example"),
             ("avp_pushto", &["$br", "$avp(u)"], 1, "branch(count)", "1"),
             ("avp_pushto", &["$ru", "$avp(zz)"], -1, "ru", "sip:two@new.dom"),
-            ("avp_subst", &["$avp(a)/$avp(h)/g", "/o/0/"], 1, "avp(h)[*]", "0ne, tw0"),
+            (
+                "avp_subst",
+                &["$avp(a)/$avp(h)/g", "/o/0/"],
+                1,
+                "avp(h)[*]",
+                "0ne, tw0",
+            ),
             ("avp_subst", &["$avp(a)", "/t/T/"], 1, "avp(a)[*]", "Two, one"),
             ("avp_subst", &["$avp(a)", "/zzz/y/"], -1, "avp(a)", "Two"),
             ("avp_subst", &["$avp(zz)", "/zzz/y/"], -1, "null", "NULL"),

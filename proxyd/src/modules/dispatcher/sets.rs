@@ -91,11 +91,6 @@ impl Set {
         let turn = self.dealt.fetch_add(1, Ordering::Relaxed) as usize % SHARES;
         self.deal.get(turn).copied().unwrap_or(0).into()
     }
-
-    /// How many may be selected.
-    pub(super) fn active(&self) -> usize {
-        self.destinations.iter().filter(|destination| destination.is_active()).count()
-    }
 }
 
 /// Every set, by number.

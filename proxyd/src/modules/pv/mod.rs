@@ -32,7 +32,13 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 const NAME: &[Arg] = &[Arg::Text("xname")];
@@ -49,44 +55,211 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("shv_hash_size", "the table grows by itself"),
     ],
     functions: &[
-        anywhere(&["pv_isset"], &[Arg::Pv("pvar")], "True when a variable is not null.", pv_isset),
-        anywhere(&["pv_unset"], &[Arg::Pv("pvar")], "Sets a variable to null.", pv_unset),
-        anywhere(&["is_int"], &[Arg::Pv("pvar")], "True when a variable holds an integer.", is_int),
-        anywhere(&["typeof"], &[Arg::Pv("pvar"), Arg::Text("vtype")], "True when a variable's type is int, str or null.", type_of),
-        anywhere(&["not_empty"], &[Arg::Pv("pvar")], "True when a variable holds a text that is not empty.", not_empty),
-        anywhere(&["pv_evalx"], &[Arg::Pv("dst"), Arg::Text("fmt")], "Assigns a text whose variables are put in twice.", pv_evalx),
-        anywhere(&["xavp_copy"], &[Arg::Text("source_name"), Arg::Int("source_index"), Arg::Text("destination_name"), Arg::OptInt("destination_index")], "Copies an item of an XAVP.", xavp::copy),
-        anywhere(&["xavp_params_explode"], &[Arg::Text("sparams"), Arg::Text("xname")], "Makes an XAVP of name=value;….", xavp::explode),
-        anywhere(&["xavp_xparams_explode"], &[Arg::Text("sparams"), Arg::Text("sep"), Arg::Text("xname")], "The same with another separator.", xavp::explode_with),
-        anywhere(&["xavu_params_explode"], &[Arg::Text("sparams"), Arg::Text("xname")], "Makes an XAVU of name=value;….", xavp::explode_xavu),
-        anywhere(&["xavp_params_implode"], &[Arg::Text("xname"), Arg::Pv("pvname")], "Makes name=value;… of an XAVP.", xavp::implode),
-        anywhere(&["xavp_params_implode_qval"], &[Arg::Text("xname"), Arg::Pv("pvname")], "The same with quoted values.", xavp::implode_quoted),
-        anywhere(&["xavu_params_implode"], &[Arg::Text("xname"), Arg::Pv("pvname")], "Makes name=value;… of an XAVU.", xavp::implode_xavu),
-        anywhere(&["xavp_slist_explode"], &[Arg::Text("slist"), Arg::Text("sep"), Arg::Text("mode"), Arg::Text("xname")], "Makes an XAVP of a list: field v; mode t trims.", xavp::explode_list),
-        anywhere(&["xavp_child_seti"], SET_INT, "Sets a field of an XAVP.", |call| xavp::set_child(call, xavp::XAVP)),
-        anywhere(&["xavi_child_seti"], SET_INT, "Sets a field of an XAVI.", |call| xavp::set_child(call, xavp::XAVI)),
-        anywhere(&["xavp_child_sets"], SET_TEXT, "Sets a field of an XAVP.", |call| xavp::set_child(call, xavp::XAVP)),
-        anywhere(&["xavi_child_sets"], SET_TEXT, "Sets a field of an XAVI.", |call| xavp::set_child(call, xavp::XAVI)),
-        anywhere(&["xavp_rm"], NAME, "Removes the first item of an XAVP.", |call| xavp::remove(call, xavp::XAVP)),
-        anywhere(&["xavi_rm"], NAME, "Removes the first item of an XAVI.", |call| xavp::remove(call, xavp::XAVI)),
-        anywhere(&["xavp_rm_all"], &[Arg::OptText("xname")], "Removes an XAVP, or all.", |call| xavp::remove_all(call, xavp::XAVP)),
-        anywhere(&["xavi_rm_all"], &[Arg::OptText("xname")], "Removes an XAVI, or all.", |call| xavp::remove_all(call, xavp::XAVI)),
-        anywhere(&["xavp_child_rm"], CHILD, "Removes a field of an XAVP.", |call| xavp::remove_child(call, xavp::XAVP)),
-        anywhere(&["xavi_child_rm"], CHILD, "Removes a field of an XAVI.", |call| xavp::remove_child(call, xavp::XAVI)),
-        anywhere(&["xavp_lshift"], &[Arg::Text("xname"), Arg::OptInt("idx")], "Removes an item of an XAVP.", xavp::left_shift),
-        anywhere(&["pv_xavp_print"], &[], "Logs all XAVPs.", |call| xavp::print(call, xavp::XAVP)),
-        anywhere(&["pv_xavu_print"], &[], "Logs all XAVUs.", |call| xavp::print(call, xavp::XAVU)),
-        anywhere(&["pv_xavi_print"], &[], "Logs all XAVIs.", |call| xavp::print(call, xavp::XAVI)),
-        anywhere(&["pv_var_to_xavp"], &[Arg::Text("varname"), Arg::Text("xname")], "Copies a $var to an XAVP.", xavp::from_var),
-        anywhere(&["pv_xavp_to_var"], NAME, "Copies the fields of an XAVP to $vars.", xavp::to_vars),
-        anywhere(&["xavp_push_dst"], NAME, "Sets uri, dst_uri, path, q, flags and socket from an XAVP.", sbranch::push_dst),
-        anywhere(&["sbranch_set_ruri"], &[], "Makes the static branch the first one.", sbranch::set_ruri),
-        anywhere(&["sbranch_append"], &[], "Appends the static branch.", sbranch::append),
-        anywhere(&["sbranch_reset"], &[], "Forgets the static branch.", sbranch::reset),
+        anywhere(
+            &["pv_isset"],
+            &[Arg::Pv("pvar")],
+            "True when a variable is not null.",
+            pv_isset,
+        ),
+        anywhere(
+            &["pv_unset"],
+            &[Arg::Pv("pvar")],
+            "Sets a variable to null.",
+            pv_unset,
+        ),
+        anywhere(
+            &["is_int"],
+            &[Arg::Pv("pvar")],
+            "True when a variable holds an integer.",
+            is_int,
+        ),
+        anywhere(
+            &["typeof"],
+            &[Arg::Pv("pvar"), Arg::Text("vtype")],
+            "True when a variable's type is int, str or null.",
+            type_of,
+        ),
+        anywhere(
+            &["not_empty"],
+            &[Arg::Pv("pvar")],
+            "True when a variable holds a text that is not empty.",
+            not_empty,
+        ),
+        anywhere(
+            &["pv_evalx"],
+            &[Arg::Pv("dst"), Arg::Text("fmt")],
+            "Assigns a text whose variables are put in twice.",
+            pv_evalx,
+        ),
+        anywhere(
+            &["xavp_copy"],
+            &[
+                Arg::Text("source_name"),
+                Arg::Int("source_index"),
+                Arg::Text("destination_name"),
+                Arg::OptInt("destination_index"),
+            ],
+            "Copies an item of an XAVP.",
+            xavp::copy,
+        ),
+        anywhere(
+            &["xavp_params_explode"],
+            &[Arg::Text("sparams"), Arg::Text("xname")],
+            "Makes an XAVP of name=value;….",
+            xavp::explode,
+        ),
+        anywhere(
+            &["xavp_xparams_explode"],
+            &[Arg::Text("sparams"), Arg::Text("sep"), Arg::Text("xname")],
+            "The same with another separator.",
+            xavp::explode_with,
+        ),
+        anywhere(
+            &["xavu_params_explode"],
+            &[Arg::Text("sparams"), Arg::Text("xname")],
+            "Makes an XAVU of name=value;….",
+            xavp::explode_xavu,
+        ),
+        anywhere(
+            &["xavp_params_implode"],
+            &[Arg::Text("xname"), Arg::Pv("pvname")],
+            "Makes name=value;… of an XAVP.",
+            xavp::implode,
+        ),
+        anywhere(
+            &["xavp_params_implode_qval"],
+            &[Arg::Text("xname"), Arg::Pv("pvname")],
+            "The same with quoted values.",
+            xavp::implode_quoted,
+        ),
+        anywhere(
+            &["xavu_params_implode"],
+            &[Arg::Text("xname"), Arg::Pv("pvname")],
+            "Makes name=value;… of an XAVU.",
+            xavp::implode_xavu,
+        ),
+        anywhere(
+            &["xavp_slist_explode"],
+            &[
+                Arg::Text("slist"),
+                Arg::Text("sep"),
+                Arg::Text("mode"),
+                Arg::Text("xname"),
+            ],
+            "Makes an XAVP of a list: field v; mode t trims.",
+            xavp::explode_list,
+        ),
+        anywhere(
+            &["xavp_child_seti"],
+            SET_INT,
+            "Sets a field of an XAVP.",
+            |call| xavp::set_child(call, xavp::XAVP),
+        ),
+        anywhere(
+            &["xavi_child_seti"],
+            SET_INT,
+            "Sets a field of an XAVI.",
+            |call| xavp::set_child(call, xavp::XAVI),
+        ),
+        anywhere(
+            &["xavp_child_sets"],
+            SET_TEXT,
+            "Sets a field of an XAVP.",
+            |call| xavp::set_child(call, xavp::XAVP),
+        ),
+        anywhere(
+            &["xavi_child_sets"],
+            SET_TEXT,
+            "Sets a field of an XAVI.",
+            |call| xavp::set_child(call, xavp::XAVI),
+        ),
+        anywhere(&["xavp_rm"], NAME, "Removes the first item of an XAVP.", |call| {
+            xavp::remove(call, xavp::XAVP)
+        }),
+        anywhere(&["xavi_rm"], NAME, "Removes the first item of an XAVI.", |call| {
+            xavp::remove(call, xavp::XAVI)
+        }),
+        anywhere(
+            &["xavp_rm_all"],
+            &[Arg::OptText("xname")],
+            "Removes an XAVP, or all.",
+            |call| xavp::remove_all(call, xavp::XAVP),
+        ),
+        anywhere(
+            &["xavi_rm_all"],
+            &[Arg::OptText("xname")],
+            "Removes an XAVI, or all.",
+            |call| xavp::remove_all(call, xavp::XAVI),
+        ),
+        anywhere(&["xavp_child_rm"], CHILD, "Removes a field of an XAVP.", |call| {
+            xavp::remove_child(call, xavp::XAVP)
+        }),
+        anywhere(&["xavi_child_rm"], CHILD, "Removes a field of an XAVI.", |call| {
+            xavp::remove_child(call, xavp::XAVI)
+        }),
+        anywhere(
+            &["xavp_lshift"],
+            &[Arg::Text("xname"), Arg::OptInt("idx")],
+            "Removes an item of an XAVP.",
+            xavp::left_shift,
+        ),
+        anywhere(&["pv_xavp_print"], &[], "Logs all XAVPs.", |call| {
+            xavp::print(call, xavp::XAVP)
+        }),
+        anywhere(&["pv_xavu_print"], &[], "Logs all XAVUs.", |call| {
+            xavp::print(call, xavp::XAVU)
+        }),
+        anywhere(&["pv_xavi_print"], &[], "Logs all XAVIs.", |call| {
+            xavp::print(call, xavp::XAVI)
+        }),
+        anywhere(
+            &["pv_var_to_xavp"],
+            &[Arg::Text("varname"), Arg::Text("xname")],
+            "Copies a $var to an XAVP.",
+            xavp::from_var,
+        ),
+        anywhere(
+            &["pv_xavp_to_var"],
+            NAME,
+            "Copies the fields of an XAVP to $vars.",
+            xavp::to_vars,
+        ),
+        anywhere(
+            &["xavp_push_dst"],
+            NAME,
+            "Sets uri, dst_uri, path, q, flags and socket from an XAVP.",
+            sbranch::push_dst,
+        ),
+        anywhere(
+            &["sbranch_set_ruri"],
+            &[],
+            "Makes the static branch the first one.",
+            sbranch::set_ruri,
+        ),
+        anywhere(
+            &["sbranch_append"],
+            &[],
+            "Appends the static branch.",
+            sbranch::append,
+        ),
+        anywhere(
+            &["sbranch_reset"],
+            &[],
+            "Forgets the static branch.",
+            sbranch::reset,
+        ),
     ],
     rpcs: &[
-        Rpc { name: "pv.shvSet", doc: "Sets a $shv: name, type (int or str), value.", call: shv_set },
-        Rpc { name: "pv.shvGet", doc: "Shows a $shv, or all.", call: shv_get },
+        Rpc {
+            name: "pv.shvSet",
+            doc: "Sets a $shv: name, type (int or str), value.",
+            call: shv_set,
+        },
+        Rpc {
+            name: "pv.shvGet",
+            doc: "Shows a $shv, or all.",
+            call: shv_get,
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("pv", "Functions and settings of variables.")
@@ -94,7 +267,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
 
 /// `name=i:5` or `name=s:text`.
 fn preset(name: &'static str, text: &str) -> Result<(String, Value<'static>), InitError> {
-    let wrong = || InitError::Param { name, why: format!("{text:?} is not written name=i:NUMBER or name=s:TEXT") };
+    let wrong = || InitError::Param {
+        name,
+        why: format!("{text:?} is not written name=i:NUMBER or name=s:TEXT"),
+    };
     let (variable, value) = text.split_once('=').ok_or_else(wrong)?;
     let value = match value.split_once(':') {
         Some(("i" | "I", digits)) => Value::Int(digits.trim().parse().map_err(|_| wrong())?),
@@ -161,7 +337,10 @@ fn shown(name: &[u8], value: &Value<'_>) -> serde_json::Value {
 }
 
 fn shared(script: &Arc<Script>) -> Result<&Shared, RpcFault> {
-    script.states.get::<Shared>().ok_or_else(|| RpcFault::failed("module pv is not loaded"))
+    script
+        .states
+        .get::<Shared>()
+        .ok_or_else(|| RpcFault::failed("module pv is not loaded"))
 }
 
 fn shv_get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -172,7 +351,11 @@ fn shv_get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
             None => Err(RpcFault::not_found("Variable not found")),
         },
         None => {
-            let items: Vec<_> = shared.all().iter().map(|(name, value)| json!({"shv": shown(name, value)})).collect();
+            let items: Vec<_> = shared
+                .all()
+                .iter()
+                .map(|(name, value)| json!({"shv": shown(name, value)}))
+                .collect();
             Ok(RpcReply::Value(json!({"items": items})))
         }
     }
@@ -185,7 +368,8 @@ fn shv_set(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     }
     let value = match &*kind {
         "int" => {
-            let missing = |_| RpcFault::failed("Missing integer parameter value (Parameters: varname type value)");
+            let missing =
+                |_| RpcFault::failed("Missing integer parameter value (Parameters: varname type value)");
             Value::Int(call.int(2).map_err(missing)?)
         }
         "str" => Value::owned(call.str(2)?.into_owned().into_bytes()),
@@ -202,8 +386,14 @@ mod tests {
 
     #[test]
     fn presets_are_typed() {
-        assert_eq!(preset("shvset", "a=i:5").expect("an integer"), ("a".to_owned(), Value::Int(5)));
-        assert_eq!(preset("shvset", "a=s:x:y").expect("a text"), ("a".to_owned(), Value::owned(*b"x:y")));
+        assert_eq!(
+            preset("shvset", "a=i:5").expect("an integer"),
+            ("a".to_owned(), Value::Int(5))
+        );
+        assert_eq!(
+            preset("shvset", "a=s:x:y").expect("a text"),
+            ("a".to_owned(), Value::owned(*b"x:y"))
+        );
         for text in ["a", "a=5", "a=i:x", "=q:1"] {
             assert!(preset("shvset", text).is_err(), "{text}");
         }
@@ -213,15 +403,33 @@ mod tests {
     fn xavps_are_exploded_and_imploded() {
         let mut stage = Stage::options();
         for (name, args, code, pv, expected) in [
-            ("xavp_params_explode", &["k1=v1;k2=v2;k3", "px"][..], 1, "xavp(px=>k1)", "v1"),
+            (
+                "xavp_params_explode",
+                &["k1=v1;k2=v2;k3", "px"][..],
+                1,
+                "xavp(px=>k1)",
+                "v1",
+            ),
             ("xavp_params_explode", &["", "px"], -1, "xavp(px=>k3)", ""),
-            ("xavp_xparams_explode", &["a=1&b=2", "&", "q"], 1, "xavp(q=>b)", "2"),
+            (
+                "xavp_xparams_explode",
+                &["a=1&b=2", "&", "q"],
+                1,
+                "xavp(q=>b)",
+                "2",
+            ),
             ("xavp_child_seti", &["d", "num", "7"], 1, "xavp(d=>num)", "7"),
             ("xavp_child_sets", &["d", "str", "v"], 1, "xavp(d=>str)", "v"),
             ("xavp_child_rm", &["d", "str"], 1, "xavp(d=>str)", "NULL"),
             ("xavp_rm", &["d"], 1, "xavp(d=>num)", "NULL"),
             ("xavp_rm", &["d"], -1, "xavp(d=>num)", "NULL"),
-            ("xavp_slist_explode", &["x, y ,z", ",", "t", "sl"], 1, "xavp(sl=>v[1])", "y"),
+            (
+                "xavp_slist_explode",
+                &["x, y ,z", ",", "t", "sl"],
+                1,
+                "xavp(sl=>v[1])",
+                "y",
+            ),
             ("xavp_copy", &["px", "0", "copy"], 1, "xavp(copy=>k2)", "v2"),
             ("xavu_params_explode", &["a=1;b=2", "u"], 1, "xavu(u=>b)", "2"),
         ] {
@@ -229,8 +437,14 @@ mod tests {
             assert_eq!(stage.read(pv), expected, "{name}{args:?} ${pv}");
         }
         let list = stage.lists.xavp.item(b"px", 0).expect("exploded");
-        assert_eq!(xavp::text_of(list, false).as_deref(), Some(&b"k1=v1;k2=v2;k3;"[..]));
-        assert_eq!(xavp::text_of(list, true).as_deref(), Some(&b"k1=\"v1\";k2=\"v2\";k3=\"\";"[..]));
+        assert_eq!(
+            xavp::text_of(list, false).as_deref(),
+            Some(&b"k1=v1;k2=v2;k3;"[..])
+        );
+        assert_eq!(
+            xavp::text_of(list, true).as_deref(),
+            Some(&b"k1=\"v1\";k2=\"v2\";k3=\"\";"[..])
+        );
     }
 
     #[test]
@@ -238,11 +452,18 @@ mod tests {
         let mut stage = Stage::options();
         assert_eq!(stage.call(&MODULE, "sbranch_reset", &[]), 1);
         assert_eq!(stage.call(&MODULE, "sbranch_append", &[]), -1);
-        stage.write("sbranch(uri)", Value::text(b"sip:s@b")).expect("a URI");
-        stage.write("sbranch(dst_uri)", Value::text(b"sip:hop")).expect("a URI");
+        stage
+            .write("sbranch(uri)", Value::text(b"sip:s@b"))
+            .expect("a URI");
+        stage
+            .write("sbranch(dst_uri)", Value::text(b"sip:hop"))
+            .expect("a URI");
         assert_eq!(stage.call(&MODULE, "sbranch_append", &[]), 1);
         assert_eq!(stage.read("branch(dst_uri)"), "sip:hop");
         assert_eq!(stage.call(&MODULE, "sbranch_set_ruri", &[]), 1);
-        assert_eq!((stage.read("ru"), stage.read("du")), ("sip:s@b".into(), "sip:hop".into()));
+        assert_eq!(
+            (stage.read("ru"), stage.read("du")),
+            ("sip:s@b".into(), "sip:hop".into())
+        );
     }
 }

@@ -45,16 +45,31 @@ pub(super) fn reset(_: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn push_dst(call: &mut Call<'_, '_>) -> Code {
     let name = call.text_owned(0);
-    let Some(Item::Fields(fields)) = call.env.lists.xavp.item(&name, 0) else { return Code::FALSE };
-    let field = |name: &[u8]| fields.iter().find(|(own, _)| **own == *name).map(|(_, value)| value);
-    let text = |name: &[u8]| field(name).map(|value| value.to_text().into_owned()).filter(|text| !text.is_empty());
+    let Some(Item::Fields(fields)) = call.env.lists.xavp.item(&name, 0) else {
+        return Code::FALSE;
+    };
+    let field = |name: &[u8]| {
+        fields
+            .iter()
+            .find(|(own, _)| **own == *name)
+            .map(|(_, value)| value)
+    };
+    let text = |name: &[u8]| {
+        field(name)
+            .map(|value| value.to_text().into_owned())
+            .filter(|text| !text.is_empty())
+    };
     let made = Branch {
         uri: text(b"uri").unwrap_or_default(),
         dst_uri: text(b"dst_uri").or_else(|| text(b"dsturi")),
         path: text(b"path"),
         q: text(b"q").map_or(-1, |q| q_number(&q)),
-        flags: field(b"flags").and_then(|value| u32::try_from(value.to_int()).ok()).unwrap_or(0),
-        socket: text(b"sockname").or_else(|| text(b"socket")).and_then(|text| find_socket(call.env, &text)),
+        flags: field(b"flags")
+            .and_then(|value| u32::try_from(value.to_int()).ok())
+            .unwrap_or(0),
+        socket: text(b"sockname")
+            .or_else(|| text(b"socket"))
+            .and_then(|text| find_socket(call.env, &text)),
         ..Branch::default()
     };
     make_first(call, made)

@@ -61,12 +61,21 @@ pub(super) fn explode_xavu(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn explode_list(call: &mut Call<'_, '_>) -> Code {
-    let (text, separator, mode, name) = (call.text_owned(0), call.text_owned(1), call.text_owned(2), call.text_owned(3));
-    let Some(separator) = separator.first() else { return Code::FALSE };
+    let (text, separator, mode, name) = (
+        call.text_owned(0),
+        call.text_owned(1),
+        call.text_owned(2),
+        call.text_owned(3),
+    );
+    let Some(separator) = separator.first() else {
+        return Code::FALSE;
+    };
     let trims = matches!(mode.first(), Some(b't' | b'T'));
     let items = text.split(|byte| byte == separator).take(MOST_FIELDS);
     let items = items.map(|item| if trims { item.trim_ascii() } else { item });
-    let fields: Vec<(Box<[u8]>, Value<'static>)> = items.map(|item| (b"v".as_slice().into(), Value::owned(item))).collect();
+    let fields: Vec<(Box<[u8]>, Value<'static>)> = items
+        .map(|item| (b"v".as_slice().into(), Value::owned(item)))
+        .collect();
     if name.is_empty() {
         return Code::FALSE;
     }
@@ -95,7 +104,10 @@ pub(super) fn text_of(item: &Item, quoted: bool) -> Option<Vec<u8>> {
 
 fn implode_from(call: &mut Call<'_, '_>, family: Family, quoted: bool) -> Code {
     let name = key(call, 0, family);
-    let text = family.of(call.env.lists).item(&name, 0).and_then(|item| text_of(item, quoted));
+    let text = family
+        .of(call.env.lists)
+        .item(&name, 0)
+        .and_then(|item| text_of(item, quoted));
     match text {
         Some(text) => Code::from(call.assign(1, Value::owned(text))),
         None => Code::FALSE,
@@ -117,7 +129,9 @@ pub(super) fn implode_xavu(call: &mut Call<'_, '_>) -> Code {
 pub(super) fn copy(call: &mut Call<'_, '_>) -> Code {
     let (source, index, name) = (call.text_owned(0), call.int(1), call.text_owned(2));
     let place = call.opt_int(3);
-    let Some(item) = call.env.lists.xavp.item(&source, index).cloned() else { return Code::FALSE };
+    let Some(item) = call.env.lists.xavp.item(&source, index).cloned() else {
+        return Code::FALSE;
+    };
     match place {
         None => list(call, XAVP).push(&name, item),
         Some(at) => match list(call, XAVP).item_mut(&name, at) {
@@ -130,7 +144,11 @@ pub(super) fn copy(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn set_child(call: &mut Call<'_, '_>, family: Family) -> Code {
     let (root, field) = (key(call, 0, family), key(call, 1, family));
-    let value = if call.name.ends_with('i') { Value::Int(call.int(2)) } else { Value::owned(call.text_owned(2)) };
+    let value = if call.name.ends_with('i') {
+        Value::Int(call.int(2))
+    } else {
+        Value::owned(call.text_owned(2))
+    };
     let list = list(call, family);
     match list.item_mut(&root, 0) {
         Some(Item::Fields(fields)) => match fields.iter_mut().find(|(name, _)| **name == *field) {
@@ -160,7 +178,9 @@ pub(super) fn remove_all(call: &mut Call<'_, '_>, family: Family) -> Code {
 
 pub(super) fn remove_child(call: &mut Call<'_, '_>, family: Family) -> Code {
     let (root, field) = (key(call, 0, family), key(call, 1, family));
-    let Some(Item::Fields(fields)) = list(call, family).item_mut(&root, 0) else { return Code::FALSE };
+    let Some(Item::Fields(fields)) = list(call, family).item_mut(&root, 0) else {
+        return Code::FALSE;
+    };
     let before = fields.len();
     fields.retain(|(name, _)| **name != *field);
     Code::from(fields.len() < before)
@@ -177,12 +197,18 @@ pub(super) fn print(call: &mut Call<'_, '_>, family: Family) -> Code {
         let name = String::from_utf8_lossy(name);
         match item {
             Item::Plain(value) => {
-                crate::log::info("pv", format_args!("{name}: {}", String::from_utf8_lossy(&value.to_text())));
+                crate::log::info(
+                    "pv",
+                    format_args!("{name}: {}", String::from_utf8_lossy(&value.to_text())),
+                );
             }
             Item::Fields(fields) => {
                 for (field, value) in fields {
                     let (field, value) = (String::from_utf8_lossy(field), value.to_text());
-                    crate::log::info("pv", format_args!("{name}=>{field}: {}", String::from_utf8_lossy(&value)));
+                    crate::log::info(
+                        "pv",
+                        format_args!("{name}=>{field}: {}", String::from_utf8_lossy(&value)),
+                    );
                 }
             }
         }
@@ -199,7 +225,9 @@ pub(super) fn from_var(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn to_vars(call: &mut Call<'_, '_>) -> Code {
     let name = call.text_owned(0);
-    let Some(Item::Fields(fields)) = call.env.lists.xavp.item(&name, 0).cloned() else { return Code::FALSE };
+    let Some(Item::Fields(fields)) = call.env.lists.xavp.item(&name, 0).cloned() else {
+        return Code::FALSE;
+    };
     for (field, value) in fields.into_iter().rev() {
         call.env.vars.write(vars::slot(&field), value);
     }

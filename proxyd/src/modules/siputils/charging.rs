@@ -33,16 +33,30 @@ const PARTS: &[(&[u8], &[u8])] = &[
 ];
 
 fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
-    let at = PARTS.iter().position(|(name, _)| *name == inner.text).and_then(|at| i64::try_from(at).ok());
-    at.map(PvData::Number).ok_or_else(|| format!("{:?} is no part of P-Charging-Vector", String::from_utf8_lossy(inner.text)))
+    let at = PARTS
+        .iter()
+        .position(|(name, _)| *name == inner.text)
+        .and_then(|at| i64::try_from(at).ok());
+    at.map(PvData::Number).ok_or_else(|| {
+        format!(
+            "{:?} is no part of P-Charging-Vector",
+            String::from_utf8_lossy(inner.text)
+        )
+    })
 }
 
 fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let value = env.ctx.msg.first(HeaderName::PChargingVector);
-    let PvData::Number(part) = spec.data else { return Value::Null };
+    let PvData::Number(part) = spec.data else {
+        return Value::Null;
+    };
     let param = |name: &[u8]| {
         let text = value.and_then(|value| find(value, name)).flatten();
-        text.map(|text| text.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(text))
+        text.map(|text| {
+            text.strip_prefix(b"\"")
+                .and_then(|t| t.strip_suffix(b"\""))
+                .unwrap_or(text)
+        })
     };
     match part {
         0 => Value::maybe(value),
@@ -52,7 +66,10 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
             (Some(_), None) => 2,
         }),
         part => {
-            let name = usize::try_from(part).ok().and_then(|at| PARTS.get(at)).map_or(b"".as_slice(), |(_, name)| name);
+            let name = usize::try_from(part)
+                .ok()
+                .and_then(|at| PARTS.get(at))
+                .map_or(b"".as_slice(), |(_, name)| name);
             Value::maybe(param(name))
         }
     }

@@ -20,7 +20,10 @@ pub(super) fn options_reply(call: &mut Call<'_, '_>) -> Code {
         crate::log::error("siputils", format_args!("ruri contains username"));
         return Code::FALSE;
     }
-    let lines = call.state::<Settings>().map(|settings| settings.options.clone()).unwrap_or_default();
+    let lines = call
+        .state::<Settings>()
+        .map(|settings| settings.options.clone())
+        .unwrap_or_default();
     call.env.ctx.reply_headers.extend_from_slice(&lines);
     let (host, scope) = call.split();
     host.reply(scope, 200, b"OK")
@@ -30,7 +33,9 @@ pub(super) fn is_user(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.text(0);
     let msg = &call.env.ctx.msg;
     let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
-    let mut users = names.into_iter().filter_map(|name| Auth::parse(msg.first(name)?).ok()?.username);
+    let mut users = names
+        .into_iter()
+        .filter_map(|name| Auth::parse(msg.first(name)?).ok()?.username);
     Code::from(users.any(|user| user == &*wanted))
 }
 
@@ -39,7 +44,9 @@ fn is_digits(text: &[u8]) -> bool {
 }
 
 fn e164(call: &Call<'_, '_>, text: &[u8]) -> Code {
-    let longest = call.state::<Settings>().map_or(16, |settings| settings.e164_max_len);
+    let longest = call
+        .state::<Settings>()
+        .map_or(16, |settings| settings.e164_max_len);
     let fits = text.len() > 2 && text.len() <= longest && text.strip_prefix(b"+").is_some_and(is_digits);
     Code::from(fits)
 }
@@ -58,17 +65,29 @@ pub(super) fn is_uri_user_e164(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn is_tel_number(call: &mut Call<'_, '_>) -> Code {
     let text = call.text(0);
-    if is_digits(text.strip_prefix(b"+").unwrap_or(&text)) { Code::TRUE } else { Code(-2) }
+    if is_digits(text.strip_prefix(b"+").unwrap_or(&text)) {
+        Code::TRUE
+    } else {
+        Code(-2)
+    }
 }
 
 pub(super) fn is_numeric(call: &mut Call<'_, '_>) -> Code {
-    if is_digits(&call.text(0)) { Code::TRUE } else { Code(-2) }
+    if is_digits(&call.text(0)) {
+        Code::TRUE
+    } else {
+        Code(-2)
+    }
 }
 
 pub(super) fn is_alphanum(call: &mut Call<'_, '_>) -> Code {
     let (text, further) = (call.text(0), call.text(1));
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || further.contains(byte);
-    if !text.is_empty() && text.iter().all(fits) { Code::TRUE } else { Code(-3) }
+    if !text.is_empty() && text.iter().all(fits) {
+        Code::TRUE
+    } else {
+        Code(-3)
+    }
 }
 
 pub(super) fn is_supported(call: &mut Call<'_, '_>) -> Code {
@@ -82,8 +101,16 @@ pub(super) fn is_first_hop(call: &mut Call<'_, '_>) -> Code {
     if msg.is_request() {
         return Code::from(msg.vias().nth(1).is_none());
     }
-    let Some(top) = msg.record_routes().next().and_then(|value| value.name_addr().ok()) else { return Code::FALSE };
-    let Ok(uri) = Uri::parse(top.uri) else { return Code::FALSE };
+    let Some(top) = msg
+        .record_routes()
+        .next()
+        .and_then(|value| value.name_addr().ok())
+    else {
+        return Code::FALSE;
+    };
+    let Ok(uri) = Uri::parse(top.uri) else {
+        return Code::FALSE;
+    };
     if !call.env.is_myself(uri.host, uri.port_or_default()) {
         return Code::FALSE;
     }
@@ -91,7 +118,9 @@ pub(super) fn is_first_hop(call: &mut Call<'_, '_>) -> Code {
         return Code::TRUE;
     }
     // an address tells a loop through ourselves, a name does not
-    let ip = std::str::from_utf8(uri.host_bare()).ok().and_then(|text| text.parse().ok());
+    let ip = std::str::from_utf8(uri.host_bare())
+        .ok()
+        .and_then(|text| text.parse().ok());
     Code::from(ip.is_some_and(|ip: std::net::IpAddr| ip != call.env.ctx.source.peer.ip()))
 }
 
@@ -105,9 +134,19 @@ fn rpid(call: &Call<'_, '_>) -> Option<Vec<u8>> {
 }
 
 pub(super) fn append_rpid_hf(call: &mut Call<'_, '_>) -> Code {
-    let (Some(rpid), Some(settings)) = (rpid(call), call.state::<Settings>()) else { return Code::FALSE };
-    let prefix = if call.has(0) { call.text_owned(0) } else { settings.rpid_prefix.clone() };
-    let suffix = if call.has(1) { call.text_owned(1) } else { settings.rpid_suffix.clone() };
+    let (Some(rpid), Some(settings)) = (rpid(call), call.state::<Settings>()) else {
+        return Code::FALSE;
+    };
+    let prefix = if call.has(0) {
+        call.text_owned(0)
+    } else {
+        settings.rpid_prefix.clone()
+    };
+    let suffix = if call.has(1) {
+        call.text_owned(1)
+    } else {
+        settings.rpid_suffix.clone()
+    };
     let line = [b"Remote-Party-ID: ".as_slice(), &prefix, &rpid, &suffix, b"\r\n"].concat();
     let ctx = &mut *call.env.ctx;
     ctx.lumps.append_header(&ctx.msg, &line);
@@ -115,7 +154,9 @@ pub(super) fn append_rpid_hf(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn is_rpid_user_e164(call: &mut Call<'_, '_>) -> Code {
-    let Some(rpid) = rpid(call) else { return Code::FALSE };
+    let Some(rpid) = rpid(call) else {
+        return Code::FALSE;
+    };
     let uri = NameAddr::parse(&rpid).map_or(rpid.as_slice(), |addr| addr.uri);
     match Uri::parse(uri) {
         Ok(uri) => e164(call, uri.user.unwrap_or_default()),
@@ -124,8 +165,12 @@ pub(super) fn is_rpid_user_e164(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn hdr_date_check(call: &mut Call<'_, '_>) -> Code {
-    let Some(value) = call.env.ctx.msg.first(HeaderName::Date) else { return Code::FALSE };
-    let Some(date) = std::str::from_utf8(value).ok().and_then(seconds) else { return Code(-3) };
+    let Some(value) = call.env.ctx.msg.first(HeaderName::Date) else {
+        return Code::FALSE;
+    };
+    let Some(date) = std::str::from_utf8(value).ok().and_then(seconds) else {
+        return Code(-3);
+    };
     let now = i64::try_from(call.env.host.wall().as_secs()).unwrap_or(i64::MAX);
     let age = now.saturating_sub(date);
     if age > call.int(0) {
@@ -135,7 +180,9 @@ pub(super) fn hdr_date_check(call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Unix time of `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 §20.17).
 pub(super) fn seconds(date: &str) -> Option<i64> {
@@ -143,14 +190,26 @@ pub(super) fn seconds(date: &str) -> Option<i64> {
     let day: i64 = words.next()?.parse().ok()?;
     let month = words.next()?;
     let month = i64::try_from(MONTHS.iter().position(|name| name.eq_ignore_ascii_case(month))?).ok()? + 1;
-    let year: i64 = words.next()?.parse().ok().filter(|year| (1970..10_000).contains(year))?;
+    let year: i64 = words
+        .next()?
+        .parse()
+        .ok()
+        .filter(|year| (1970..10_000).contains(year))?;
     let mut clock = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    if !(1..=31).contains(&day) || !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..=60).contains(&second) {
+    if !(1..=31).contains(&day)
+        || !(0..24).contains(&hour)
+        || !(0..60).contains(&minute)
+        || !(0..=60).contains(&second)
+    {
         return None;
     }
     // days since 1970 by counting years that begin in March
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }

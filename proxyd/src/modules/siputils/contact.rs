@@ -16,18 +16,23 @@ use shared::sip::Uri;
 use shared::sip::UriParts;
 
 fn separator(call: &Call<'_, '_>) -> u8 {
-    call.state::<Settings>().map_or(b'*', |settings| settings.separator)
+    call.state::<Settings>()
+        .map_or(b'*', |settings| settings.separator)
 }
 
 /// Replaces the URI of every contact that `make` makes another of; false when a contact cannot be read.
 fn change(ctx: &mut Context, mut make: impl FnMut(&Uri<'_>, &[u8]) -> Option<Vec<u8>>) -> Code {
     let mut edits = Vec::new();
     for value in ctx.msg.values(HeaderName::Contact) {
-        let Ok(contact) = Contact::parse(value.bytes) else { return Code::FALSE };
+        let Ok(contact) = Contact::parse(value.bytes) else {
+            return Code::FALSE;
+        };
         if contact.is_star() {
             continue;
         }
-        let Ok(uri) = contact.parsed_uri() else { return Code::FALSE };
+        let Ok(uri) = contact.parsed_uri() else {
+            return Code::FALSE;
+        };
         let text = contact.uri();
         if let Some(made) = make(&uri, text) {
             let start = (text.as_ptr() as usize).wrapping_sub(ctx.msg.as_bytes().as_ptr() as usize);
@@ -45,8 +50,14 @@ pub(super) fn encode(call: &mut Call<'_, '_>) -> Code {
     change(call.env.ctx, |uri, _| {
         let port = uri.port.map(|port| port.to_string()).unwrap_or_default();
         let transport = uri.param(b"transport").flatten().unwrap_or_default();
-        let fields =
-            [&prefix, uri.user.unwrap_or_default(), uri.password.unwrap_or_default(), uri.host, port.as_bytes(), transport];
+        let fields = [
+            &prefix,
+            uri.user.unwrap_or_default(),
+            uri.password.unwrap_or_default(),
+            uri.host,
+            port.as_bytes(),
+            transport,
+        ];
         Some([b"sip:".as_slice(), &fields.join(&[separator][..]), b"@", &host].concat())
     })
 }
@@ -54,9 +65,19 @@ pub(super) fn encode(call: &mut Call<'_, '_>) -> Code {
 /// The URI that `encode_contact()` hid in a user part.
 fn decoded(uri: &Uri<'_>, separator: u8) -> Option<Vec<u8>> {
     let fields: Vec<&[u8]> = uri.user?.split(|byte| *byte == separator).collect();
-    let [_, user, password, host, port, transport] = fields.as_slice() else { return None };
-    let port = if port.is_empty() { None } else { Some(std::str::from_utf8(port).ok()?.parse().ok()?) };
-    let params = if transport.is_empty() { Vec::new() } else { [b"transport=".as_slice(), transport].concat() };
+    let [_, user, password, host, port, transport] = fields.as_slice() else {
+        return None;
+    };
+    let port = if port.is_empty() {
+        None
+    } else {
+        Some(std::str::from_utf8(port).ok()?.parse().ok()?)
+    };
+    let params = if transport.is_empty() {
+        Vec::new()
+    } else {
+        [b"transport=".as_slice(), transport].concat()
+    };
     let text = |part: &[u8]| (!part.is_empty()).then(|| part.to_vec());
     let (user, password) = (text(user), text(password));
     let made = UriParts {
@@ -73,7 +94,9 @@ fn decoded(uri: &Uri<'_>, separator: u8) -> Option<Vec<u8>> {
 
 pub(super) fn decode_uri(call: &mut Call<'_, '_>) -> Code {
     let separator = separator(call);
-    let made = Uri::parse(call.env.ctx.uri()).ok().and_then(|uri| decoded(&uri, separator));
+    let made = Uri::parse(call.env.ctx.uri())
+        .ok()
+        .and_then(|uri| decoded(&uri, separator));
     match made {
         Some(uri) => {
             call.env.ctx.set_uri(uri);
@@ -98,14 +121,28 @@ pub(super) fn param_encode(call: &mut Call<'_, '_>) -> Code {
 
 /// Our own URI with another one in a parameter.
 fn hidden(name: &[u8], address: &[u8], text: &[u8]) -> Vec<u8> {
-    [address, b";", name, b"=", &to_base64(text, BASE64_URL, Padding::Optional)].concat()
+    [
+        address,
+        b";",
+        name,
+        b"=",
+        &to_base64(text, BASE64_URL, Padding::Optional),
+    ]
+    .concat()
 }
 
 pub(super) fn param_encode_alias(call: &mut Call<'_, '_>) -> Code {
     let (name, address) = (call.text_owned(0), call.text_owned(1));
     let source = call.env.ctx.source;
-    let alias = format!(";alias={}~{}~{}", source.peer.ip(), source.peer.port(), transport_number(source.transport));
-    change(call.env.ctx, |_, text| Some(hidden(&name, &address, &[text, alias.as_bytes()].concat())))
+    let alias = format!(
+        ";alias={}~{}~{}",
+        source.peer.ip(),
+        source.peer.port(),
+        transport_number(source.transport)
+    );
+    change(call.env.ctx, |_, text| {
+        Some(hidden(&name, &address, &[text, alias.as_bytes()].concat()))
+    })
 }
 
 /// The URI hidden in a parameter.
@@ -121,7 +158,9 @@ pub(super) fn param_decode(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn param_decode_uri(call: &mut Call<'_, '_>) -> Code {
     let name = call.text_owned(0);
-    let made = Uri::parse(call.env.ctx.uri()).ok().and_then(|uri| revealed(&uri, &name));
+    let made = Uri::parse(call.env.ctx.uri())
+        .ok()
+        .and_then(|uri| revealed(&uri, &name));
     match made {
         Some(uri) => {
             call.env.ctx.set_uri(uri);

@@ -72,7 +72,11 @@ fn return_codes() {
         ("sip_p_charging_vector", &["r"], 1),
         ("sip_p_charging_vector", &["g"], 3),
     ] {
-        assert_eq!(Stage::new(MESSAGE).call(&MODULE, name, args), expected, "{name}{args:?}");
+        assert_eq!(
+            Stage::new(MESSAGE).call(&MODULE, name, args),
+            expected,
+            "{name}{args:?}"
+        );
     }
 }
 
@@ -80,13 +84,19 @@ fn return_codes() {
 fn uris_change() {
     let mut stage = Stage::new(MESSAGE);
     for (name, args, expected) in [
-        ("add_uri_param", &["nat=yes"][..], "sip:bob@test.lan;x=y;fl;nat=yes"),
+        (
+            "add_uri_param",
+            &["nat=yes"][..],
+            "sip:bob@test.lan;x=y;fl;nat=yes",
+        ),
         ("uri_param_rm", &["x"], "sip:bob@test.lan;fl;nat=yes"),
     ] {
         assert_eq!(stage.call(&MODULE, name, args), 1, "{name}");
         assert_eq!(stage.read("ru"), expected, "{name}");
     }
-    stage.ctx.set_uri(b"sip:enc*u*p*10.0.0.1*5070*udp@1.2.3.4".to_vec());
+    stage
+        .ctx
+        .set_uri(b"sip:enc*u*p*10.0.0.1*5070*udp@1.2.3.4".to_vec());
     assert_eq!(stage.call(&MODULE, "decode_contact", &[]), 1);
     assert_eq!(stage.read("ru"), "sip:u:p@10.0.0.1:5070;transport=udp");
     stage.ctx.set_uri(b"sip:test.lan".to_vec());
@@ -97,18 +107,42 @@ fn uris_change() {
 #[test]
 fn contacts_are_hidden_and_revealed() {
     let mut stage = Stage::new(MESSAGE);
-    assert_eq!(stage.call(&MODULE, "encode_contact", &["enc_prefix", "1.2.3.4"]), 1);
-    assert!(stage.edited().contains("Contact: <sip:enc_prefix*bob*pw*10.0.0.9*5070*tcp@1.2.3.4>;expires=3\r\n"), "{}", stage.edited());
+    assert_eq!(
+        stage.call(&MODULE, "encode_contact", &["enc_prefix", "1.2.3.4"]),
+        1
+    );
+    assert!(
+        stage
+            .edited()
+            .contains("Contact: <sip:enc_prefix*bob*pw*10.0.0.9*5070*tcp@1.2.3.4>;expires=3\r\n"),
+        "{}",
+        stage.edited()
+    );
     let mut stage = Stage::new(MESSAGE);
-    assert_eq!(stage.call(&MODULE, "contact_param_encode", &["ksu", "sip:1.2.3.4:5060"]), 1);
+    assert_eq!(
+        stage.call(&MODULE, "contact_param_encode", &["ksu", "sip:1.2.3.4:5060"]),
+        1
+    );
     let hidden = stage.edited();
     assert!(hidden.contains("Contact: <sip:1.2.3.4:5060;ksu="), "{hidden}");
     let mut stage = Stage::new(&hidden.replace("\r\n", "\n"));
     assert_eq!(stage.call(&MODULE, "contact_param_decode", &["ksu"]), 1);
-    assert!(stage.edited().contains("Contact: <sip:bob:pw@10.0.0.9:5070;transport=tcp;ob>;expires=3\r\n"), "{}", stage.edited());
+    assert!(
+        stage
+            .edited()
+            .contains("Contact: <sip:bob:pw@10.0.0.9:5070;transport=tcp;ob>;expires=3\r\n"),
+        "{}",
+        stage.edited()
+    );
     let mut stage = Stage::new(MESSAGE);
     assert_eq!(stage.call(&MODULE, "contact_param_rm", &["ob"]), 1);
-    assert!(stage.edited().contains("Contact: <sip:bob:pw@10.0.0.9:5070;transport=tcp>;expires=3\r\n"), "{}", stage.edited());
+    assert!(
+        stage
+            .edited()
+            .contains("Contact: <sip:bob:pw@10.0.0.9:5070;transport=tcp>;expires=3\r\n"),
+        "{}",
+        stage.edited()
+    );
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub(super) fn uri_param_any(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn get_uri_param(call: &mut Call<'_, '_>) -> Code {
-    let Some(value) = found(call).map(|value| value.unwrap_or_default().to_vec()) else { return Code::FALSE };
+    let Some(value) = found(call).map(|value| value.unwrap_or_default().to_vec()) else {
+        return Code::FALSE;
+    };
     Code::from(call.assign(1, Value::owned(value)))
 }
 
@@ -41,15 +43,23 @@ pub(super) fn add_uri_param(call: &mut Call<'_, '_>) -> Code {
         return Code::TRUE;
     }
     let old = call.env.ctx.uri().to_vec();
-    let Ok(uri) = Uri::parse(&old) else { return Code::FALSE };
-    let params = if uri.params.is_empty() { param } else { [uri.params, b";", &param].concat() };
+    let Ok(uri) = Uri::parse(&old) else {
+        return Code::FALSE;
+    };
+    let params = if uri.params.is_empty() {
+        param
+    } else {
+        [uri.params, b";", &param].concat()
+    };
     Code::from(change_uri(call.env.ctx, |parts, params| parts.params = params, &params).is_ok())
 }
 
 pub(super) fn uri_param_rm(call: &mut Call<'_, '_>) -> Code {
     let name = call.text_owned(0);
     let old = call.env.ctx.uri().to_vec();
-    let Ok(uri) = Uri::parse(&old) else { return Code::FALSE };
+    let Ok(uri) = Uri::parse(&old) else {
+        return Code::FALSE;
+    };
     if uri.param(&name).is_none() {
         return Code::FALSE;
     }
@@ -59,8 +69,10 @@ pub(super) fn uri_param_rm(call: &mut Call<'_, '_>) -> Code {
 
 /// Parameters without one of them.
 pub(super) fn without(params: &[u8], name: &[u8]) -> Vec<u8> {
-    let kept: Vec<Vec<u8>> =
-        Params::new(params).filter(|param| !param.name.eq_ignore_ascii_case(name)).map(|param| written(&param)).collect();
+    let kept: Vec<Vec<u8>> = Params::new(params)
+        .filter(|param| !param.name.eq_ignore_ascii_case(name))
+        .map(|param| written(&param))
+        .collect();
     kept.join(b";".as_slice())
 }
 
@@ -73,18 +85,32 @@ fn written(param: &Param<'_>) -> Vec<u8> {
 
 /// A number without what only makes it readable (RFC 3966 §5.1.1).
 fn bare(number: &[u8]) -> Vec<u8> {
-    number.iter().copied().filter(|byte| !matches!(byte, b'-' | b'.' | b'(' | b')')).collect()
+    number
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b'-' | b'.' | b'(' | b')'))
+        .collect()
 }
 
 /// Assigns what a tel URI becomes; 2 when it is none.
 fn tel(call: &mut Call<'_, '_>, user: impl FnOnce(&Uri<'_>) -> Vec<u8>) -> Code {
     let (text, host) = (call.text_owned(0), call.text_owned(1));
-    let Ok(uri) = Uri::parse(&text) else { return Code(2) };
+    let Ok(uri) = Uri::parse(&text) else {
+        return Code(2);
+    };
     if uri.scheme != Scheme::Tel {
         return Code(2);
     }
     let user = user(&uri);
-    let made = UriParts { scheme: b"sip", user: Some(&user), password: None, host: &host, port: None, params: b"user=phone", headers: b"" };
+    let made = UriParts {
+        scheme: b"sip",
+        user: Some(&user),
+        password: None,
+        host: &host,
+        port: None,
+        params: b"user=phone",
+        headers: b"",
+    };
     Code::from(call.assign(2, Value::owned(made.to_vec())))
 }
 
@@ -103,10 +129,17 @@ pub(super) fn tel2sip2(call: &mut Call<'_, '_>) -> Code {
     tel(call, |uri| {
         let mut user = bare(uri.user.unwrap_or_default());
         let mut params: Vec<(Vec<u8>, Option<Vec<u8>>)> = Params::new(uri.params)
-            .map(|param| (param.name.to_ascii_lowercase(), param.value.map(<[u8]>::to_ascii_lowercase)))
+            .map(|param| {
+                (
+                    param.name.to_ascii_lowercase(),
+                    param.value.map(<[u8]>::to_ascii_lowercase),
+                )
+            })
             .filter_map(|(name, value)| match (&*name, value) {
                 // a domain as context says nothing in a SIP URI; a number loses its separators
-                (b"phone-context", Some(value)) if value.starts_with(b"+") => Some((name, Some(bare(&value)))),
+                (b"phone-context", Some(value)) if value.starts_with(b"+") => {
+                    Some((name, Some(bare(&value))))
+                }
                 (b"phone-context", _) => None,
                 (b"ext", Some(value)) => Some((name, Some(bare(&value)))),
                 (_, value) => Some((name, value)),
@@ -141,7 +174,9 @@ pub(super) fn cmp_uri(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn cmp_aor(call: &mut Call<'_, '_>) -> Code {
     let (first, second) = (call.text(0), call.text(1));
-    let same = |a: &Uri<'_>, b: &Uri<'_>| a.user == b.user && a.host.eq_ignore_ascii_case(b.host) && a.port == b.port;
+    let same = |a: &Uri<'_>, b: &Uri<'_>| {
+        a.user == b.user && a.host.eq_ignore_ascii_case(b.host) && a.port == b.port
+    };
     match (Uri::parse(&first), Uri::parse(&second)) {
         (Ok(first), Ok(second)) => Code::from(same(&first, &second)),
         _ => Code::FALSE,
@@ -158,7 +193,9 @@ pub(super) fn cmp_hdr_name(call: &mut Call<'_, '_>) -> Code {
 
 fn set_part(call: &mut Call<'_, '_>, change: impl for<'a> FnOnce(&mut UriParts<'a>, &'a [u8])) -> Code {
     let (text, part) = (call.text_owned(0), call.text_owned(1));
-    let Ok(uri) = Uri::parse(&text) else { return Code::FALSE };
+    let Ok(uri) = Uri::parse(&text) else {
+        return Code::FALSE;
+    };
     let mut parts = uri.parts();
     change(&mut parts, &part);
     let made = parts.to_vec();
@@ -166,7 +203,9 @@ fn set_part(call: &mut Call<'_, '_>, change: impl for<'a> FnOnce(&mut UriParts<'
 }
 
 pub(super) fn set_uri_user(call: &mut Call<'_, '_>) -> Code {
-    set_part(call, |parts, user| parts.user = (!user.is_empty()).then_some(user))
+    set_part(call, |parts, user| {
+        parts.user = (!user.is_empty()).then_some(user)
+    })
 }
 
 pub(super) fn set_uri_host(call: &mut Call<'_, '_>) -> Code {
@@ -178,7 +217,11 @@ pub(super) fn set_uri_host(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn is_gruu(call: &mut Call<'_, '_>) -> Code {
     let given = call.text(0);
-    let text = if given.is_empty() { call.env.ctx.uri() } else { &given };
+    let text = if given.is_empty() {
+        call.env.ctx.uri()
+    } else {
+        &given
+    };
     match Uri::parse(text).ok().and_then(|uri| uri.param(b"gr")) {
         Some(Some(_)) => Code(1),
         Some(None) => Code(2),

@@ -12,7 +12,10 @@ use std::borrow::Cow;
 /// Records a new body of the message with its type; an empty type leaves the header as it is.
 pub(crate) fn replace(ctx: &mut Context, body: &[u8], content_type: &[u8]) {
     let known = ctx.msg.first_header(HeaderName::ContentType).cloned();
-    if known.as_ref().is_some_and(|header| ctx.lumps.is_deleted(header.value.start as usize)) {
+    if known
+        .as_ref()
+        .is_some_and(|header| ctx.lumps.is_deleted(header.value.start as usize))
+    {
         // the type was written anew before: an edit cannot be taken back, but it can be made real
         apply_changes(ctx);
     }
@@ -53,8 +56,17 @@ pub(crate) fn set_message(ctx: &mut Context, bytes: Vec<u8>) -> bool {
 }
 
 fn hexadecimal(call: &Call<'_, '_>) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = call.text(0).iter().copied().filter(|byte| !matches!(byte, b' ' | b'\t')).collect();
-    let bytes = if digits.len().is_multiple_of(2) { from_hex(&digits) } else { None };
+    let digits: Vec<u8> = call
+        .text(0)
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b' ' | b'\t'))
+        .collect();
+    let bytes = if digits.len().is_multiple_of(2) {
+        from_hex(&digits)
+    } else {
+        None
+    };
     if bytes.is_none() {
         crate::log::error("textops", format_args!("{}: body is not hexadecimal", call.name));
     }
@@ -72,33 +84,51 @@ fn typed(call: &Call<'_, '_>) -> Option<Vec<u8>> {
 
 pub(super) fn set_body(call: &mut Call<'_, '_>) -> Code {
     let body = call.text_owned(0);
-    let Some(content_type) = typed(call) else { return Code::FALSE };
+    let Some(content_type) = typed(call) else {
+        return Code::FALSE;
+    };
     replace(call.env.ctx, &body, &content_type);
     Code::TRUE
 }
 
 pub(super) fn set_body_hex(call: &mut Call<'_, '_>) -> Code {
-    let (Some(body), Some(content_type)) = (hexadecimal(call), typed(call)) else { return Code::FALSE };
+    let (Some(body), Some(content_type)) = (hexadecimal(call), typed(call)) else {
+        return Code::FALSE;
+    };
     replace(call.env.ctx, &body, &content_type);
     Code::TRUE
 }
 
 pub(super) fn set_reply_body(call: &mut Call<'_, '_>) -> Code {
     let body = call.text_owned(0);
-    let Some(content_type) = typed(call) else { return Code::FALSE };
-    call.env.ctx.new_body = Some(NewBody { body, content_type: Some(content_type) });
+    let Some(content_type) = typed(call) else {
+        return Code::FALSE;
+    };
+    call.env.ctx.new_body = Some(NewBody {
+        body,
+        content_type: Some(content_type),
+    });
     Code::TRUE
 }
 
 pub(super) fn set_reply_body_hex(call: &mut Call<'_, '_>) -> Code {
-    let (Some(body), Some(content_type)) = (hexadecimal(call), typed(call)) else { return Code::FALSE };
-    call.env.ctx.new_body = Some(NewBody { body, content_type: Some(content_type) });
+    let (Some(body), Some(content_type)) = (hexadecimal(call), typed(call)) else {
+        return Code::FALSE;
+    };
+    call.env.ctx.new_body = Some(NewBody {
+        body,
+        content_type: Some(content_type),
+    });
     Code::TRUE
 }
 
 /// The media type of a Content-Type, parameters left out.
 pub(super) fn media_type(value: &[u8]) -> &[u8] {
-    value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+    value
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
 }
 
 pub(super) fn has_body(call: &mut Call<'_, '_>) -> Code {
@@ -111,7 +141,9 @@ pub(super) fn has_body(call: &mut Call<'_, '_>) -> Code {
     }
     let wanted: Cow<'_, [u8]> = call.text(0);
     // RFC 3261 §20.15: without the header the type is that of SDP
-    let own = msg.first(HeaderName::ContentType).map_or(b"application/sdp".as_slice(), media_type);
+    let own = msg
+        .first(HeaderName::ContentType)
+        .map_or(b"application/sdp".as_slice(), media_type);
     Code::from(own.eq_ignore_ascii_case(media_type(&wanted)))
 }
 
@@ -129,9 +161,15 @@ fn hold(sdp: &[u8]) -> Code {
         _ => None,
     };
     for line in crate::script::transform::lines::lines(sdp) {
-        let direction = matches!(line, b"a=sendrecv" | b"a=recvonly" | b"a=sendonly" | b"a=inactive");
+        let direction = matches!(
+            line,
+            b"a=sendrecv" | b"a=recvonly" | b"a=sendonly" | b"a=inactive"
+        );
         let held = matches!(line, b"a=sendonly" | b"a=inactive");
-        let null = line.starts_with(b"c=") && line.split(|byte| *byte == b' ').any(|word| matches!(word, b"0.0.0.0" | b"::"));
+        let null = line.starts_with(b"c=")
+            && line
+                .split(|byte| *byte == b' ')
+                .any(|word| matches!(word, b"0.0.0.0" | b"::"));
         if let Some(media) = line.strip_prefix(b"m=") {
             if let Some(code) = verdict(&stream, null_session, held_session) {
                 return code;
@@ -158,10 +196,16 @@ mod tests {
     #[test]
     fn hold_is_an_address_or_a_direction() {
         for (sdp, expected) in [
-            ("v=0\r\nc=IN IP4 1.2.3.4\r\nm=audio 4000 RTP/AVP 0\r\na=sendonly\r\n", 2),
+            (
+                "v=0\r\nc=IN IP4 1.2.3.4\r\nm=audio 4000 RTP/AVP 0\r\na=sendonly\r\n",
+                2,
+            ),
             ("v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 4000 RTP/AVP 0\r\n", 1),
             ("v=0\r\na=inactive\r\nm=audio 4000 RTP/AVP 0\r\n", 2),
-            ("v=0\r\na=inactive\r\nm=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n", -1),
+            (
+                "v=0\r\na=inactive\r\nm=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n",
+                -1,
+            ),
             ("v=0\r\nm=video 4000 RTP/AVP 0\r\na=sendonly\r\n", -1),
             ("", -1),
         ] {

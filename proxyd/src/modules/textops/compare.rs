@@ -7,7 +7,11 @@ pub(super) fn is_method(call: &mut Call<'_, '_>) -> Code {
     let names = call.text(0);
     let method = call.env.ctx.msg.method();
     let method = method.as_bytes();
-    Code::from(names.split(|byte| *byte == b'|').any(|name| name.trim_ascii() == method))
+    Code::from(
+        names
+            .split(|byte| *byte == b'|')
+            .any(|name| name.trim_ascii() == method),
+    )
 }
 
 pub(super) fn is_privacy(call: &mut Call<'_, '_>) -> Code {
@@ -15,21 +19,34 @@ pub(super) fn is_privacy(call: &mut Call<'_, '_>) -> Code {
     let msg = &call.env.ctx.msg;
     let mut values = msg.all_named(b"Privacy").map(|header| msg.value(header));
     let separates = |byte: &u8| matches!(byte, b';' | b',');
-    Code::from(values.any(|value| value.split(separates).any(|one| one.trim_ascii().eq_ignore_ascii_case(&wanted))))
+    Code::from(values.any(|value| {
+        value
+            .split(separates)
+            .any(|one| one.trim_ascii().eq_ignore_ascii_case(&wanted))
+    }))
 }
 
 /// Runs `fits` on every item of the list until one does.
 fn any_item(call: &Call<'_, '_>, fits: impl Fn(&[u8], &[u8]) -> bool) -> Code {
     let (subject, list, separator) = (call.text(0), call.text(1), call.text(2));
     let [separator] = &*separator else {
-        crate::log::error("textops", format_args!("{}: separator must be a single character", call.name));
+        crate::log::error(
+            "textops",
+            format_args!("{}: separator must be a single character", call.name),
+        );
         return Code::FALSE;
     };
     if subject.is_empty() {
-        crate::log::error("textops", format_args!("{}: subject cannot be empty string", call.name));
+        crate::log::error(
+            "textops",
+            format_args!("{}: subject cannot be empty string", call.name),
+        );
         return Code::FALSE;
     }
-    Code::from(list.split(|byte| byte == separator).any(|item| fits(&subject, item.trim_ascii())))
+    Code::from(
+        list.split(|byte| byte == separator)
+            .any(|item| fits(&subject, item.trim_ascii())),
+    )
 }
 
 pub(super) fn in_list(call: &mut Call<'_, '_>) -> Code {
@@ -37,7 +54,9 @@ pub(super) fn in_list(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn in_list_prefix(call: &mut Call<'_, '_>) -> Code {
-    any_item(call, |subject, item| !item.is_empty() && subject.starts_with(item))
+    any_item(call, |subject, item| {
+        !item.is_empty() && subject.starts_with(item)
+    })
 }
 
 pub(super) fn cmp_str(call: &mut Call<'_, '_>) -> Code {
@@ -74,7 +93,10 @@ pub(super) fn str_find(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn str_ifind(call: &mut Call<'_, '_>) -> Code {
-    place(&call.text(0).to_ascii_lowercase(), &call.text(1).to_ascii_lowercase())
+    place(
+        &call.text(0).to_ascii_lowercase(),
+        &call.text(1).to_ascii_lowercase(),
+    )
 }
 
 pub(super) fn str_any_in(call: &mut Call<'_, '_>) -> Code {

@@ -56,7 +56,9 @@ pub(super) fn append_urihf(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     }
     let (prefix, suffix) = (call.text(0), call.text(1));
-    let text = lines(Cow::Owned([&prefix, call.env.ctx.msg.request_uri(), &suffix].concat()));
+    let text = lines(Cow::Owned(
+        [&prefix, call.env.ctx.msg.request_uri(), &suffix].concat(),
+    ));
     let ctx = &mut *call.env.ctx;
     ctx.lumps.append_header(&ctx.msg, &text);
     Code::TRUE
@@ -87,9 +89,15 @@ pub(super) fn is_present_hf(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn is_present_hf_re(call: &mut Call<'_, '_>) -> Code {
-    let Some(regex) = call.regex(0) else { return Code::FALSE };
+    let Some(regex) = call.regex(0) else {
+        return Code::FALSE;
+    };
     let msg = &call.env.ctx.msg;
-    Code::from(msg.headers().iter().any(|header| regex.is_match(msg.name(header))))
+    Code::from(
+        msg.headers()
+            .iter()
+            .any(|header| regex.is_match(msg.name(header))),
+    )
 }
 
 /// Removes the headers that fit; true when there was one.
@@ -117,15 +125,22 @@ pub(super) fn remove_hf(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn remove_hf_re(call: &mut Call<'_, '_>) -> Code {
-    let Some(regex) = call.regex(0).map(Cow::into_owned) else { return Code::FALSE };
+    let Some(regex) = call.regex(0).map(Cow::into_owned) else {
+        return Code::FALSE;
+    };
     remove(call, |msg, header| regex.is_match(msg.name(header)))
 }
 
 pub(super) fn remove_hf_exp(call: &mut Call<'_, '_>) -> Code {
-    let (Some(wanted), Some(kept)) = (call.regex(0).map(Cow::into_owned), call.regex(1).map(Cow::into_owned)) else {
+    let (Some(wanted), Some(kept)) = (
+        call.regex(0).map(Cow::into_owned),
+        call.regex(1).map(Cow::into_owned),
+    ) else {
         return Code::FALSE;
     };
-    remove(call, |msg, header| wanted.is_match(msg.name(header)) && !kept.is_match(msg.name(header)))
+    remove(call, |msg, header| {
+        wanted.is_match(msg.name(header)) && !kept.is_match(msg.name(header))
+    })
 }
 
 pub(super) fn remove_hf_idx(call: &mut Call<'_, '_>) -> Code {
@@ -182,17 +197,34 @@ pub(super) fn via_param_rm(call: &mut Call<'_, '_>) -> Code {
     let (name, index) = (call.text_owned(0), call.int(1));
     let ctx = &mut *call.env.ctx;
     let count = ctx.msg.values(HeaderName::Via).count();
-    let at = if index < 0 { i64::try_from(count).unwrap_or(0).saturating_add(index) } else { index };
-    let Some(value) = usize::try_from(at).ok().and_then(|at| ctx.msg.vias().nth(at)) else { return Code::FALSE };
-    let Ok(via) = Via::parse(value.bytes) else { return Code::FALSE };
-    let Some(param) = via.param_iter().find(|param| param.name.eq_ignore_ascii_case(&name)) else {
+    let at = if index < 0 {
+        i64::try_from(count).unwrap_or(0).saturating_add(index)
+    } else {
+        index
+    };
+    let Some(value) = usize::try_from(at).ok().and_then(|at| ctx.msg.vias().nth(at)) else {
+        return Code::FALSE;
+    };
+    let Ok(via) = Via::parse(value.bytes) else {
+        return Code::FALSE;
+    };
+    let Some(param) = via
+        .param_iter()
+        .find(|param| param.name.eq_ignore_ascii_case(&name))
+    else {
         return Code::FALSE;
     };
     let end = param.value.map_or(param.name, |value| value).as_ptr_range().end;
     let offset = |pointer: *const u8| (pointer as usize).wrapping_sub(ctx.msg.as_bytes().as_ptr() as usize);
     let (name_start, end) = (offset(param.name.as_ptr()), offset(end));
-    let before = ctx.msg.as_bytes().get(value.range.start..name_start).unwrap_or_default();
-    let Some(semicolon) = memchr::memrchr(b';', before) else { return Code::FALSE };
+    let before = ctx
+        .msg
+        .as_bytes()
+        .get(value.range.start..name_start)
+        .unwrap_or_default();
+    let Some(semicolon) = memchr::memrchr(b';', before) else {
+        return Code::FALSE;
+    };
     ctx.lumps.delete(value.range.start + semicolon..end);
     Code::TRUE
 }

@@ -31,30 +31,46 @@ fn boundary(msg: &Message) -> Option<&[u8]> {
     }
     let params = value.get(memchr::memchr(b';', value)?..)?;
     let text = shared::sip::params::find(params, b"boundary").flatten()?;
-    Some(text.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(text))
+    Some(
+        text.strip_prefix(b"\"")
+            .and_then(|t| t.strip_suffix(b"\""))
+            .unwrap_or(text),
+    )
 }
 
 /// The parts of the body.
 fn parts(msg: &Message) -> Vec<Part<'_>> {
-    let Some(boundary) = boundary(msg) else { return Vec::new() };
+    let Some(boundary) = boundary(msg) else {
+        return Vec::new();
+    };
     let body = msg.body();
     let delimiter = [b"--".as_slice(), boundary].concat();
     let starts_line = |at: &usize| *at == 0 || body.get(at - 1) == Some(&b'\n');
-    let places: Vec<usize> = memchr::memmem::find_iter(body, &delimiter).filter(starts_line).collect();
+    let places: Vec<usize> = memchr::memmem::find_iter(body, &delimiter)
+        .filter(starts_line)
+        .collect();
     let mut found = Vec::new();
     for pair in places.windows(2) {
         let &[start, end] = pair else { continue };
-        let Some(text) = body.get(start + delimiter.len()..end) else { continue };
+        let Some(text) = body.get(start + delimiter.len()..end) else {
+            continue;
+        };
         if text.starts_with(b"--") {
             break;
         }
-        let Some(first) = memchr::memchr(b'\n', text) else { continue };
+        let Some(first) = memchr::memchr(b'\n', text) else {
+            continue;
+        };
         let text = text.get(first + 1..).unwrap_or_default();
         let (headers, content) = split(text);
         let content_type = header(headers, b"content-type").unwrap_or(b"text/plain");
         let content = content.strip_suffix(b"\n").unwrap_or(content);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
-        found.push(Part { content_type, content, whole: start..end });
+        found.push(Part {
+            content_type,
+            content,
+            whole: start..end,
+        });
     }
     found
 }
@@ -67,7 +83,10 @@ fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let blank = memchr::memmem::find(text, b"\r\n\r\n").map(|at| (at, 4));
     let blank = blank.or_else(|| memchr::memmem::find(text, b"\n\n").map(|at| (at, 2)));
     match blank {
-        Some((at, len)) => (text.get(..at).unwrap_or_default(), text.get(at + len..).unwrap_or_default()),
+        Some((at, len)) => (
+            text.get(..at).unwrap_or_default(),
+            text.get(at + len..).unwrap_or_default(),
+        ),
         None => (text, b""),
     }
 }
@@ -76,17 +95,23 @@ fn header<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     headers.split(|byte| *byte == b'\n').find_map(|line| {
         let colon = memchr::memchr(b':', line)?;
         let own = line.get(..colon)?.trim_ascii();
-        own.eq_ignore_ascii_case(name).then(|| line.get(colon + 1..).map(<[u8]>::trim_ascii)).flatten()
+        own.eq_ignore_ascii_case(name)
+            .then(|| line.get(colon + 1..).map(<[u8]>::trim_ascii))
+            .flatten()
     })
 }
 
 fn of_type<'a>(msg: &'a Message, wanted: &[u8]) -> Option<Part<'a>> {
-    parts(msg).into_iter().find(|part| media_type(part.content_type).eq_ignore_ascii_case(media_type(wanted)))
+    parts(msg)
+        .into_iter()
+        .find(|part| media_type(part.content_type).eq_ignore_ascii_case(media_type(wanted)))
 }
 
 pub(super) fn filter_body(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.text_owned(0);
-    let Some(part) = of_type(&call.env.ctx.msg, &wanted) else { return Code::FALSE };
+    let Some(part) = of_type(&call.env.ctx.msg, &wanted) else {
+        return Code::FALSE;
+    };
     let (content, content_type) = (part.content.to_vec(), part.content_type.to_vec());
     body::replace(call.env.ctx, &content, &content_type);
     Code::TRUE
@@ -106,13 +131,17 @@ pub(super) fn get_body_part(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn get_body_part_raw(call: &mut Call<'_, '_>) -> Code {
-    assign(call, |msg, part| msg.body().get(part.whole.clone()).map(<[u8]>::to_vec))
+    assign(call, |msg, part| {
+        msg.body().get(part.whole.clone()).map(<[u8]>::to_vec)
+    })
 }
 
 pub(super) fn remove_body_part(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.text_owned(0);
     let ctx = &mut *call.env.ctx;
-    let Some(part) = of_type(&ctx.msg, &wanted) else { return Code::FALSE };
+    let Some(part) = of_type(&ctx.msg, &wanted) else {
+        return Code::FALSE;
+    };
     let start = ctx.msg.body_range().start;
     let range = start + part.whole.start..start + part.whole.end;
     ctx.lumps.delete(range);
@@ -121,7 +150,13 @@ pub(super) fn remove_body_part(call: &mut Call<'_, '_>) -> Code {
 
 /// Appends a part with its delimiter line.
 fn push_part(out: &mut Vec<u8>, boundary: &[u8], content_type: &[u8], disposition: &[u8], content: &[u8]) {
-    for piece in [b"--".as_slice(), boundary, b"\r\nContent-Type: ", content_type, b"\r\n"] {
+    for piece in [
+        b"--".as_slice(),
+        boundary,
+        b"\r\nContent-Type: ",
+        content_type,
+        b"\r\n",
+    ] {
         out.extend_from_slice(piece);
     }
     if !disposition.is_empty() {
@@ -141,12 +176,18 @@ pub(super) fn set_body_multipart(call: &mut Call<'_, '_>) -> Code {
     let (content, content_type) = if call.has(0) {
         (call.text_owned(0), call.text_owned(1))
     } else {
-        (msg.body().to_vec(), msg.first(HeaderName::ContentType).unwrap_or_default().to_vec())
+        (
+            msg.body().to_vec(),
+            msg.first(HeaderName::ContentType).unwrap_or_default().to_vec(),
+        )
     };
     let given = call.text_owned(2);
     let boundary = if given.is_empty() { BOUNDARY } else { &given };
     if content_type.is_empty() {
-        crate::log::error("textops", format_args!("set_body_multipart: there is no content-type"));
+        crate::log::error(
+            "textops",
+            format_args!("set_body_multipart: there is no content-type"),
+        );
         return Code::FALSE;
     }
     let mut out = Vec::with_capacity(content.len() + 128);
@@ -167,7 +208,10 @@ fn append(call: &mut Call<'_, '_>, content: &[u8]) -> Code {
     let (content_type, disposition) = (call.text_owned(1), call.text_owned(2));
     let ctx = &mut *call.env.ctx;
     let Some(boundary) = boundary(&ctx.msg).map(<[u8]>::to_vec) else {
-        crate::log::error("textops", format_args!("append_body_part: the body is not multipart"));
+        crate::log::error(
+            "textops",
+            format_args!("append_body_part: the body is not multipart"),
+        );
         return Code::FALSE;
     };
     let range = ctx.msg.body_range();
@@ -179,7 +223,8 @@ fn append(call: &mut Call<'_, '_>, content: &[u8]) -> Code {
         out.extend_from_slice(&end);
         out.extend_from_slice(b"\r\n");
     }
-    ctx.lumps.insert(at.map_or(range.end, |at| range.start + at), &out);
+    ctx.lumps
+        .insert(at.map_or(range.end, |at| range.start + at), &out);
     Code::TRUE
 }
 
@@ -189,7 +234,12 @@ pub(super) fn append_body_part(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn append_body_part_hex(call: &mut Call<'_, '_>) -> Code {
-    let digits: Vec<u8> = call.text(0).iter().copied().filter(|byte| !matches!(byte, b' ' | b'\t')).collect();
+    let digits: Vec<u8> = call
+        .text(0)
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b' ' | b'\t'))
+        .collect();
     match from_hex(&digits) {
         Some(content) => append(call, &content),
         None => Code::FALSE,

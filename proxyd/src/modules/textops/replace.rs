@@ -46,9 +46,15 @@ fn regex(call: &Call<'_, '_>, n: usize) -> Option<Regex> {
 }
 
 fn found(call: &Call<'_, '_>, part: Part) -> Code {
-    let Some(regex) = regex(call, 0) else { return Code::FALSE };
+    let Some(regex) = regex(call, 0) else {
+        return Code::FALSE;
+    };
     let msg = &call.env.ctx.msg;
-    Code::from(msg.as_bytes().get(part.range(msg)).is_some_and(|text| regex.is_match(text)))
+    Code::from(
+        msg.as_bytes()
+            .get(part.range(msg))
+            .is_some_and(|text| regex.is_match(text)),
+    )
 }
 
 pub(super) fn search(call: &mut Call<'_, '_>) -> Code {
@@ -60,7 +66,9 @@ pub(super) fn search_body(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn search_str(call: &mut Call<'_, '_>) -> Code {
-    let Some(regex) = call.regex(1) else { return Code::FALSE };
+    let Some(regex) = call.regex(1) else {
+        return Code::FALSE;
+    };
     Code::from(regex.is_match(&call.text(0)))
 }
 
@@ -75,17 +83,26 @@ fn chosen(msg: &Message, name: &[u8], flags: &[u8]) -> Vec<Header> {
 }
 
 pub(super) fn search_hf(call: &mut Call<'_, '_>) -> Code {
-    let Some(regex) = call.regex(1) else { return Code::FALSE };
+    let Some(regex) = call.regex(1) else {
+        return Code::FALSE;
+    };
     let msg = &call.env.ctx.msg;
     let headers = chosen(msg, call.text(0).trim_ascii(), &call.text(2));
     Code::from(headers.iter().any(|header| regex.is_match(msg.value(header))))
 }
 
 fn append_after(call: &mut Call<'_, '_>, part: Part) -> Code {
-    let (Some(regex), text) = (regex(call, 0), call.text_owned(1)) else { return Code::FALSE };
+    let (Some(regex), text) = (regex(call, 0), call.text_owned(1)) else {
+        return Code::FALSE;
+    };
     let ctx = &mut *call.env.ctx;
     let range = part.range(&ctx.msg);
-    let at = ctx.msg.as_bytes().get(range.clone()).and_then(|bytes| regex.engine().find(bytes)).map(|m| m.end());
+    let at = ctx
+        .msg
+        .as_bytes()
+        .get(range.clone())
+        .and_then(|bytes| regex.engine().find(bytes))
+        .map(|m| m.end());
     match at {
         Some(at) => {
             ctx.lumps.insert(range.start + at, &text);
@@ -112,13 +129,21 @@ fn record(ctx: &mut Context, ranges: &[Range<usize>], with: &[u8]) -> Code {
 }
 
 fn replace_matches(call: &mut Call<'_, '_>, part: Part, times: Times) -> Code {
-    let (Some(regex), text) = (regex(call, 0), call.text_owned(1)) else { return Code::FALSE };
+    let (Some(regex), text) = (regex(call, 0), call.text_owned(1)) else {
+        return Code::FALSE;
+    };
     let ctx = &mut *call.env.ctx;
     let within = part.range(&ctx.msg);
     let bytes = ctx.msg.as_bytes().get(within.clone()).unwrap_or_default();
-    let matches = regex.engine().find_iter(bytes).map(|m| m.range()).filter(|range| !range.is_empty());
+    let matches = regex
+        .engine()
+        .find_iter(bytes)
+        .map(|m| m.range())
+        .filter(|range| !range.is_empty());
     let matches = matches.take(if times == Times::Once { 1 } else { usize::MAX });
-    let ranges: Vec<Range<usize>> = matches.map(|r| within.start + r.start..within.start + r.end).collect();
+    let ranges: Vec<Range<usize>> = matches
+        .map(|r| within.start + r.start..within.start + r.end)
+        .collect();
     record(ctx, &ranges, &text)
 }
 
@@ -150,10 +175,15 @@ fn replace_text(call: &mut Call<'_, '_>, part: Part) -> Code {
     let ctx = &mut *call.env.ctx;
     let within = part.range(&ctx.msg);
     let bytes = ctx.msg.as_bytes().get(within.clone()).unwrap_or_default();
-    let most = if matches!(mode.first(), Some(b'a' | b'A')) { usize::MAX } else { 1 };
+    let most = if matches!(mode.first(), Some(b'a' | b'A')) {
+        usize::MAX
+    } else {
+        1
+    };
     let places = memchr::memmem::find_iter(bytes, &wanted).take(most);
-    let ranges: Vec<Range<usize>> =
-        places.map(|at| within.start + at..within.start + at + wanted.len()).collect();
+    let ranges: Vec<Range<usize>> = places
+        .map(|at| within.start + at..within.start + at + wanted.len())
+        .collect();
     record(ctx, &ranges, &with);
     // Kamailio: true also when nothing was replaced
     Code::TRUE
@@ -174,11 +204,20 @@ pub(super) fn replace_body_str(call: &mut Call<'_, '_>) -> Code {
 /// Records a substitution within a range of the message.
 fn substitute(call: &mut Call<'_, '_>, n: usize, within: Range<usize>) -> bool {
     let Some(subst) = call.subst(n) else { return false };
-    let bytes = call.env.ctx.msg.as_bytes().get(within.clone()).unwrap_or_default();
+    let bytes = call
+        .env
+        .ctx
+        .msg
+        .as_bytes()
+        .get(within.clone())
+        .unwrap_or_default();
     let edits = subst.edits(bytes, Some(call.env));
     let some = !edits.is_empty();
     for (range, with) in edits {
-        call.env.ctx.lumps.replace(within.start + range.start..within.start + range.end, &with);
+        call.env
+            .ctx
+            .lumps
+            .replace(within.start + range.start..within.start + range.end, &with);
     }
     some
 }
@@ -203,7 +242,9 @@ pub(super) fn subst_hf(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn subst_uri(call: &mut Call<'_, '_>) -> Code {
-    let changed = call.subst(0).and_then(|subst| subst.apply(call.env.ctx.uri(), Some(call.env)));
+    let changed = call
+        .subst(0)
+        .and_then(|subst| subst.apply(call.env.ctx.uri(), Some(call.env)));
     match changed {
         Some(uri) => {
             call.env.ctx.set_uri(uri);
@@ -214,18 +255,24 @@ pub(super) fn subst_uri(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn subst_user(call: &mut Call<'_, '_>) -> Code {
-    let Ok(uri) = Uri::parse(call.env.ctx.uri()) else { return Code::FALSE };
+    let Ok(uri) = Uri::parse(call.env.ctx.uri()) else {
+        return Code::FALSE;
+    };
     let user = uri.user.unwrap_or_default();
     let changed = call.subst(0).and_then(|subst| subst.apply(user, Some(call.env)));
     match changed {
-        Some(user) => Code::from(change_uri(call.env.ctx, |parts, user| parts.user = Some(user), &user).is_ok()),
+        Some(user) => {
+            Code::from(change_uri(call.env.ctx, |parts, user| parts.user = Some(user), &user).is_ok())
+        }
         None => Code::FALSE,
     }
 }
 
 pub(super) fn subst_v(call: &mut Call<'_, '_>) -> Code {
     let text = call.text_owned(0);
-    let Some(subst) = Subst::cached(&call.text(1)) else { return Code::FALSE };
+    let Some(subst) = Subst::cached(&call.text(1)) else {
+        return Code::FALSE;
+    };
     match subst.apply(&text, None) {
         Some(changed) => Code::from(call.assign(2, Value::owned(changed))),
         None => Code::FALSE,
@@ -242,10 +289,15 @@ pub(super) fn regex_substring(call: &mut Call<'_, '_>) -> Code {
         }
     };
     if index < 0 || index > count {
-        crate::log::error("textops", format_args!("regex_substring: index {index} is not within {count} matches"));
+        crate::log::error(
+            "textops",
+            format_args!("regex_substring: index {index} is not within {count} matches"),
+        );
         return Code::FALSE;
     }
-    let group = usize::try_from(index).ok().and_then(|at| regex.groups(&text)?.into_iter().nth(at).flatten());
+    let group = usize::try_from(index)
+        .ok()
+        .and_then(|at| regex.groups(&text)?.into_iter().nth(at).flatten());
     match group.and_then(|range| text.get(range)) {
         Some(found) => Code::from(call.assign(4, Value::text(found))),
         None => Code::FALSE,

@@ -91,7 +91,10 @@ fn return_codes() {
     for (name, args, expected) in calls {
         let mut stage = Stage::new(MESSAGE);
         assert_eq!(stage.call(&MODULE, name, args), *expected, "{name}{args:?}");
-        assert!(*expected != 1 || stage.ctx.lumps.is_empty(), "{name}{args:?} edits");
+        assert!(
+            *expected != 1 || stage.ctx.lumps.is_empty(),
+            "{name}{args:?} edits"
+        );
     }
 }
 
@@ -108,8 +111,14 @@ fn edited(calls: &[(&str, &[&str])]) -> (String, String) {
 /// Lines only in one of the two.
 fn changes(calls: &[(&str, &[&str])]) -> Vec<String> {
     let (before, after) = edited(calls);
-    let gone = before.lines().filter(|line| !after.lines().any(|other| other == *line)).map(|line| format!("-{line}"));
-    let new = after.lines().filter(|line| !before.lines().any(|other| other == *line)).map(|line| format!("+{line}"));
+    let gone = before
+        .lines()
+        .filter(|line| !after.lines().any(|other| other == *line))
+        .map(|line| format!("-{line}"));
+    let new = after
+        .lines()
+        .filter(|line| !before.lines().any(|other| other == *line))
+        .map(|line| format!("+{line}"));
     gone.chain(new).collect()
 }
 
@@ -126,18 +135,42 @@ fn headers_are_added_in_order() {
         ("append_urihf", &["X-Uri: ", "\r\n"]),
         ("append_time_to_request", &[]),
     ]);
-    let names: Vec<&str> = text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name)
+        .collect();
     let expected = [
-        "INFO sip", "X-First", "X-Before-Missing", "Via", "Date", "From", "X-After-From", "X-Before-To", "To", "Call-ID",
+        "INFO sip",
+        "X-First",
+        "X-Before-Missing",
+        "Via",
+        "Date",
+        "From",
+        "X-After-From",
+        "X-Before-To",
+        "To",
+        "Call-ID",
     ];
-    assert_eq!(names.iter().copied().take(expected.len()).collect::<Vec<_>>(), expected);
-    assert!(text.contains("\r\nX-Last: 1\r\nX-NoEnd: 1\r\nX-After-Missing: 1\r\nX-Uri: sip:bob@test.lan\r\n\r\nv=0"), "{text}");
+    assert_eq!(
+        names.iter().copied().take(expected.len()).collect::<Vec<_>>(),
+        expected
+    );
+    assert!(
+        text.contains(
+            "\r\nX-Last: 1\r\nX-NoEnd: 1\r\nX-After-Missing: 1\r\nX-Uri: sip:bob@test.lan\r\n\r\nv=0"
+        ),
+        "{text}"
+    );
     assert!(text.contains("Date: Tue, 14 Nov 2023 22:13:20 GMT\r\n"), "{text}");
 }
 
 #[test]
 fn edits() {
-    type Row = (&'static [(&'static str, &'static [&'static str])], &'static [&'static str]);
+    type Row = (
+        &'static [(&'static str, &'static [&'static str])],
+        &'static [&'static str],
+    );
     let rows: &[Row] = &[
         (&[("remove_hf", &["X-Multi"])], &["-X-Multi: 1", "-X-Multi: 2"]),
         (&[("remove_hf_re", &["^x-re-"])], &["-X-Re-A: a"]),
@@ -145,26 +178,59 @@ fn edits() {
         (&[("remove_hf_idx", &["X-Idx", "1"])], &["-X-Idx: 1"]),
         (&[("remove_hf_idx", &["X-Idx", "-1"])], &["-X-Idx: 2"]),
         (&[("remove_hf_match", &["X-M", "in", "tw"])], &["-X-M: two"]),
-        (&[("replace", &["hello", "HELLO"])], &["-Subject: hello", "+Subject: HELLO"]),
-        (&[("replace_all", &["repl", "R"])], &["-X-Rep: repl repl", "+X-Rep: R R"]),
-        (&[("subst", &["/^(X-Sub): ([^\r]*)/\\1: <\\2>/"])], &["-X-Sub: sub value", "+X-Sub: <sub value>"]),
-        (&[("subst_hf", &["X-Shf", "/a/b/g", "a"])], &["-X-Shf: aaa", "-X-Shf: ba", "+X-Shf: bbb", "+X-Shf: bb"]),
-        (&[("replace_str", &["repl", "rpl", "f"])], &["-X-Rep: repl repl", "+X-Rep: rpl repl"]),
+        (
+            &[("replace", &["hello", "HELLO"])],
+            &["-Subject: hello", "+Subject: HELLO"],
+        ),
+        (
+            &[("replace_all", &["repl", "R"])],
+            &["-X-Rep: repl repl", "+X-Rep: R R"],
+        ),
+        (
+            &[("subst", &["/^(X-Sub): ([^\r]*)/\\1: <\\2>/"])],
+            &["-X-Sub: sub value", "+X-Sub: <sub value>"],
+        ),
+        (
+            &[("subst_hf", &["X-Shf", "/a/b/g", "a"])],
+            &["-X-Shf: aaa", "-X-Shf: ba", "+X-Shf: bbb", "+X-Shf: bb"],
+        ),
+        (
+            &[("replace_str", &["repl", "rpl", "f"])],
+            &["-X-Rep: repl repl", "+X-Rep: rpl repl"],
+        ),
         (
             &[("replace_body", &["PCMU", "PCMA8"])],
-            &["-Content-Length: 62", "-a=rtpmap:0 PCMU/8000", "+Content-Length: 63", "+a=rtpmap:0 PCMA8/8000"],
+            &[
+                "-Content-Length: 62",
+                "-a=rtpmap:0 PCMU/8000",
+                "+Content-Length: 63",
+                "+a=rtpmap:0 PCMA8/8000",
+            ],
         ),
         (
             &[("search_append_body", &["PCMU", "/X"])],
-            &["-Content-Length: 62", "-a=rtpmap:0 PCMU/8000", "+Content-Length: 64", "+a=rtpmap:0 PCMU/X/8000"],
+            &[
+                "-Content-Length: 62",
+                "-a=rtpmap:0 PCMU/8000",
+                "+Content-Length: 64",
+                "+a=rtpmap:0 PCMU/X/8000",
+            ],
         ),
         (
             &[("subst_body", &["/^m=audio ([0-9]+)/m=audio 5\\1/"])],
-            &["-Content-Length: 62", "-m=audio 4000 RTP/AVP 0", "+Content-Length: 63", "+m=audio 54000 RTP/AVP 0"],
+            &[
+                "-Content-Length: 62",
+                "-m=audio 4000 RTP/AVP 0",
+                "+Content-Length: 63",
+                "+m=audio 54000 RTP/AVP 0",
+            ],
         ),
         (
             &[("via_param_rm", &["p1", "0"])],
-            &["-Via: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKaa2;p1=x;rport", "+Via: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKaa2;rport"],
+            &[
+                "-Via: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKaa2;p1=x;rport",
+                "+Via: SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKaa2;rport",
+            ],
         ),
     ];
     for (calls, expected) in rows {
@@ -175,18 +241,40 @@ fn edits() {
 #[test]
 fn bodies() {
     let (_, text) = edited(&[("set_body", &["new body", "text/x-new"])]);
-    assert!(text.contains("Content-Type: text/x-new\r\nContent-Length: 8\r\n\r\nnew body"), "{text}");
-    let (_, text) = edited(&[("set_body", &["one", "text/x-one"]), ("set_body", &["second", "text/x-two"])]);
+    assert!(
+        text.contains("Content-Type: text/x-new\r\nContent-Length: 8\r\n\r\nnew body"),
+        "{text}"
+    );
+    let (_, text) = edited(&[
+        ("set_body", &["one", "text/x-one"]),
+        ("set_body", &["second", "text/x-two"]),
+    ]);
     assert!(!text.contains("x-one"), "{text}");
-    assert!(text.ends_with("\r\n\r\nsecond") && text.contains("Content-Length: 6\r\n"), "{text}");
+    assert!(
+        text.ends_with("\r\n\r\nsecond") && text.contains("Content-Length: 6\r\n"),
+        "{text}"
+    );
     let (_, text) = edited(&[("replace_body_atonce", &["a=.*", "A"])]);
-    assert!(text.ends_with("RTP/AVP 0\r\nA") && text.contains("Content-Length: 30\r\n"), "{text}");
+    assert!(
+        text.ends_with("RTP/AVP 0\r\nA") && text.contains("Content-Length: 30\r\n"),
+        "{text}"
+    );
     let mut stage = Stage::new(MESSAGE);
     assert_eq!(stage.call(&MODULE, "set_body_multipart", &[]), 1);
     let text = stage.edited();
-    assert!(text.contains("Content-Type: multipart/mixed;boundary=\"unique-boundary-1\"\r\n"), "{text}");
+    assert!(
+        text.contains("Content-Type: multipart/mixed;boundary=\"unique-boundary-1\"\r\n"),
+        "{text}"
+    );
     let mut stage = Stage::new(&text.replace("\r\n", "\n"));
-    assert_eq!(stage.call(&MODULE, "append_body_part", &["<x/>", "application/xml", "render"]), 1);
+    assert_eq!(
+        stage.call(
+            &MODULE,
+            "append_body_part",
+            &["<x/>", "application/xml", "render"]
+        ),
+        1
+    );
     let text = stage.edited();
     assert!(text.ends_with("--unique-boundary-1\r\nContent-Type: application/xml\r\nContent-Disposition: render\r\n\r\n<x/>\r\n--unique-boundary-1--\r\n"), "{text}");
     let mut stage = Stage::new(&text.replace("\r\n", "\n"));

@@ -32,10 +32,17 @@ fn start(call: &mut Call<'_, '_>, walks: &Walks) -> Code {
     let mut walks = walks.borrow_mut();
     walks.retain(|walk| *walk.name != *name && walk.message == message);
     if walks.len() >= MOST {
-        crate::log::error("textopsx", format_args!("{}: {MOST} iterators are open already", call.name));
+        crate::log::error(
+            "textopsx",
+            format_args!("{}: {MOST} iterators are open already", call.name),
+        );
         return Code::FALSE;
     }
-    walks.push(Walk { name: (*name).into(), message, at: None });
+    walks.push(Walk {
+        name: (*name).into(),
+        message,
+        at: None,
+    });
     Code::TRUE
 }
 
@@ -48,10 +55,16 @@ fn end(call: &mut Call<'_, '_>, walks: &Walks) -> Code {
 }
 
 /// Changes the place of a walk; false when it is not open.
-fn step(call: &Call<'_, '_>, walks: &Walks, to: impl FnOnce(Option<usize>) -> Option<usize>) -> Option<usize> {
+fn step(
+    call: &Call<'_, '_>,
+    walks: &Walks,
+    to: impl FnOnce(Option<usize>) -> Option<usize>,
+) -> Option<usize> {
     let (name, message) = (call.text(0), call.env.ctx.id);
     let mut walks = walks.borrow_mut();
-    let walk = walks.iter_mut().find(|walk| *walk.name == *name && walk.message == message)?;
+    let walk = walks
+        .iter_mut()
+        .find(|walk| *walk.name == *name && walk.message == message)?;
     let place = to(walk.at)?;
     walk.at = Some(place);
     Some(place)
@@ -59,7 +72,10 @@ fn step(call: &Call<'_, '_>, walks: &Walks, to: impl FnOnce(Option<usize>) -> Op
 
 fn place(env: &Env<'_>, walks: &Walks, name: &[u8]) -> Option<usize> {
     let walks = walks.borrow();
-    walks.iter().find(|walk| *walk.name == *name && walk.message == env.ctx.id)?.at
+    walks
+        .iter()
+        .find(|walk| *walk.name == *name && walk.message == env.ctx.id)?
+        .at
 }
 
 pub(super) fn start_headers(call: &mut Call<'_, '_>) -> Code {
@@ -77,11 +93,18 @@ pub(super) fn next_header(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn previous_header(call: &mut Call<'_, '_>) -> Code {
-    Code::from(HEADERS.with(|walks| step(call, walks, |at| at?.checked_sub(1))).is_some())
+    Code::from(
+        HEADERS
+            .with(|walks| step(call, walks, |at| at?.checked_sub(1)))
+            .is_some(),
+    )
 }
 
 /// Runs `edit` with the header that a walk stands at.
-fn at_header(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut shared::sip::Lumps, &shared::sip::Header)) -> Code {
+fn at_header(
+    call: &mut Call<'_, '_>,
+    edit: impl FnOnce(&mut shared::sip::Lumps, &shared::sip::Header),
+) -> Code {
     let at = HEADERS.with(|walks| place(call.env, walks, &call.text(0)));
     let ctx = &mut *call.env.ctx;
     match at.and_then(|at| ctx.msg.headers().get(at)) {
@@ -110,13 +133,19 @@ pub(super) fn insert_header(call: &mut Call<'_, '_>) -> Code {
 pub(super) fn header_name<'e>(env: &'e Env<'_>, name: &[u8]) -> Value<'e> {
     let at = HEADERS.with(|walks| place(env, walks, name));
     let msg = &env.ctx.msg;
-    Value::maybe(at.and_then(|at| msg.headers().get(at)).map(|header| msg.name(header)))
+    Value::maybe(
+        at.and_then(|at| msg.headers().get(at))
+            .map(|header| msg.name(header)),
+    )
 }
 
 pub(super) fn header_value<'e>(env: &'e Env<'_>, name: &[u8]) -> Value<'e> {
     let at = HEADERS.with(|walks| place(env, walks, name));
     let msg = &env.ctx.msg;
-    Value::maybe(at.and_then(|at| msg.headers().get(at)).map(|header| msg.value(header)))
+    Value::maybe(
+        at.and_then(|at| msg.headers().get(at))
+            .map(|header| msg.value(header)),
+    )
 }
 
 /// The line of the body that begins at an offset, its end included.
@@ -149,7 +178,9 @@ fn current(env: &Env<'_>, name: &[u8]) -> Option<Range<usize>> {
 
 /// Runs `edit` with the line that a walk stands at, in the message.
 fn at_line(call: &mut Call<'_, '_>, edit: impl FnOnce(&mut shared::sip::Lumps, Range<usize>)) -> Code {
-    let Some(line) = current(call.env, &call.text(0)) else { return Code::FALSE };
+    let Some(line) = current(call.env, &call.text(0)) else {
+        return Code::FALSE;
+    };
     let start = call.env.ctx.msg.body_range().start;
     edit(&mut call.env.ctx.lumps, start + line.start..start + line.end);
     Code::TRUE

@@ -27,11 +27,24 @@ const fn anywhere(
     doc: &'static str,
     call: fn(&mut Call<'_, '_>) -> Code,
 ) -> Function {
-    Function { names, args, routes: Routes::ANY, doc, call }
+    Function {
+        names,
+        args,
+        routes: Routes::ANY,
+        doc,
+        call,
+    }
 }
 
 const fn item(names: &'static [&'static str], doc: &'static str, get: super::PvGet) -> Pv {
-    Pv { names, param: PvParam::Required, doc, compile: Some(compile_name), get, set: None }
+    Pv {
+        names,
+        param: PvParam::Required,
+        doc,
+        compile: Some(compile_name),
+        get,
+        set: None,
+    }
 }
 
 const REPLIES: Routes = Routes::ONREPLY.or(Routes::REPLY);
@@ -39,43 +52,205 @@ const REPLIES: Routes = Routes::ONREPLY.or(Routes::REPLY);
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     functions: &[
-        anywhere(&["msg_apply_changes"], &[], "Makes the edits recorded so far real.", msg_apply_changes),
-        anywhere(&["msg_changed_route"], &[Arg::Route("rname", Routes::ANY)], "Runs a route on a copy of the message with its edits applied.", msg_changed_route),
-        anywhere(&["msg_set_buffer"], &[Arg::Text("data")], "Replaces the message.", msg_set_buffer),
-        Function { names: &["change_reply_status"], args: &[Arg::Int("code"), Arg::Text("reason")], routes: REPLIES, doc: "Changes status and reason of the reply under way.", call: change_reply_status },
-        Function { names: &["change_reply_status_code"], args: &[Arg::Int("code")], routes: REPLIES, doc: "Changes the status of the reply under way.", call: change_reply_status },
+        anywhere(
+            &["msg_apply_changes"],
+            &[],
+            "Makes the edits recorded so far real.",
+            msg_apply_changes,
+        ),
+        anywhere(
+            &["msg_changed_route"],
+            &[Arg::Route("rname", Routes::ANY)],
+            "Runs a route on a copy of the message with its edits applied.",
+            msg_changed_route,
+        ),
+        anywhere(
+            &["msg_set_buffer"],
+            &[Arg::Text("data")],
+            "Replaces the message.",
+            msg_set_buffer,
+        ),
+        Function {
+            names: &["change_reply_status"],
+            args: &[Arg::Int("code"), Arg::Text("reason")],
+            routes: REPLIES,
+            doc: "Changes status and reason of the reply under way.",
+            call: change_reply_status,
+        },
+        Function {
+            names: &["change_reply_status_code"],
+            args: &[Arg::Int("code")],
+            routes: REPLIES,
+            doc: "Changes the status of the reply under way.",
+            call: change_reply_status,
+        },
         anywhere(&["remove_body"], &[], "Removes the body.", remove_body),
-        anywhere(&["keep_hf"], &[Arg::OptText("regexp")], "Removes the headers whose name does not match, but those every message needs.", keep_hf),
-        anywhere(&["fnmatch"], &[Arg::Text("value"), Arg::Text("expr"), Arg::OptText("flags")], "True when a text matches a pattern of the shell; flag i: without case.", fnmatch),
-        anywhere(&["append_hf_value"], &[Arg::Text("hf"), Arg::Text("hvalue")], "Adds a value after one of a header, or as a last header.", values::append),
-        anywhere(&["insert_hf_value"], &[Arg::Text("hf"), Arg::Text("hvalue")], "Adds a value before one of a header, or as a first header.", values::insert),
-        anywhere(&["remove_hf_value"], &[Arg::Text("hf_par")], "Removes a value or its parameter.", values::remove),
-        anywhere(&["remove_hf_value2"], &[Arg::Text("hf_par")], "The same for headers such as Authorization.", values::remove2),
-        anywhere(&["assign_hf_value"], &[Arg::Text("hf_par"), Arg::Text("hvalue")], "Replaces a value or its parameter.", values::assign),
-        anywhere(&["assign_hf_value2"], &[Arg::Text("hf_par"), Arg::Text("hvalue")], "The same for headers such as Authorization.", values::assign2),
-        anywhere(&["include_hf_value"], &[Arg::Text("hf"), Arg::Text("hvalue")], "Adds a value to a set unless it is there.", values::include),
-        anywhere(&["exclude_hf_value"], &[Arg::Text("hf"), Arg::Text("hvalue")], "Removes a value from a set.", values::exclude),
-        anywhere(&["hf_value_exists"], &[Arg::Text("hf"), Arg::Text("hvalue")], "True when a value is in a set.", values::exists),
-        anywhere(&["hf_iterator_start"], &[Arg::Text("iname")], "Begins to walk the headers.", iterate::start_headers),
-        anywhere(&["hf_iterator_end"], &[Arg::Text("iname")], "Ends a walk.", iterate::end_headers),
-        anywhere(&["hf_iterator_next"], &[Arg::Text("iname")], "Goes to the next header; false after the last.", iterate::next_header),
-        anywhere(&["hf_iterator_prev"], &[Arg::Text("iname")], "Goes to the header before.", iterate::previous_header),
-        anywhere(&["hf_iterator_rm"], &[Arg::Text("iname")], "Removes the header.", iterate::remove_header),
-        anywhere(&["hf_iterator_append"], &[Arg::Text("iname"), Arg::Text("htext")], "Adds header lines after it.", iterate::append_header),
-        anywhere(&["hf_iterator_insert"], &[Arg::Text("iname"), Arg::Text("htext")], "Adds header lines before it.", iterate::insert_header),
-        anywhere(&["bl_iterator_start"], &[Arg::Text("iname")], "Begins to walk the lines of the body.", iterate::start_lines),
-        anywhere(&["bl_iterator_end"], &[Arg::Text("iname")], "Ends a walk.", iterate::end_lines),
-        anywhere(&["bl_iterator_next"], &[Arg::Text("iname")], "Goes to the next line; false after the last.", iterate::next_line),
-        anywhere(&["bl_iterator_rm"], &[Arg::Text("iname")], "Removes the line.", iterate::remove_line),
-        anywhere(&["bl_iterator_append"], &[Arg::Text("iname"), Arg::Text("text")], "Adds text after it.", iterate::append_line),
-        anywhere(&["bl_iterator_insert"], &[Arg::Text("iname"), Arg::Text("text")], "Adds text before it.", iterate::insert_line),
+        anywhere(
+            &["keep_hf"],
+            &[Arg::OptText("regexp")],
+            "Removes the headers whose name does not match, but those every message needs.",
+            keep_hf,
+        ),
+        anywhere(
+            &["fnmatch"],
+            &[Arg::Text("value"), Arg::Text("expr"), Arg::OptText("flags")],
+            "True when a text matches a pattern of the shell; flag i: without case.",
+            fnmatch,
+        ),
+        anywhere(
+            &["append_hf_value"],
+            &[Arg::Text("hf"), Arg::Text("hvalue")],
+            "Adds a value after one of a header, or as a last header.",
+            values::append,
+        ),
+        anywhere(
+            &["insert_hf_value"],
+            &[Arg::Text("hf"), Arg::Text("hvalue")],
+            "Adds a value before one of a header, or as a first header.",
+            values::insert,
+        ),
+        anywhere(
+            &["remove_hf_value"],
+            &[Arg::Text("hf_par")],
+            "Removes a value or its parameter.",
+            values::remove,
+        ),
+        anywhere(
+            &["remove_hf_value2"],
+            &[Arg::Text("hf_par")],
+            "The same for headers such as Authorization.",
+            values::remove2,
+        ),
+        anywhere(
+            &["assign_hf_value"],
+            &[Arg::Text("hf_par"), Arg::Text("hvalue")],
+            "Replaces a value or its parameter.",
+            values::assign,
+        ),
+        anywhere(
+            &["assign_hf_value2"],
+            &[Arg::Text("hf_par"), Arg::Text("hvalue")],
+            "The same for headers such as Authorization.",
+            values::assign2,
+        ),
+        anywhere(
+            &["include_hf_value"],
+            &[Arg::Text("hf"), Arg::Text("hvalue")],
+            "Adds a value to a set unless it is there.",
+            values::include,
+        ),
+        anywhere(
+            &["exclude_hf_value"],
+            &[Arg::Text("hf"), Arg::Text("hvalue")],
+            "Removes a value from a set.",
+            values::exclude,
+        ),
+        anywhere(
+            &["hf_value_exists"],
+            &[Arg::Text("hf"), Arg::Text("hvalue")],
+            "True when a value is in a set.",
+            values::exists,
+        ),
+        anywhere(
+            &["hf_iterator_start"],
+            &[Arg::Text("iname")],
+            "Begins to walk the headers.",
+            iterate::start_headers,
+        ),
+        anywhere(
+            &["hf_iterator_end"],
+            &[Arg::Text("iname")],
+            "Ends a walk.",
+            iterate::end_headers,
+        ),
+        anywhere(
+            &["hf_iterator_next"],
+            &[Arg::Text("iname")],
+            "Goes to the next header; false after the last.",
+            iterate::next_header,
+        ),
+        anywhere(
+            &["hf_iterator_prev"],
+            &[Arg::Text("iname")],
+            "Goes to the header before.",
+            iterate::previous_header,
+        ),
+        anywhere(
+            &["hf_iterator_rm"],
+            &[Arg::Text("iname")],
+            "Removes the header.",
+            iterate::remove_header,
+        ),
+        anywhere(
+            &["hf_iterator_append"],
+            &[Arg::Text("iname"), Arg::Text("htext")],
+            "Adds header lines after it.",
+            iterate::append_header,
+        ),
+        anywhere(
+            &["hf_iterator_insert"],
+            &[Arg::Text("iname"), Arg::Text("htext")],
+            "Adds header lines before it.",
+            iterate::insert_header,
+        ),
+        anywhere(
+            &["bl_iterator_start"],
+            &[Arg::Text("iname")],
+            "Begins to walk the lines of the body.",
+            iterate::start_lines,
+        ),
+        anywhere(
+            &["bl_iterator_end"],
+            &[Arg::Text("iname")],
+            "Ends a walk.",
+            iterate::end_lines,
+        ),
+        anywhere(
+            &["bl_iterator_next"],
+            &[Arg::Text("iname")],
+            "Goes to the next line; false after the last.",
+            iterate::next_line,
+        ),
+        anywhere(
+            &["bl_iterator_rm"],
+            &[Arg::Text("iname")],
+            "Removes the line.",
+            iterate::remove_line,
+        ),
+        anywhere(
+            &["bl_iterator_append"],
+            &[Arg::Text("iname"), Arg::Text("text")],
+            "Adds text after it.",
+            iterate::append_line,
+        ),
+        anywhere(
+            &["bl_iterator_insert"],
+            &[Arg::Text("iname"), Arg::Text("text")],
+            "Adds text before it.",
+            iterate::insert_line,
+        ),
     ],
     pvs: &[
-        item(&["hfitname"], "Name of the header that an iterator stands at.", |env, spec| iterate::header_name(env, &spec.text(env))),
-        item(&["hfitbody"], "Value of the header that an iterator stands at.", |env, spec| iterate::header_value(env, &spec.text(env))),
-        item(&["blitval"], "The line that an iterator stands at, with its end.", |env, spec| iterate::line(env, &spec.text(env))),
+        item(
+            &["hfitname"],
+            "Name of the header that an iterator stands at.",
+            |env, spec| iterate::header_name(env, &spec.text(env)),
+        ),
+        item(
+            &["hfitbody"],
+            "Value of the header that an iterator stands at.",
+            |env, spec| iterate::header_value(env, &spec.text(env)),
+        ),
+        item(
+            &["blitval"],
+            "The line that an iterator stands at, with its end.",
+            |env, spec| iterate::line(env, &spec.text(env)),
+        ),
     ],
-    ..ModuleDef::new("textopsx", "Makes edits visible, edits values of headers, walks headers and lines.")
+    ..ModuleDef::new(
+        "textopsx",
+        "Makes edits visible, edits values of headers, walks headers and lines.",
+    )
 };
 
 fn compile_name(inner: &PvInner<'_>) -> Result<PvData, String> {
@@ -99,7 +274,9 @@ fn msg_set_buffer(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn msg_changed_route(call: &mut Call<'_, '_>) -> Code {
-    let Some(route) = call.route(0) else { return Code::FALSE };
+    let Some(route) = call.route(0) else {
+        return Code::FALSE;
+    };
     let mut copy = call.env.ctx.clone();
     if !body::apply_changes(&mut copy) {
         return Code::FALSE;
@@ -123,14 +300,31 @@ fn change_reply_status(call: &mut Call<'_, '_>) -> Code {
     if !msg.is_reply() {
         return Code::FALSE;
     }
-    let (old, reason) = (msg.status(), if call.has(1) { call.text_owned(1) } else { msg.reason().to_vec() });
-    let new = u16::try_from(call.int(0)).ok().filter(|status| (100..=699).contains(status));
+    let (old, reason) = (
+        msg.status(),
+        if call.has(1) {
+            call.text_owned(1)
+        } else {
+            msg.reason().to_vec()
+        },
+    );
+    let new = u16::try_from(call.int(0))
+        .ok()
+        .filter(|status| (100..=699).contains(status));
     let Some(new) = new.filter(|new| (*new < 200) == (old < 200)) else {
         let wanted = call.int(0);
-        crate::log::error("textopsx", format_args!("reply status {old} cannot become {wanted}: provisional and final replies do not mix"));
+        crate::log::error(
+            "textopsx",
+            format_args!(
+                "reply status {old} cannot become {wanted}: provisional and final replies do not mix"
+            ),
+        );
         return Code::FALSE;
     };
-    let reason = reason.into_iter().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let reason = reason
+        .into_iter()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+        .collect();
     call.env.ctx.new_status = Some((new, reason));
     Code::TRUE
 }
@@ -170,7 +364,9 @@ fn keep_hf(call: &mut Call<'_, '_>) -> Code {
     };
     let ctx = &mut *call.env.ctx;
     for header in ctx.msg.headers() {
-        let fits = regex.as_ref().is_some_and(|regex| regex.is_match(ctx.msg.name(header)));
+        let fits = regex
+            .as_ref()
+            .is_some_and(|regex| regex.is_match(ctx.msg.name(header)));
         if !fits && !KEPT.contains(&header.name) {
             ctx.lumps.delete_header(header);
         }
@@ -181,7 +377,10 @@ fn keep_hf(call: &mut Call<'_, '_>) -> Code {
 fn fnmatch(call: &mut Call<'_, '_>) -> Code {
     let (text, pattern) = (call.text(0), call.text(1));
     if matches!(call.text(2).first(), Some(b'i' | b'I')) {
-        return Code::from(wildcard(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase()));
+        return Code::from(wildcard(
+            &pattern.to_ascii_lowercase(),
+            &text.to_ascii_lowercase(),
+        ));
     }
     Code::from(wildcard(&pattern, &text))
 }
@@ -225,7 +424,11 @@ pub(crate) fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
         star = Some((after, from + 1));
         (p, t) = (after, from + 1);
     }
-    pattern.get(p..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+    pattern
+        .get(p..)
+        .unwrap_or_default()
+        .iter()
+        .all(|byte| *byte == b'*')
 }
 
 /// Whether a byte is in the bracket expression that begins at `at`, and where that ends.

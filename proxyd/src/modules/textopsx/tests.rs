@@ -26,45 +26,152 @@ l3
 #[test]
 fn changes_become_real() {
     let mut stage = Stage::new(MESSAGE);
-    stage.write("ru", crate::script::value::Value::text(b"sip:new@x")).expect("a URI");
+    stage
+        .write("ru", crate::script::value::Value::text(b"sip:new@x"))
+        .expect("a URI");
     assert_eq!(stage.call(&textops::MODULE, "append_hf", &["X-A: 1"]), 1);
-    assert_eq!((stage.read("hdr(X-A)"), stage.read("ou")), ("NULL".into(), "sip:bob@test.lan".into()));
+    assert_eq!(
+        (stage.read("hdr(X-A)"), stage.read("ou")),
+        ("NULL".into(), "sip:bob@test.lan".into())
+    );
     assert_eq!(stage.call(&MODULE, "msg_apply_changes", &[]), 1);
-    assert_eq!((stage.read("hdr(X-A)"), stage.read("ou")), ("1".into(), "sip:new@x".into()));
+    assert_eq!(
+        (stage.read("hdr(X-A)"), stage.read("ou")),
+        ("1".into(), "sip:new@x".into())
+    );
     assert!(stage.ctx.lumps.is_empty());
     assert_eq!(stage.call(&MODULE, "remove_body", &[]), 1);
     assert_eq!(stage.call(&MODULE, "msg_apply_changes", &[]), 1);
     assert_eq!((stage.read("bs"), stage.read("cl")), ("0".into(), "0".into()));
-    assert_eq!(stage.call(&MODULE, "msg_set_buffer", &["SIP/2.0 200 OK\r\n\r\n"]), -1);
+    assert_eq!(
+        stage.call(&MODULE, "msg_set_buffer", &["SIP/2.0 200 OK\r\n\r\n"]),
+        -1
+    );
 }
 
 #[test]
 fn values_of_lists() {
-    type Row = (&'static str, &'static [&'static str], i32, &'static str, &'static str);
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        i32,
+        &'static str,
+        &'static str,
+    );
     let rows: &[Row] = &[
         ("append_hf_value", &["Foo", "gogo"], 1, "hdr(Foo)", "gogo"),
         ("append_hf_value", &["X-L", "new"], 1, "hdr(X-L)[*]", "a, b,c,new"),
-        ("append_hf_value", &["X-L[1]", "aft"], 1, "hdr(X-L)[*]", "a, aft, b,c"),
-        ("append_hf_value", &["X-L[-1]", "end"], 1, "hdr(X-L)[*]", "a, b,c, end"),
-        ("insert_hf_value", &["X-L", "first"], 1, "hdr(X-L)[*]", "first,a, b,c"),
-        ("insert_hf_value", &["X-L[2]", "bef"], 1, "hdr(X-L)[*]", "a, bef, b,c"),
+        (
+            "append_hf_value",
+            &["X-L[1]", "aft"],
+            1,
+            "hdr(X-L)[*]",
+            "a, aft, b,c",
+        ),
+        (
+            "append_hf_value",
+            &["X-L[-1]", "end"],
+            1,
+            "hdr(X-L)[*]",
+            "a, b,c, end",
+        ),
+        (
+            "insert_hf_value",
+            &["X-L", "first"],
+            1,
+            "hdr(X-L)[*]",
+            "first,a, b,c",
+        ),
+        (
+            "insert_hf_value",
+            &["X-L[2]", "bef"],
+            1,
+            "hdr(X-L)[*]",
+            "a, bef, b,c",
+        ),
         ("remove_hf_value", &["X-L"], 1, "hdr(X-L)[*]", "b,c"),
         ("remove_hf_value", &["X-L[2]"], 1, "hdr(X-L)[*]", "a,c"),
         ("remove_hf_value", &["X-L[3]"], 1, "hdr(X-L)[*]", "a, b"),
         ("remove_hf_value", &["X-L[*]"], 1, "hdr(X-L)[*]", "NULL"),
         ("remove_hf_value", &["X-L[9]"], -1, "hdr(X-L)[*]", "a, b,c"),
-        ("remove_hf_value", &["X-P.par"], 1, "hdr(X-P)", "<sip:x@y;p=1>;q=2"),
+        (
+            "remove_hf_value",
+            &["X-P.par"],
+            1,
+            "hdr(X-P)",
+            "<sip:x@y;p=1>;q=2",
+        ),
         ("assign_hf_value", &["X-L[1]", "asg"], 1, "hdr(X-L)", "asg, b"),
-        ("assign_hf_value", &["X-P.par", "v"], 1, "hdr(X-P)", "<sip:x@y;p=1>;par=v;q=2"),
-        ("assign_hf_value", &["X-P.new", "w"], 1, "hdr(X-P)", "<sip:x@y;p=1>;par=1;q=2;new=w"),
-        ("assign_hf_value", &["X-P.q", ""], 1, "hdr(X-P)", "<sip:x@y;p=1>;par=1;q"),
-        ("assign_hf_value2", &["X-Q.realm", "\"r2\""], 1, "hdr(X-Q)", "Digest realm=\"r2\", nonce=\"n\""),
-        ("remove_hf_value2", &["X-Q.nonce"], 1, "hdr(X-Q)", "Digest realm=\"r1\""),
-        ("include_hf_value", &["Supported", "path"], 1, "hdr(Supported)", "gruu, 100rel, path"),
-        ("include_hf_value", &["Supported", "gruu"], 1, "hdr(Supported)", "gruu, 100rel"),
-        ("exclude_hf_value", &["Supported", "gruu"], 1, "hdr(Supported)", "100rel"),
-        ("hf_value_exists", &["Supported", "100rel"], 1, "hdr(Supported)", "gruu, 100rel"),
-        ("hf_value_exists", &["Supported", "nope"], -1, "hdr(Supported)", "gruu, 100rel"),
+        (
+            "assign_hf_value",
+            &["X-P.par", "v"],
+            1,
+            "hdr(X-P)",
+            "<sip:x@y;p=1>;par=v;q=2",
+        ),
+        (
+            "assign_hf_value",
+            &["X-P.new", "w"],
+            1,
+            "hdr(X-P)",
+            "<sip:x@y;p=1>;par=1;q=2;new=w",
+        ),
+        (
+            "assign_hf_value",
+            &["X-P.q", ""],
+            1,
+            "hdr(X-P)",
+            "<sip:x@y;p=1>;par=1;q",
+        ),
+        (
+            "assign_hf_value2",
+            &["X-Q.realm", "\"r2\""],
+            1,
+            "hdr(X-Q)",
+            "Digest realm=\"r2\", nonce=\"n\"",
+        ),
+        (
+            "remove_hf_value2",
+            &["X-Q.nonce"],
+            1,
+            "hdr(X-Q)",
+            "Digest realm=\"r1\"",
+        ),
+        (
+            "include_hf_value",
+            &["Supported", "path"],
+            1,
+            "hdr(Supported)",
+            "gruu, 100rel, path",
+        ),
+        (
+            "include_hf_value",
+            &["Supported", "gruu"],
+            1,
+            "hdr(Supported)",
+            "gruu, 100rel",
+        ),
+        (
+            "exclude_hf_value",
+            &["Supported", "gruu"],
+            1,
+            "hdr(Supported)",
+            "100rel",
+        ),
+        (
+            "hf_value_exists",
+            &["Supported", "100rel"],
+            1,
+            "hdr(Supported)",
+            "gruu, 100rel",
+        ),
+        (
+            "hf_value_exists",
+            &["Supported", "nope"],
+            -1,
+            "hdr(Supported)",
+            "gruu, 100rel",
+        ),
         ("keep_hf", &["^X-Q"], 1, "hdrc(X-L)", "0"),
         ("keep_hf", &["^X-Q"], 1, "hdrc(X-Q)", "1"),
         ("keep_hf", &[], 1, "hdrc(Via)", "1"),
@@ -84,7 +191,9 @@ fn headers_and_lines_are_walked() {
     let mut count = 0;
     while stage.call(&MODULE, "hf_iterator_next", &["i"]) == 1 {
         count += 1;
-        let name = super::iterate::header_name(&stage.env(), b"i").to_text().into_owned();
+        let name = super::iterate::header_name(&stage.env(), b"i")
+            .to_text()
+            .into_owned();
         if name == b"To" {
             assert_eq!(stage.call(&MODULE, "hf_iterator_append", &["i", "X-It: a"]), 1);
             assert_eq!(stage.call(&MODULE, "hf_iterator_insert", &["i", "X-Bi: b"]), 1);
@@ -105,8 +214,14 @@ fn headers_and_lines_are_walked() {
         }
     }
     let text = stage.edited();
-    assert!(text.contains("X-Bi: b\r\nTo: <sip:bob@h>\r\nX-It: a\r\n") && !text.contains("X-Q"), "{text}");
-    assert!(text.ends_with("Content-Length: 13\r\n\r\nl1\r\nnew\r\nl3\r\n"), "{text}");
+    assert!(
+        text.contains("X-Bi: b\r\nTo: <sip:bob@h>\r\nX-It: a\r\n") && !text.contains("X-Q"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("Content-Length: 13\r\n\r\nl1\r\nnew\r\nl3\r\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -121,7 +236,10 @@ fn a_status_changes_within_its_kind() {
         assert_eq!(stage.call(&MODULE, "change_reply_status", args), expected);
         assert_eq!(stage.ctx.new_status.map(|(status, _)| status), status);
     }
-    assert_eq!(Stage::options().call(&MODULE, "change_reply_status", &["404", "x"]), -1);
+    assert_eq!(
+        Stage::options().call(&MODULE, "change_reply_status", &["404", "x"]),
+        -1
+    );
 }
 
 #[test]
@@ -140,7 +258,11 @@ fn patterns_of_the_shell() {
         ("", "", true),
         ("*", "", true),
     ] {
-        assert_eq!(wildcard(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        assert_eq!(
+            wildcard(pattern.as_bytes(), text.as_bytes()),
+            expected,
+            "{pattern} {text}"
+        );
     }
 }
 

@@ -38,12 +38,20 @@ fn target(text: &[u8]) -> Option<Target<'_>> {
     let (name, index) = match memchr::memchr(b'[', head) {
         Some(open) => {
             let inner = head.get(open + 1..)?.strip_suffix(b"]")?;
-            let index = if inner == b"*" { Index::All } else { Index::At(std::str::from_utf8(inner).ok()?.parse().ok()?) };
+            let index = if inner == b"*" {
+                Index::All
+            } else {
+                Index::At(std::str::from_utf8(inner).ok()?.parse().ok()?)
+            };
             (head.get(..open)?, index)
         }
         None => (head, Index::None),
     };
-    (!name.is_empty()).then(|| Target { name: dashed(name), index, param })
+    (!name.is_empty()).then(|| Target {
+        name: dashed(name),
+        index,
+        param,
+    })
 }
 
 /// A value: its place in the message, and that of the header field it stands in.
@@ -63,7 +71,10 @@ fn placed(msg: &Message, name: &[u8], commas: Commas) -> Vec<Placed> {
         let field = header.field.start as usize..header.field.end as usize;
         let whole = header.value.start as usize..header.value.end as usize;
         let text = msg.as_bytes().get(whole.clone()).unwrap_or_default();
-        let pieces = if commas == Commas::PartValues { split(text) } else { vec![0..text.len()] };
+        let pieces = match commas {
+            Commas::PartValues => split(text),
+            Commas::PartParameters => std::iter::once(0..text.len()).collect(),
+        };
         let count = pieces.len();
         let mut before = None;
         for (at, piece) in pieces.iter().enumerate() {
@@ -75,7 +86,12 @@ fn placed(msg: &Message, name: &[u8], commas: Commas) -> Vec<Placed> {
                 (None, None) => value.clone(),
             };
             before = Some(value.end);
-            found.push(Placed { value, field: field.clone(), with_comma, alone: count == 1 });
+            found.push(Placed {
+                value,
+                field: field.clone(),
+                with_comma,
+                alone: count == 1,
+            });
         }
     }
     found
@@ -106,7 +122,11 @@ fn trimmed(text: &[u8], range: Range<usize>) -> Range<usize> {
     let piece = text.get(range.clone()).unwrap_or_default();
     let lead = piece.len() - piece.trim_ascii_start().len();
     let tail = piece.len() - piece.trim_ascii_end().len();
-    if lead == piece.len() { range.start..range.start } else { range.start + lead..range.end - tail }
+    if lead == piece.len() {
+        range.start..range.start
+    } else {
+        range.start + lead..range.end - tail
+    }
 }
 
 /// The values that an index means; none written is the first.
@@ -115,7 +135,9 @@ fn chosen(all: Vec<Placed>, index: Index) -> Vec<Placed> {
         Index::All => return all,
         Index::None => Some(0),
         Index::At(n) if n > 0 => usize::try_from(n - 1).ok(),
-        Index::At(n) => usize::try_from(n.unsigned_abs()).ok().and_then(|back| all.len().checked_sub(back)),
+        Index::At(n) => usize::try_from(n.unsigned_abs())
+            .ok()
+            .and_then(|back| all.len().checked_sub(back)),
     };
     at.and_then(|at| all.get(at).cloned()).into_iter().collect()
 }
@@ -126,30 +148,44 @@ fn header_line(name: &[u8], value: &[u8]) -> Vec<u8> {
 
 pub(super) fn append(call: &mut Call<'_, '_>) -> Code {
     let (target_text, value) = (call.text_owned(0), call.text_owned(1));
-    let Some(target) = target(&target_text) else { return Code::FALSE };
+    let Some(target) = target(&target_text) else {
+        return Code::FALSE;
+    };
     let ctx = &mut *call.env.ctx;
     let found = match target.index {
         Index::None => None,
         index => chosen(placed(&ctx.msg, &target.name, Commas::PartValues), index).pop(),
     };
     match found {
-        Some(found) => ctx.lumps.insert(found.value.end, &[b", ".as_slice(), &value].concat()),
-        None => ctx.lumps.append_header(&ctx.msg, &header_line(&target.name, &value)),
+        Some(found) => ctx
+            .lumps
+            .insert(found.value.end, &[b", ".as_slice(), &value].concat()),
+        None => ctx
+            .lumps
+            .append_header(&ctx.msg, &header_line(&target.name, &value)),
     }
     Code::TRUE
 }
 
 pub(super) fn insert(call: &mut Call<'_, '_>) -> Code {
     let (target_text, value) = (call.text_owned(0), call.text_owned(1));
-    let Some(target) = target(&target_text) else { return Code::FALSE };
+    let Some(target) = target(&target_text) else {
+        return Code::FALSE;
+    };
     let ctx = &mut *call.env.ctx;
     let found = match target.index {
         Index::None => None,
-        index => chosen(placed(&ctx.msg, &target.name, Commas::PartValues), index).into_iter().next(),
+        index => chosen(placed(&ctx.msg, &target.name, Commas::PartValues), index)
+            .into_iter()
+            .next(),
     };
     match found {
-        Some(found) => ctx.lumps.insert(found.value.start, &[&value, b", ".as_slice()].concat()),
-        None => ctx.lumps.insert_header_before(&ctx.msg, &target.name, &header_line(&target.name, &value)),
+        Some(found) => ctx
+            .lumps
+            .insert(found.value.start, &[&value, b", ".as_slice()].concat()),
+        None => ctx
+            .lumps
+            .insert_header_before(&ctx.msg, &target.name, &header_line(&target.name, &value)),
     }
     Code::TRUE
 }
@@ -195,12 +231,18 @@ fn parameter(text: &[u8], name: &[u8], separator: u8) -> Option<(Range<usize>, R
 }
 
 const fn separator(commas: Commas) -> u8 {
-    if matches!(commas, Commas::PartValues) { b';' } else { b',' }
+    if matches!(commas, Commas::PartValues) {
+        b';'
+    } else {
+        b','
+    }
 }
 
 fn remove_with(call: &mut Call<'_, '_>, commas: Commas) -> Code {
     let target_text = call.text_owned(0);
-    let Some(target) = target(&target_text) else { return Code::FALSE };
+    let Some(target) = target(&target_text) else {
+        return Code::FALSE;
+    };
     let ctx = &mut *call.env.ctx;
     let all = chosen(placed(&ctx.msg, &target.name, commas), target.index);
     for found in &all {
@@ -215,18 +257,30 @@ fn remove_with(call: &mut Call<'_, '_>, commas: Commas) -> Code {
 
 fn remove_param(ctx: &mut Context, found: &Placed, name: &[u8], separator: u8) {
     let text = ctx.msg.as_bytes().get(found.value.clone()).unwrap_or_default();
-    let Some((whole, _)) = parameter(text, name, separator) else { return };
+    let Some((whole, _)) = parameter(text, name, separator) else {
+        return;
+    };
     let before = text.get(..whole.start).unwrap_or_default();
     // with the separator before it, or else the one behind
     let range = match memchr::memrchr(separator, before) {
-        Some(at) if before.get(at + 1..).is_some_and(|gap| gap.trim_ascii().is_empty()) => at..whole.end,
+        Some(at)
+            if before
+                .get(at + 1..)
+                .is_some_and(|gap| gap.trim_ascii().is_empty()) =>
+        {
+            at..whole.end
+        }
         _ => {
             let rest = text.get(whole.end..).unwrap_or_default();
-            let blank = rest.iter().take_while(|byte| **byte == separator || **byte == b' ').count();
+            let blank = rest
+                .iter()
+                .take_while(|byte| **byte == separator || **byte == b' ')
+                .count();
             whole.start..whole.end + blank
         }
     };
-    ctx.lumps.delete(found.value.start + range.start..found.value.start + range.end);
+    ctx.lumps
+        .delete(found.value.start + range.start..found.value.start + range.end);
 }
 
 pub(super) fn remove(call: &mut Call<'_, '_>) -> Code {
@@ -239,7 +293,9 @@ pub(super) fn remove2(call: &mut Call<'_, '_>) -> Code {
 
 fn assign_with(call: &mut Call<'_, '_>, commas: Commas) -> Code {
     let (target_text, value) = (call.text_owned(0), call.text_owned(1));
-    let Some(target) = target(&target_text) else { return Code::FALSE };
+    let Some(target) = target(&target_text) else {
+        return Code::FALSE;
+    };
     let ctx = &mut *call.env.ctx;
     let all = chosen(placed(&ctx.msg, &target.name, commas), target.index);
     for found in &all {
@@ -248,10 +304,17 @@ fn assign_with(call: &mut Call<'_, '_>, commas: Commas) -> Code {
             continue;
         };
         let text = ctx.msg.as_bytes().get(found.value.clone()).unwrap_or_default();
-        let written = if value.is_empty() { name.to_vec() } else { [name, b"=", &value].concat() };
+        let written = if value.is_empty() {
+            name.to_vec()
+        } else {
+            [name, b"=", &value].concat()
+        };
         match parameter(text, name, separator(commas)) {
             Some((whole, _)) => {
-                ctx.lumps.replace(found.value.start + whole.start..found.value.start + whole.end, &written);
+                ctx.lumps.replace(
+                    found.value.start + whole.start..found.value.start + whole.end,
+                    &written,
+                );
             }
             None => {
                 let glue: &[u8] = if commas == Commas::PartValues { b";" } else { b", " };
@@ -276,7 +339,9 @@ fn member(call: &Call<'_, '_>) -> (Vec<u8>, Vec<u8>, Option<Placed>, Option<Plac
     let msg = &call.env.ctx.msg;
     let all = placed(msg, &name, Commas::PartValues);
     let equal = |found: &&Placed| {
-        msg.as_bytes().get(found.value.clone()).is_some_and(|text| text.eq_ignore_ascii_case(&value))
+        msg.as_bytes()
+            .get(found.value.clone())
+            .is_some_and(|text| text.eq_ignore_ascii_case(&value))
     };
     let found = all.iter().find(equal).cloned();
     let last = all.last().cloned();
@@ -288,7 +353,9 @@ pub(super) fn include(call: &mut Call<'_, '_>) -> Code {
     let ctx = &mut *call.env.ctx;
     match (found, last) {
         (Some(_), _) => {}
-        (None, Some(last)) => ctx.lumps.insert(last.value.end, &[b", ".as_slice(), &value].concat()),
+        (None, Some(last)) => ctx
+            .lumps
+            .insert(last.value.end, &[b", ".as_slice(), &value].concat()),
         (None, None) => ctx.lumps.append_header(&ctx.msg, &header_line(&name, &value)),
     }
     Code::TRUE
@@ -297,7 +364,11 @@ pub(super) fn include(call: &mut Call<'_, '_>) -> Code {
 pub(super) fn exclude(call: &mut Call<'_, '_>) -> Code {
     let (_, _, found, _) = member(call);
     if let Some(found) = found {
-        let range = if found.alone { found.field } else { found.with_comma };
+        let range = if found.alone {
+            found.field
+        } else {
+            found.with_comma
+        };
         call.env.ctx.lumps.delete(range);
     }
     Code::TRUE

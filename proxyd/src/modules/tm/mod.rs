@@ -39,8 +39,6 @@ pub(crate) struct Tm {
     pub(crate) auto_inv_100: bool,
     /// Reason of that 100.
     pub(crate) auto_inv_100_reason: String,
-    /// Which branches' replies a failure route sees: 3 leaves out those of earlier legs.
-    pub(crate) failure_reply_mode: i64,
     /// Start fr_inv_timer anew with each provisional reply.
     pub(crate) restart_fr_on_each_reply: bool,
     /// Let 6xx not end other branches.
@@ -81,7 +79,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int("max_noninv_lifetime", 32_000, "Longest life of another transaction, ms."),
         Param::Int("auto_inv_100", 1, "Answer INVITEs with 100."),
         Param::Text("auto_inv_100_reason", "trying -- your call is important to us", "Reason of that 100."),
-        Param::Int("failure_reply_mode", 0, "3: a failure route sees only replies of its own leg."),
+        Param::Ignored("failure_reply_mode", "a failure route always sees the replies of its own leg"),
         Param::Int("restart_fr_on_each_reply", 1, "Start fr_inv_timer anew with each provisional reply."),
         Param::Int("disable_6xx_block", 0, "A 6xx does not end the other branches."),
         Param::Int("aggregate_challenges", 1, "All branches' challenges go into the best 401 or 407."),
@@ -488,7 +486,6 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         max_noninv_lifetime: millis("max_noninv_lifetime")?,
         auto_inv_100: init.int("auto_inv_100") != 0,
         auto_inv_100_reason: init.text("auto_inv_100_reason"),
-        failure_reply_mode: init.int("failure_reply_mode"),
         restart_fr_on_each_reply: init.int("restart_fr_on_each_reply") != 0,
         disable_6xx_block: init.int("disable_6xx_block") != 0,
         aggregate_challenges: init.int("aggregate_challenges") != 0,

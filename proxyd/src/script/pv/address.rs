@@ -17,34 +17,119 @@ use shared::sip::Uri;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    settable(&["fu"], "URI of From.", |env, _| Value::maybe(env.ctx.msg.from().map(|from| from.uri)), |env, _, value| set(env, Side::From, Part::Uri, &value)),
-    settable(&["fU"], "User part of From.", |env, _| env.ctx.msg.from().map_or(Value::Null, |from| user(from.uri)), |env, _, value| set(env, Side::From, Part::User, &value)),
-    plain(&["fUl"], "Length of that user part.", |env, _| env.ctx.msg.from().map_or(Value::Null, |from| user_length(from.uri))),
-    settable(&["fd"], "Host of From.", |env, _| env.ctx.msg.from().map_or(Value::Null, |from| host(from.uri)), |env, _, value| set(env, Side::From, Part::Host, &value)),
-    settable(&["fn"], "Display name of From, quotes and all.", |env, _| env.ctx.msg.from().map_or(Value::Null, |from| Value::text_or_null(from.display)), |env, _, value| set(env, Side::From, Part::Display, &value)),
-    plain(&["ft"], "Tag of From.", |env, _| Value::text_or_null(env.ctx.msg.from_tag())),
-    settable(&["tu"], "URI of To.", |env, _| Value::maybe(env.ctx.msg.to().map(|to| to.uri)), |env, _, value| set(env, Side::To, Part::Uri, &value)),
-    settable(&["tU"], "User part of To.", |env, _| env.ctx.msg.to().map_or(Value::Null, |to| user(to.uri)), |env, _, value| set(env, Side::To, Part::User, &value)),
-    plain(&["tUl"], "Length of that user part.", |env, _| env.ctx.msg.to().map_or(Value::Null, |to| user_length(to.uri))),
-    settable(&["td"], "Host of To.", |env, _| env.ctx.msg.to().map_or(Value::Null, |to| host(to.uri)), |env, _, value| set(env, Side::To, Part::Host, &value)),
-    settable(&["tn"], "Display name of To, quotes and all.", |env, _| env.ctx.msg.to().map_or(Value::Null, |to| Value::text_or_null(to.display)), |env, _, value| set(env, Side::To, Part::Display, &value)),
-    plain(&["tt"], "Tag of To.", |env, _| Value::text_or_null(env.ctx.msg.to_tag())),
-    plain(&["ai"], "URI of P-Asserted-Identity.", |env, _| uri(env, HeaderName::PAssertedIdentity)),
-    plain(&["pu"], "URI of P-Preferred-Identity.", |env, _| uri(env, HeaderName::PPreferredIdentity)),
-    plain(&["pU"], "User part of P-Preferred-Identity.", |env, _| of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| user(addr.uri))),
-    plain(&["pd"], "Host of P-Preferred-Identity.", |env, _| of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| host(addr.uri))),
-    plain(&["pn"], "Display name of P-Preferred-Identity.", |env, _| of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| Value::text_or_null(addr.display))),
-    plain(&["re"], "URI of Remote-Party-ID.", |env, _| uri_named(env, b"Remote-Party-ID")),
-    plain(&["di"], "URI of Diversion.", |env, _| uri(env, HeaderName::Diversion)),
-    plain(&["dip"], "Parameter privacy of Diversion.", |env, _| diversion(env, b"privacy")),
-    plain(&["dir"], "Parameter reason of Diversion.", |env, _| diversion(env, b"reason")),
-    plain(&["dic"], "Parameter counter of Diversion.", |env, _| diversion(env, b"counter")),
+    settable(
+        &["fu"],
+        "URI of From.",
+        |env, _| Value::maybe(env.ctx.msg.from().map(|from| from.uri)),
+        |env, _, value| set(env, Side::From, Part::Uri, &value),
+    ),
+    settable(
+        &["fU"],
+        "User part of From.",
+        |env, _| env.ctx.msg.from().map_or(Value::Null, |from| user(from.uri)),
+        |env, _, value| set(env, Side::From, Part::User, &value),
+    ),
+    plain(&["fUl"], "Length of that user part.", |env, _| {
+        env.ctx
+            .msg
+            .from()
+            .map_or(Value::Null, |from| user_length(from.uri))
+    }),
+    settable(
+        &["fd"],
+        "Host of From.",
+        |env, _| env.ctx.msg.from().map_or(Value::Null, |from| host(from.uri)),
+        |env, _, value| set(env, Side::From, Part::Host, &value),
+    ),
+    settable(
+        &["fn"],
+        "Display name of From, quotes and all.",
+        |env, _| {
+            env.ctx
+                .msg
+                .from()
+                .map_or(Value::Null, |from| Value::text_or_null(from.display))
+        },
+        |env, _, value| set(env, Side::From, Part::Display, &value),
+    ),
+    plain(&["ft"], "Tag of From.", |env, _| {
+        Value::text_or_null(env.ctx.msg.from_tag())
+    }),
+    settable(
+        &["tu"],
+        "URI of To.",
+        |env, _| Value::maybe(env.ctx.msg.to().map(|to| to.uri)),
+        |env, _, value| set(env, Side::To, Part::Uri, &value),
+    ),
+    settable(
+        &["tU"],
+        "User part of To.",
+        |env, _| env.ctx.msg.to().map_or(Value::Null, |to| user(to.uri)),
+        |env, _, value| set(env, Side::To, Part::User, &value),
+    ),
+    plain(&["tUl"], "Length of that user part.", |env, _| {
+        env.ctx.msg.to().map_or(Value::Null, |to| user_length(to.uri))
+    }),
+    settable(
+        &["td"],
+        "Host of To.",
+        |env, _| env.ctx.msg.to().map_or(Value::Null, |to| host(to.uri)),
+        |env, _, value| set(env, Side::To, Part::Host, &value),
+    ),
+    settable(
+        &["tn"],
+        "Display name of To, quotes and all.",
+        |env, _| {
+            env.ctx
+                .msg
+                .to()
+                .map_or(Value::Null, |to| Value::text_or_null(to.display))
+        },
+        |env, _, value| set(env, Side::To, Part::Display, &value),
+    ),
+    plain(&["tt", "tti"], "Tag of To.", |env, _| {
+        Value::text_or_null(env.ctx.msg.to_tag())
+    }),
+    plain(&["ai"], "URI of P-Asserted-Identity.", |env, _| {
+        uri(env, HeaderName::PAssertedIdentity)
+    }),
+    plain(&["pu"], "URI of P-Preferred-Identity.", |env, _| {
+        uri(env, HeaderName::PPreferredIdentity)
+    }),
+    plain(&["pU"], "User part of P-Preferred-Identity.", |env, _| {
+        of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| user(addr.uri))
+    }),
+    plain(&["pd"], "Host of P-Preferred-Identity.", |env, _| {
+        of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| host(addr.uri))
+    }),
+    plain(&["pn"], "Display name of P-Preferred-Identity.", |env, _| {
+        of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| Value::text_or_null(addr.display))
+    }),
+    plain(&["re"], "URI of Remote-Party-ID.", |env, _| {
+        uri_named(env, b"Remote-Party-ID")
+    }),
+    plain(&["di"], "URI of Diversion.", |env, _| {
+        uri(env, HeaderName::Diversion)
+    }),
+    plain(&["dip"], "Parameter privacy of Diversion.", |env, _| {
+        diversion(env, b"privacy")
+    }),
+    plain(&["dir"], "Parameter reason of Diversion.", |env, _| {
+        diversion(env, b"reason")
+    }),
+    plain(&["dic"], "Parameter counter of Diversion.", |env, _| {
+        diversion(env, b"counter")
+    }),
     plain(&["rt"], "URI of Refer-To.", |env, _| uri_named(env, b"Refer-To")),
 ];
 
 /// The first address of a header.
 fn of<'e>(env: &'e Env<'_>, name: HeaderName) -> Option<NameAddr<'e>> {
-    env.ctx.msg.values(name).next().and_then(|value| value.name_addr().ok())
+    env.ctx
+        .msg
+        .values(name)
+        .next()
+        .and_then(|value| value.name_addr().ok())
 }
 
 fn uri<'e>(env: &'e Env<'_>, name: HeaderName) -> Value<'e> {
@@ -54,11 +139,19 @@ fn uri<'e>(env: &'e Env<'_>, name: HeaderName) -> Value<'e> {
 fn uri_named<'e>(env: &'e Env<'_>, name: &'e [u8]) -> Value<'e> {
     let msg = &env.ctx.msg;
     let value = msg.all_named(name).next().map(|header| msg.value(header));
-    Value::maybe(value.and_then(|value| NameAddr::parse(value).ok()).map(|addr| addr.uri))
+    Value::maybe(
+        value
+            .and_then(|value| NameAddr::parse(value).ok())
+            .map(|addr| addr.uri),
+    )
 }
 
 fn diversion<'e>(env: &'e Env<'_>, param: &[u8]) -> Value<'e> {
-    Value::maybe(of(env, HeaderName::Diversion).and_then(|addr| addr.param(param)).flatten())
+    Value::maybe(
+        of(env, HeaderName::Diversion)
+            .and_then(|addr| addr.param(param))
+            .flatten(),
+    )
 }
 
 /// Which of the two addresses.
@@ -80,8 +173,14 @@ enum Part {
 /// Records an edit of From or To; reads show it once the message was rebuilt.
 fn set(env: &mut Env<'_>, side: Side, part: Part, value: &Value<'_>) -> Result<(), SetError> {
     let ctx = &mut *env.ctx;
-    let addr = if side == Side::From { ctx.msg.from() } else { ctx.msg.to() };
-    let Some(addr) = addr else { return Err(SetError::Missing("the message has no such header".to_owned())) };
+    let addr = if side == Side::From {
+        ctx.msg.from()
+    } else {
+        ctx.msg.to()
+    };
+    let Some(addr) = addr else {
+        return Err(SetError::Missing("the message has no such header".to_owned()));
+    };
     let text = value.to_text();
     let written = match (part, Uri::parse(addr.uri)) {
         (Part::Uri, _) if text.is_empty() => return Err(refused(value)),
@@ -99,12 +198,27 @@ fn set(env: &mut Env<'_>, side: Side, part: Part, value: &Value<'_>) -> Result<(
         (Part::Display, _) => addr.uri.to_vec(),
         (Part::User | Part::Host, _) => return Err(refused(value)),
     };
-    let display = if matches!(part, Part::Display) { value.to_text().into_owned() } else { addr.display.to_vec() };
+    let display = if matches!(part, Part::Display) {
+        value.to_text().into_owned()
+    } else {
+        addr.display.to_vec()
+    };
     let params = addr.params.to_vec();
-    let name = if side == Side::From { HeaderName::From } else { HeaderName::To };
-    let Some(header) = ctx.msg.first_header(name).cloned() else { return Ok(()) };
+    let name = if side == Side::From {
+        HeaderName::From
+    } else {
+        HeaderName::To
+    };
+    let Some(header) = ctx.msg.first_header(name).cloned() else {
+        return Ok(());
+    };
     let mut out = Vec::with_capacity(written.len() + display.len() + params.len() + 3);
-    NameAddr { display: &display, uri: &written, params: &params }.write(&mut out);
+    NameAddr {
+        display: &display,
+        uri: &written,
+        params: &params,
+    }
+    .write(&mut out);
     let range = header.value.start as usize..header.value.end as usize;
     ctx.lumps.replace(range, &out);
     Ok(())

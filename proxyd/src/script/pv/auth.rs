@@ -14,22 +14,46 @@ use shared::sip::header::auth::Auth;
 pub(super) static TABLE: &[Pv] = &[
     plain(&["au"], "User part of the credentials' username.", au),
     plain(&["ad"], "Domain part of the credentials' username.", ad),
-    plain(&["aU"], "Username of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.username))),
-    plain(&["ar"], "Realm of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.realm))),
-    plain(&["aa"], "Algorithm of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.algorithm))),
-    plain(&["adu"], "URI of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.uri))),
-    plain(&["adn"], "Nonce of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.nonce))),
-    plain(&["adc"], "Cnonce of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.cnonce))),
-    plain(&["adr"], "Response of the credentials.", |env, _| Value::maybe(auth(env).and_then(|auth| auth.response))),
-    plain(&["AU"], "Username for accounting: of the credentials, else of From.", accounting_user),
-    plain(&["Au"], "Username and realm for accounting: of the credentials, else of From.", accounting_address),
+    plain(&["aU"], "Username of the credentials.", |env, _| {
+        Value::maybe(auth(env).and_then(|auth| auth.username))
+    }),
+    plain(&["ar"], "Realm of the credentials.", |env, _| {
+        Value::maybe(auth(env).and_then(|auth| auth.realm))
+    }),
+    plain(&["aa"], "Algorithm of the credentials.", |env, _| {
+        Value::maybe(auth(env).and_then(|auth| auth.algorithm))
+    }),
+    plain(&["adu"], "URI of the credentials.", |env, _| {
+        Value::maybe(auth(env).and_then(|auth| auth.uri))
+    }),
+    plain(&["adn"], "Nonce of the credentials.", |env, _| {
+        Value::maybe(auth(env).and_then(|auth| auth.nonce))
+    }),
+    plain(&["adc"], "Cnonce of the credentials.", |env, _| {
+        Value::maybe(auth(env).and_then(|auth| auth.cnonce))
+    }),
+    plain(&["adr"], "Response of the credentials.", |env, _| {
+        Value::maybe(auth(env).and_then(|auth| auth.response))
+    }),
+    plain(
+        &["AU"],
+        "Username for accounting: of the credentials, else of From.",
+        accounting_user,
+    ),
+    plain(
+        &["Au"],
+        "Username and realm for accounting: of the credentials, else of From.",
+        accounting_address,
+    ),
 ];
 
 /// The first credentials of the request; of the user agent's before a proxy's.
 fn auth<'e>(env: &'e Env<'_>) -> Option<Auth<'e>> {
     let msg = &env.ctx.msg;
     let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
-    names.into_iter().find_map(|name| Auth::parse(msg.first(name)?).ok())
+    names
+        .into_iter()
+        .find_map(|name| Auth::parse(msg.first(name)?).ok())
 }
 
 fn split(name: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -44,7 +68,11 @@ fn au<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
 }
 
 fn ad<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
-    Value::maybe(auth(env).and_then(|auth| auth.username).and_then(|name| split(name).1))
+    Value::maybe(
+        auth(env)
+            .and_then(|auth| auth.username)
+            .and_then(|name| split(name).1),
+    )
 }
 
 fn accounting_user<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {

@@ -5,9 +5,9 @@ use super::compile_name;
 use super::number;
 use super::optional;
 use super::place;
+use super::plain;
 use super::refused;
 use super::settable;
-use super::plain;
 use super::source::find_socket;
 use crate::proxy::branch::Branch;
 use crate::script::module::Env;
@@ -22,13 +22,42 @@ pub(crate) const MOST_BRANCHES: usize = 12;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(&["branch"], "A part of an appended branch: uri, dst_uri, path, q, send_socket, count, flags, ruid, location_ua, instance.", |inner| compile_name(inner, PARTS), read, Some(write)),
-    class(&["sbranch"], "The same of the static branch that sbranch_* functions use.", |inner| compile_name(inner, PARTS), read_static, Some(write_static)),
-    settable(&["br"], "URI of the first appended branch; an assignment appends one.", first, append),
+    class(
+        &["branch"],
+        "A part of an appended branch: uri, dst_uri, path, q, send_socket, count, flags, ruid, location_ua, instance.",
+        |inner| compile_name(inner, PARTS),
+        read,
+        Some(write),
+    ),
+    class(
+        &["sbranch"],
+        "The same of the static branch that sbranch_* functions use.",
+        |inner| compile_name(inner, PARTS),
+        read_static,
+        Some(write_static),
+    ),
+    settable(
+        &["br"],
+        "URI of the first appended branch; an assignment appends one.",
+        first,
+        append,
+    ),
     plain(&["bR"], "URIs of all appended branches.", all),
 ];
 
-const PARTS: &[&str] = &["uri", "dst_uri", "path", "q", "send_socket", "count", "flags", "ruid", "location_ua", "instance", "otcpid"];
+const PARTS: &[&str] = &[
+    "uri",
+    "dst_uri",
+    "path",
+    "q",
+    "send_socket",
+    "count",
+    "flags",
+    "ruid",
+    "location_ua",
+    "instance",
+    "otcpid",
+];
 
 thread_local! {
     /// The static branch of this worker.
@@ -91,7 +120,13 @@ fn part<'e>(env: &'e Env<'_>, branch: &'e Branch, which: i64) -> Value<'e> {
         1 => optional(branch.dst_uri.as_ref()),
         2 => optional(branch.path.as_ref()),
         // Kamailio: q is shown in thousandths, though it is assigned as a fraction
-        3 => if branch.q < 0 { Value::Null } else { Value::Int(i64::from(branch.q)) },
+        3 => {
+            if branch.q < 0 {
+                Value::Null
+            } else {
+                Value::Int(i64::from(branch.q))
+            }
+        }
         4 => match branch.socket.and_then(|id| env.host.sockets().get(id)) {
             Some(l) => Value::owned(format!("{}:{}", l.transport.as_str(), l.address).into_bytes()),
             None => Value::Null,
@@ -109,7 +144,11 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let which = number(spec);
     if which == 5 {
         // Kamailio: no branches are null, which equals 0
-        return if branches.is_empty() { Value::Null } else { Value::Int(branches.len() as i64) };
+        return if branches.is_empty() {
+            Value::Null
+        } else {
+            Value::Int(branches.len() as i64)
+        };
     }
     let found = place(spec.at(env), branches.len()).and_then(|at| branches.get(at));
     found.map_or(Value::Null, |branch| part(env, branch, which))
@@ -132,7 +171,9 @@ fn socket_of(env: &Env<'_>, spec: &PvSpec, value: &Value<'_>) -> Result<Option<u
     if number(spec) != 4 || value.is_null() {
         return Ok(None);
     }
-    find_socket(env, &value.to_text()).map(Some).ok_or_else(|| refused(value))
+    find_socket(env, &value.to_text())
+        .map(Some)
+        .ok_or_else(|| refused(value))
 }
 
 fn set_part(branch: &mut Branch, which: i64, value: &Value<'_>, socket: Option<u16>) -> Result<(), SetError> {
@@ -159,7 +200,10 @@ fn write_static(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<()
 }
 
 fn first<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
-    env.ctx.branches.first().map_or(Value::Null, |branch| Value::text(&branch.uri))
+    env.ctx
+        .branches
+        .first()
+        .map_or(Value::Null, |branch| Value::text(&branch.uri))
 }
 
 fn append(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
@@ -171,7 +215,10 @@ fn append(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetErro
     if uri.is_empty() || env.ctx.branches.len() + 1 >= MOST_BRANCHES {
         return Err(refused(&value));
     }
-    env.ctx.branches.push(Branch { uri: uri.into_owned(), ..empty() });
+    env.ctx.branches.push(Branch {
+        uri: uri.into_owned(),
+        ..empty()
+    });
     Ok(())
 }
 

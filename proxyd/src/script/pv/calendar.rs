@@ -1,5 +1,8 @@
 //! Broken-down time and its formats (localtime_r(3), gmtime_r(3), strftime(3)).
-#![expect(unsafe_code, reason = "the C library knows the machine's time zone and its names; every pointer is to a local")]
+#![expect(
+    unsafe_code,
+    reason = "the C library knows the machine's time zone and its names; every pointer is to a local"
+)]
 
 use std::ffi::CString;
 
@@ -31,10 +34,19 @@ fn blank() -> libc::tm {
 
 /// A time as `strftime` writes it; empty when that is longer than 1024 bytes.
 pub(crate) fn format(pattern: &[u8], time: &Calendar) -> Vec<u8> {
-    let Ok(pattern) = CString::new(pattern) else { return Vec::new() };
+    let Ok(pattern) = CString::new(pattern) else {
+        return Vec::new();
+    };
     let mut out = vec![0u8; 1024];
     // SAFETY: `out` has the length that is passed, `pattern` ends in a zero byte, the zone's name is static.
-    let written = unsafe { libc::strftime(out.as_mut_ptr().cast(), out.len(), pattern.as_ptr(), &raw const time.0) };
+    let written = unsafe {
+        libc::strftime(
+            out.as_mut_ptr().cast(),
+            out.len(),
+            pattern.as_ptr(),
+            &raw const time.0,
+        )
+    };
     out.truncate(written);
     out
 }

@@ -57,16 +57,19 @@ impl Named {
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(text.trim_ascii());
         match text.split_once('.') {
-            Some((group, name)) if !group.is_empty() && !name.is_empty() => {
-                Ok(Self { group: group.to_owned(), name: name.to_owned() })
-            }
+            Some((group, name)) if !group.is_empty() && !name.is_empty() => Ok(Self {
+                group: group.to_owned(),
+                name: name.to_owned(),
+            }),
             _ => Err(format!("{text:?} is not group.name")),
         }
     }
 
     /// The value as it stands.
     pub(super) fn read<'e>(&self, env: &'e Env<'_>) -> Value<'e> {
-        let changed = env.state::<Changed>().and_then(|changed| changed.get(&self.group, &self.name));
+        let changed = env
+            .state::<Changed>()
+            .and_then(|changed| changed.get(&self.group, &self.name));
         match changed {
             Some(ParamValue::Int(n)) => Value::Int(n),
             Some(ParamValue::Text(text)) => Value::owned(text),

@@ -22,13 +22,36 @@ use shared::sip::Via;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    settable(&["du"], "Next hop, when it is not the Request-URI's.", |env, _| optional(env.ctx.dst_uri.as_ref()), set_du),
-    plain(&["dd"], "Host of the next hop.", |env, _| next_hop(env).map_or(Value::Null, host)),
-    plain(&["dp"], "Port of the next hop.", |env, _| next_hop(env).map_or(Value::Null, port)),
-    plain(&["dP"], "Transport of the next hop.", |env, _| next_hop(env).map_or(Value::Null, transport)),
+    settable(
+        &["du"],
+        "Next hop, when it is not the Request-URI's.",
+        |env, _| optional(env.ctx.dst_uri.as_ref()),
+        set_du,
+    ),
+    plain(&["dd"], "Host of the next hop.", |env, _| {
+        next_hop(env).map_or(Value::Null, host)
+    }),
+    plain(&["dp"], "Port of the next hop.", |env, _| {
+        next_hop(env).map_or(Value::Null, port)
+    }),
+    plain(&["dP"], "Transport of the next hop.", |env, _| {
+        next_hop(env).map_or(Value::Null, transport)
+    }),
     plain(&["ds"], "Destination set as a Contact header.", destination_set),
-    class(&["rpl"], "Where the reply goes by its second Via: duri, dhost, dport, dproto, dprotoid, cntvia.", |inner| compile_name(inner, REPLY), reply, None),
-    class(&["nh"], "Next hop, $du else $ru: u (uri), d (domain), U (user), p (port), P (transport).", |inner| compile_name(inner, HOP), hop, None),
+    class(
+        &["rpl"],
+        "Where the reply goes by its second Via: duri, dhost, dport, dproto, dprotoid, cntvia.",
+        |inner| compile_name(inner, REPLY),
+        reply,
+        None,
+    ),
+    class(
+        &["nh"],
+        "Next hop, $du else $ru: u (uri), d (domain), U (user), p (port), P (transport).",
+        |inner| compile_name(inner, HOP),
+        hop,
+        None,
+    ),
 ];
 
 fn next_hop<'e>(env: &'e Env<'_>) -> Option<&'e [u8]> {
@@ -88,10 +111,16 @@ fn reply<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     if number(spec) == 5 {
         return Value::Int(msg.vias().count() as i64);
     }
-    let Some(via) = msg.vias().nth(1).and_then(|value| Via::parse(value.bytes).ok()) else { return Value::Null };
+    let Some(via) = msg.vias().nth(1).and_then(|value| Via::parse(value.bytes).ok()) else {
+        return Value::Null;
+    };
     let transport = Transport::from_bytes(via.transport).unwrap_or(Transport::Udp);
     let host = via.received().or(via.maddr()).unwrap_or(via.host);
-    let port = via.rport().flatten().or(via.port).unwrap_or_else(|| transport.default_port());
+    let port = via
+        .rport()
+        .flatten()
+        .or(via.port)
+        .unwrap_or_else(|| transport.default_port());
     match number(spec) {
         0 => {
             let mut out = [b"sip:".as_slice(), host, format!(":{port}").as_bytes()].concat();

@@ -8,7 +8,6 @@ use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
-use crate::script::module::SetError;
 use crate::script::program::Format;
 use crate::script::value::Value;
 
@@ -47,7 +46,10 @@ impl Dynamic {
 
     /// `name(inner)` or `name`.
     fn named_plain(text: &[u8]) -> Option<(Self, &[u8])> {
-        let len = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let len = text
+            .iter()
+            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_')
+            .count();
         let (mut name, mut rest) = (text.get(..len)?, text.get(len..)?);
         let mut row = super::find(name);
         // `$fU-x` and `$rmabc`: the longest known name counts
@@ -67,13 +69,29 @@ impl Dynamic {
         }
         let data = match row.compile {
             Some(compile) => {
-                let refuse = |_: &[u8]| Err("no pseudo-variable may stand inside one named at run time".to_owned());
+                let refuse =
+                    |_: &[u8]| Err("no pseudo-variable may stand inside one named at run time".to_owned());
                 let format = Format::default();
-                compile(&PvInner { text: inner, format: &format, parse: &refuse, names: &NoNames }).ok()?
+                compile(&PvInner {
+                    text: inner,
+                    format: &format,
+                    parse: &refuse,
+                    names: &NoNames,
+                })
+                .ok()?
             }
             None => PvData::None,
         };
-        Some((Self { row, spec: PvSpec { data, index: Index::None } }, rest))
+        Some((
+            Self {
+                row,
+                spec: PvSpec {
+                    data,
+                    index: Index::None,
+                },
+            },
+            rest,
+        ))
     }
 
     /// `name(inner)[index]`.
@@ -92,14 +110,6 @@ impl Dynamic {
     /// Its value.
     pub(crate) fn read<'e>(&'e self, env: &'e Env<'_>) -> Value<'e> {
         (self.row.get)(env, &self.spec)
-    }
-
-    /// Assigns to it.
-    pub(crate) fn write(&self, env: &mut Env<'_>, value: Value<'_>) -> Result<(), SetError> {
-        match self.row.set {
-            Some(set) => set(env, &self.spec, value),
-            None => Err(SetError::Missing("it cannot be assigned to".to_owned())),
-        }
     }
 }
 

@@ -18,19 +18,69 @@ use std::borrow::Cow;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(&["hdr"], "Value of a header by name (or its compact form) and index; [*] joins all by commas.", compile, hdr, None),
-    class(&["hdrc"], "How many headers of that name there are.", compile, hdrc, None),
-    class(&["hfl"], "One value of a comma list: Contact, Via, Route, Record-Route; else as $hdr.", compile, hfl, None),
-    class(&["hflc"], "How many values there are in such lists.", compile, hflc, None),
-    plain(&["ci"], "Call-ID.", |env, _| Value::text_or_null(env.ctx.msg.call_id())),
-    plain(&["cs"], "Number in CSeq.", |env, _| env.ctx.msg.cseq().map_or(Value::Null, |cseq| Value::Int(i64::from(cseq.number)))),
-    plain(&["csb"], "CSeq.", |env, _| Value::maybe(env.ctx.msg.first(HeaderName::CSeq))),
-    plain(&["cl"], "Content-Length.", |env, _| env.ctx.msg.content_length().map_or(Value::Null, |n| Value::Int(n as i64))),
-    plain(&["cT"], "Content-Type.", |env, _| Value::maybe(env.ctx.msg.first(HeaderName::ContentType))),
-    plain(&["ct"], "Contact.", |env, _| Value::maybe(env.ctx.msg.first(HeaderName::Contact))),
-    plain(&["ua"], "User-Agent.", |env, _| Value::maybe(env.ctx.msg.first(HeaderName::UserAgent))),
+    class(
+        &["hdr"],
+        "Value of a header by name (or its compact form) and index; [*] joins all by commas.",
+        compile,
+        hdr,
+        None,
+    ),
+    class(
+        &["hdrc"],
+        "How many headers of that name there are.",
+        compile,
+        hdrc,
+        None,
+    ),
+    class(
+        &["hfl"],
+        "One value of a comma list: Contact, Via, Route, Record-Route; else as $hdr.",
+        compile,
+        hfl,
+        None,
+    ),
+    class(
+        &["hflc"],
+        "How many values there are in such lists.",
+        compile,
+        hflc,
+        None,
+    ),
+    plain(&["ci"], "Call-ID.", |env, _| {
+        Value::text_or_null(env.ctx.msg.call_id())
+    }),
+    plain(&["cs"], "Number in CSeq.", |env, _| {
+        env.ctx
+            .msg
+            .cseq()
+            .map_or(Value::Null, |cseq| Value::Int(i64::from(cseq.number)))
+    }),
+    plain(&["csb"], "CSeq.", |env, _| {
+        Value::maybe(env.ctx.msg.first(HeaderName::CSeq))
+    }),
+    plain(&["cl"], "Content-Length.", |env, _| {
+        env.ctx
+            .msg
+            .content_length()
+            .map_or(Value::Null, |n| Value::Int(n as i64))
+    }),
+    plain(&["cT"], "Content-Type.", |env, _| {
+        Value::maybe(env.ctx.msg.first(HeaderName::ContentType))
+    }),
+    plain(&["ct"], "Contact.", |env, _| {
+        Value::maybe(env.ctx.msg.first(HeaderName::Contact))
+    }),
+    plain(&["ua"], "User-Agent.", |env, _| {
+        Value::maybe(env.ctx.msg.first(HeaderName::UserAgent))
+    }),
     plain(&["route_uri"], "URI of the first Route.", route_uri),
-    class(&["expires"], "Smallest (min) or largest (max) lifetime in Contact and Expires.", |inner| compile_name(inner, &["min", "max"]), expires, None),
+    class(
+        &["expires"],
+        "Smallest (min) or largest (max) lifetime in Contact and Expires.",
+        |inner| compile_name(inner, &["min", "max"]),
+        expires,
+        None,
+    ),
 ];
 
 /// The header that a pseudo-variable names.
@@ -90,7 +140,12 @@ fn hdr<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
             if let Named::Known(name) = named {
                 return Value::maybe(msg.first(*name));
             }
-            return Value::maybe(msg.headers().iter().find(|h| named.fits(msg, h)).map(|h| msg.value(h)));
+            return Value::maybe(
+                msg.headers()
+                    .iter()
+                    .find(|h| named.fits(msg, h))
+                    .map(|h| msg.value(h)),
+            );
         }
         let mut fitting = msg.headers().iter().filter(|header| named.fits(msg, header));
         if spec.is_all() {
@@ -101,7 +156,9 @@ fn hdr<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
                 let back = usize::try_from(-(at + 1)).ok();
                 back.and_then(|back| fitting.rev().nth(back))
             }
-            at => usize::try_from(at.unwrap_or(0)).ok().and_then(|at| fitting.nth(at)),
+            at => usize::try_from(at.unwrap_or(0))
+                .ok()
+                .and_then(|at| fitting.nth(at)),
         };
         Value::maybe(header.map(|header| msg.value(header)))
     })
@@ -109,7 +166,9 @@ fn hdr<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 
 /// Texts with commas between them; null without any.
 fn joined<'e>(mut texts: impl Iterator<Item = &'e [u8]>) -> Value<'e> {
-    let Some(first) = texts.next() else { return Value::Null };
+    let Some(first) = texts.next() else {
+        return Value::Null;
+    };
     let mut out = Cow::Borrowed(first);
     for text in texts {
         let all = out.to_mut();
@@ -121,7 +180,12 @@ fn joined<'e>(mut texts: impl Iterator<Item = &'e [u8]>) -> Value<'e> {
 
 fn hdrc<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let msg = &env.ctx.msg;
-    let count = with(env, spec, |named| msg.headers().iter().filter(|header| named.fits(msg, header)).count());
+    let count = with(env, spec, |named| {
+        msg.headers()
+            .iter()
+            .filter(|header| named.fits(msg, header))
+            .count()
+    });
     Value::Int(count as i64)
 }
 
@@ -134,11 +198,20 @@ fn list_of(env: &Env<'_>, spec: &PvSpec) -> Option<HeaderName> {
 }
 
 fn hfl<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let Some(name) = list_of(env, spec).filter(|_| !spec.is_all()) else { return hdr(env, spec) };
+    let Some(name) = list_of(env, spec).filter(|_| !spec.is_all()) else {
+        return hdr(env, spec);
+    };
     let msg = &env.ctx.msg;
     let index = spec.at(env);
-    let at = if index.is_some_and(|at| at < 0) { place(index, msg.values(name).count()) } else { index.map_or(Some(0), |at| usize::try_from(at).ok()) };
-    Value::maybe(at.and_then(|at| msg.values(name).nth(at)).map(|value| value.bytes))
+    let at = if index.is_some_and(|at| at < 0) {
+        place(index, msg.values(name).count())
+    } else {
+        index.map_or(Some(0), |at| usize::try_from(at).ok())
+    };
+    Value::maybe(
+        at.and_then(|at| msg.values(name).nth(at))
+            .map(|value| value.bytes),
+    )
 }
 
 fn hflc<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
@@ -152,7 +225,12 @@ fn route_uri<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
     if let Some(own) = &env.ctx.route_uri {
         return Value::text(own);
     }
-    let first = env.ctx.msg.routes().next().and_then(|value| value.name_addr().ok());
+    let first = env
+        .ctx
+        .msg
+        .routes()
+        .next()
+        .and_then(|value| value.name_addr().ok());
     // Kamailio: without a Route it is empty, not null
     Value::text(first.map(|addr| addr.uri).unwrap_or_default())
 }
@@ -162,7 +240,9 @@ fn expires<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let header = msg.expires();
     let (mut least, mut most) = (None, None);
     for contact in msg.contacts().flatten() {
-        let Some(own) = contact.expires().or(header) else { continue };
+        let Some(own) = contact.expires().or(header) else {
+            continue;
+        };
         least = Some(least.map_or(own, |known: u32| known.min(own)));
         most = Some(most.map_or(own, |known: u32| known.max(own)));
     }

@@ -15,14 +15,26 @@ use std::borrow::Cow;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(&["avp"], "A value kept with the transaction; the newest first, [n] older ones, [*] all.", compile, read, Some(write)),
-    class(&["cnt"], "How many values the AVP or XAVP in the parentheses has.", compile_count, count, None),
+    class(
+        &["avp"],
+        "A value kept with the transaction; the newest first, [n] older ones, [*] all.",
+        compile,
+        read,
+        Some(write),
+    ),
+    class(
+        &["cnt"],
+        "How many values the AVP or XAVP in the parentheses has.",
+        compile_count,
+        count,
+        None,
+    ),
 ];
 
-/// The name in `$avp(…)`: `s:` and `i:` in front of it say nothing here, `$` in front is the old spelling.
+/// The name in `$avp(…)`: `s:` in front of it says nothing; `i:` stays, for number names are others than digits.
 pub(crate) fn avp_name(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii();
-    text.strip_prefix(b"s:").or_else(|| text.strip_prefix(b"i:")).unwrap_or(text)
+    text.strip_prefix(b"s:").unwrap_or(text)
 }
 
 fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
@@ -30,7 +42,11 @@ fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
         return (inner.parse)(avp_name(inner.text)).map(PvData::Format);
     }
     let name = avp_name(inner.text);
-    if name.is_empty() { Err("AVP name is empty".into()) } else { Ok(PvData::Text(name.into())) }
+    if name.is_empty() {
+        Err("AVP name is empty".into())
+    } else {
+        Ok(PvData::Text(name.into()))
+    }
 }
 
 fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
@@ -39,10 +55,16 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         return joined(env.lists.avps(&name));
     }
     // Kamailio: AVPs are not counted from the end
-    let Some(at) = usize::try_from(spec.at(env).unwrap_or(0)).ok() else { return Value::Null };
+    let Some(at) = usize::try_from(spec.at(env).unwrap_or(0)).ok() else {
+        return Value::Null;
+    };
     match name {
         Cow::Borrowed(name) => env.lists.avps(name).nth(at).map_or(Value::Null, Value::borrow),
-        Cow::Owned(name) => env.lists.avps(&name).nth(at).map_or(Value::Null, |value| value.clone()),
+        Cow::Owned(name) => env
+            .lists
+            .avps(&name)
+            .nth(at)
+            .map_or(Value::Null, |value| value.clone()),
     }
 }
 
@@ -72,12 +94,25 @@ enum Counted {
 }
 
 fn compile_count(inner: &PvInner<'_>) -> Result<PvData, String> {
-    let wrong = || format!("{:?} is neither an AVP nor an XAVP", String::from_utf8_lossy(inner.text));
+    let wrong = || {
+        format!(
+            "{:?} is neither an AVP nor an XAVP",
+            String::from_utf8_lossy(inner.text)
+        )
+    };
     let text = inner.text.trim_ascii().strip_prefix(b"$").ok_or_else(wrong)?;
     let open = memchr::memchr(b'(', text).ok_or_else(wrong)?;
-    let (class, rest) = (text.get(..open).unwrap_or_default(), text.get(open + 1..).unwrap_or_default());
+    let (class, rest) = (
+        text.get(..open).unwrap_or_default(),
+        text.get(open + 1..).unwrap_or_default(),
+    );
     let name = rest.strip_suffix(b")").ok_or_else(wrong)?;
-    let part = PvInner { text: name, format: inner.format, parse: inner.parse, names: inner.names };
+    let part = PvInner {
+        text: name,
+        format: inner.format,
+        parse: inner.parse,
+        names: inner.names,
+    };
     let counted = match class {
         b"avp" => match compile(&part)? {
             PvData::Format(format) => Counted::Avp(Err(format)),
@@ -85,7 +120,10 @@ fn compile_count(inner: &PvInner<'_>) -> Result<PvData, String> {
         },
         b"xavp" | b"xavi" | b"xavu" => {
             let row = super::find(class).and_then(|row| row.compile).ok_or_else(wrong)?;
-            Counted::Xavp(PvSpec { data: row(&part)?, ..PvSpec::default() })
+            Counted::Xavp(PvSpec {
+                data: row(&part)?,
+                ..PvSpec::default()
+            })
         }
         _ => return Err(wrong()),
     };

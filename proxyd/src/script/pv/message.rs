@@ -12,13 +12,25 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["mb"], "The message as received.", |env, _| Value::text(env.ctx.msg.as_bytes())),
-    plain(&["mbu"], "The message with its edits applied.", |env, _| Value::owned(env.ctx.lumps.apply(&env.ctx.msg))),
-    plain(&["ml"], "Length of the message.", |env, _| Value::Int(env.ctx.msg.as_bytes().len() as i64)),
-    plain(&["mi"], "Number of the message.", |env, _| Value::Int(env.ctx.id as i64)),
-    plain(&["mt"], "1 for a request, 2 for a reply.", |env, _| Value::Int(if env.ctx.msg.is_request() { 1 } else { 2 })),
+    plain(&["mb"], "The message as received.", |env, _| {
+        Value::text(env.ctx.msg.as_bytes())
+    }),
+    plain(&["mbu"], "The message with its edits applied.", |env, _| {
+        Value::owned(env.ctx.lumps.apply(&env.ctx.msg))
+    }),
+    plain(&["ml"], "Length of the message.", |env, _| {
+        Value::Int(env.ctx.msg.as_bytes().len() as i64)
+    }),
+    plain(&["mi"], "Number of the message.", |env, _| {
+        Value::Int(env.ctx.id as i64)
+    }),
+    plain(&["mt"], "1 for a request, 2 for a reply.", |env, _| {
+        Value::Int(if env.ctx.msg.is_request() { 1 } else { 2 })
+    }),
     plain(&["rb"], "Body.", |env, _| Value::text(env.ctx.msg.body())),
-    plain(&["bs"], "Size of the body.", |env, _| Value::Int(env.ctx.msg.body().len() as i64)),
+    plain(&["bs"], "Size of the body.", |env, _| {
+        Value::Int(env.ctx.msg.body().len() as i64)
+    }),
     class(
         &["msg"],
         "A part of the message: len, buf, body, body_len (bsize), hdrs, hdrs_len, fline, fpart, lpart.",
@@ -29,14 +41,21 @@ pub(super) static TABLE: &[Pv] = &[
     class(&["msgbuf"], "One byte of the message.", compile_text, byte, None),
 ];
 
-const PARTS: &[&str] = &["len", "buf", "body", "body_len", "bsize", "hdrs", "hdrs_len", "fline", "fpart", "lpart"];
+const PARTS: &[&str] = &[
+    "len", "buf", "body", "body_len", "bsize", "hdrs", "hdrs_len", "fline", "fpart", "lpart",
+];
 
 fn part<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let msg = &env.ctx.msg;
     let bytes = msg.as_bytes();
     // Kamailio: the line end of the last header belongs to neither part
-    let headers = bytes.get(msg.headers_start()..msg.headers_end()).unwrap_or_default();
-    let headers = headers.strip_suffix(b"\r\n").or_else(|| headers.strip_suffix(b"\n")).unwrap_or(headers);
+    let headers = bytes
+        .get(msg.headers_start()..msg.headers_end())
+        .unwrap_or_default();
+    let headers = headers
+        .strip_suffix(b"\r\n")
+        .or_else(|| headers.strip_suffix(b"\n"))
+        .unwrap_or(headers);
     match number(spec) {
         0 => Value::Int(bytes.len() as i64),
         1 => Value::text(bytes),
@@ -45,7 +64,11 @@ fn part<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         5 => Value::text(headers),
         6 => Value::Int(headers.len() as i64),
         7 => Value::text(msg.first_line()),
-        8 => Value::text(bytes.get(..msg.headers_start() + headers.len()).unwrap_or_default()),
+        8 => Value::text(
+            bytes
+                .get(..msg.headers_start() + headers.len())
+                .unwrap_or_default(),
+        ),
         9 => Value::text(bytes.get(msg.headers_start()..).unwrap_or_default()),
         _ => Value::Null,
     }

@@ -17,20 +17,56 @@ use crate::script::value::Value;
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
     plain(&["null"], "Nothing.", |_, _| Value::Null),
-    plain(&["rc", "retcode"], "Result of the last function.", |env, _| Value::Int(env.rc)),
-    plain(&["pp"], "Process id.", |env, _| Value::Int(i64::from(env.host.worker().1))),
-    plain(&["sid"], "Server id (core parameter server_id).", |env, _| Value::Int(env.script.program.server_id())),
-    class(&["_s"], "A text with its pseudo-variables put in.", compile_text, |env, spec| Value::Str(spec.text(env)), None),
+    plain(&["rc", "retcode"], "Result of the last function.", |env, _| {
+        Value::Int(env.rc)
+    }),
+    plain(&["pp"], "Process id.", |env, _| {
+        Value::Int(i64::from(env.host.worker().1))
+    }),
+    plain(&["sid"], "Server id (core parameter server_id).", |env, _| {
+        Value::Int(env.script.program.server_id())
+    }),
+    class(
+        &["_s"],
+        "A text with its pseudo-variables put in.",
+        compile_text,
+        |env, spec| Value::Str(spec.text(env)),
+        None,
+    ),
     class(&["env"], "An environment variable.", compile_env, constant, None),
     class(&["def"], "The value of a define.", compile_text, define, None),
-    class(&["defn"], "The value of a define as a number.", compile_text, |env, spec| match define(env, spec) {
-        Value::Null => Value::Null,
-        value => Value::Int(value.to_int()),
-    }, None),
+    class(
+        &["defn"],
+        "The value of a define as a number.",
+        compile_text,
+        |env, spec| match define(env, spec) {
+            Value::Null => Value::Null,
+            value => Value::Int(value.to_int()),
+        },
+        None,
+    ),
     class(&["stat"], "A counter.", compile_text, statistic, None),
-    class(&["version"], "Version of the program: num, full, hash.", |inner| compile_name(inner, &["num", "full", "hash"]), version, None),
-    class(&["rcv"], "What was received: buf len srcip rcvip srcport rcvport proto sproto af.", |inner| compile_name(inner, RECEIVED), received, None),
-    class(&["K"], "A constant: IPv4 IPv6 UDP TCP TLS SCTP WS WSS.", compile_constant, |_, spec| Value::Int(number(spec)), None),
+    class(
+        &["version"],
+        "Version of the program: num, full, hash.",
+        |inner| compile_name(inner, &["num", "full", "hash"]),
+        version,
+        None,
+    ),
+    class(
+        &["rcv"],
+        "What was received: buf len srcip rcvip srcport rcvport proto sproto af.",
+        |inner| compile_name(inner, RECEIVED),
+        received,
+        None,
+    ),
+    class(
+        &["K"],
+        "A constant: IPv4 IPv6 UDP TCP TLS SCTP WS WSS.",
+        compile_constant,
+        |_, spec| Value::Int(number(spec)),
+        None,
+    ),
 ];
 
 fn compile_env(inner: &PvInner<'_>) -> Result<PvData, String> {
@@ -42,7 +78,11 @@ fn compile_env(inner: &PvInner<'_>) -> Result<PvData, String> {
 }
 
 fn constant<'e>(_: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    if let PvData::Text(text) = &spec.data { Value::text(text) } else { Value::Null }
+    if let PvData::Text(text) = &spec.data {
+        Value::text(text)
+    } else {
+        Value::Null
+    }
 }
 
 fn define<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
@@ -50,10 +90,14 @@ fn define<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 }
 
 fn statistic<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let counters = env.state::<Shared>().and_then(|shared| shared.statistics.as_deref());
+    let counters = env
+        .state::<Shared>()
+        .and_then(|shared| shared.statistics.as_deref());
     let name = spec.text(env);
     let name = std::str::from_utf8(&name).unwrap_or_default();
-    counters.and_then(|counters| counters.value(name)).map_or(Value::Null, Value::Int)
+    counters
+        .and_then(|counters| counters.value(name))
+        .map_or(Value::Null, Value::Int)
 }
 
 fn version<'e>(_: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
@@ -61,13 +105,22 @@ fn version<'e>(_: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         0 => Value::text(env!("CARGO_PKG_VERSION").as_bytes()),
         1 => {
             let (name, number) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-            Value::owned(format!("{name} {number} ({}/{})", std::env::consts::ARCH, std::env::consts::OS).into_bytes())
+            Value::owned(
+                format!(
+                    "{name} {number} ({}/{})",
+                    std::env::consts::ARCH,
+                    std::env::consts::OS
+                )
+                .into_bytes(),
+            )
         }
         _ => Value::text(b"unknown"),
     }
 }
 
-const RECEIVED: &[&str] = &["buf", "len", "srcip", "rcvip", "srcport", "rcvport", "proto", "sproto", "af"];
+const RECEIVED: &[&str] = &[
+    "buf", "len", "srcip", "rcvip", "srcport", "rcvport", "proto", "sproto", "af",
+];
 
 fn received<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let (source, bytes) = (&env.ctx.source, env.ctx.msg.as_bytes());
@@ -94,7 +147,12 @@ fn compile_constant(inner: &PvInner<'_>) -> Result<PvData, String> {
         b"SCTP" => 4,
         b"WS" => 5,
         b"WSS" => 6,
-        _ => return Err(format!("unknown constant {:?}", String::from_utf8_lossy(inner.text))),
+        _ => {
+            return Err(format!(
+                "unknown constant {:?}",
+                String::from_utf8_lossy(inner.text)
+            ));
+        }
     };
     Ok(PvData::Number(n))
 }

@@ -2,10 +2,10 @@
 
 use super::module::Env;
 use super::module::Pv;
+use super::module::PvData;
 use super::module::PvInner;
 use super::module::PvParam;
 use super::module::PvSpec;
-use super::module::PvData;
 use super::module::SetError;
 use super::value::Value;
 
@@ -64,17 +64,44 @@ type Compile = fn(&PvInner<'_>) -> Result<PvData, String>;
 
 /// A row without parentheses that cannot be assigned to.
 const fn plain(names: &'static [&'static str], doc: &'static str, get: Get) -> Pv {
-    Pv { names, param: PvParam::None, doc, compile: None, get, set: None }
+    Pv {
+        names,
+        param: PvParam::None,
+        doc,
+        compile: None,
+        get,
+        set: None,
+    }
 }
 
 /// A row without parentheses that can be assigned to.
 const fn settable(names: &'static [&'static str], doc: &'static str, get: Get, set: Set) -> Pv {
-    Pv { names, param: PvParam::None, doc, compile: None, get, set: Some(set) }
+    Pv {
+        names,
+        param: PvParam::None,
+        doc,
+        compile: None,
+        get,
+        set: Some(set),
+    }
 }
 
 /// A row with parentheses.
-const fn class(names: &'static [&'static str], doc: &'static str, compile: Compile, get: Get, set: Option<Set>) -> Pv {
-    Pv { names, param: PvParam::Required, doc, compile: Some(compile), get, set }
+const fn class(
+    names: &'static [&'static str],
+    doc: &'static str,
+    compile: Compile,
+    get: Get,
+    set: Option<Set>,
+) -> Pv {
+    Pv {
+        names,
+        param: PvParam::Required,
+        doc,
+        compile: Some(compile),
+        get,
+        set,
+    }
 }
 
 /// Compiles parentheses that hold a name or a text with pseudo-variables.
@@ -91,7 +118,11 @@ fn compile_name(inner: &PvInner<'_>, names: &[&str]) -> Result<PvData, String> {
     let known = names.iter().position(|name| name.as_bytes() == inner.text);
     match known.and_then(|at| i64::try_from(at).ok()) {
         Some(at) => Ok(PvData::Number(at)),
-        None => Err(format!("{:?} is none of {}", String::from_utf8_lossy(inner.text), names.join(", "))),
+        None => Err(format!(
+            "{:?} is none of {}",
+            String::from_utf8_lossy(inner.text),
+            names.join(", ")
+        )),
     }
 }
 

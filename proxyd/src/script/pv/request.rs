@@ -17,25 +17,85 @@ use shared::sip::UriParts;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["rm"], "Method; of a reply its CSeq's.", |env, _| Value::text(env.ctx.msg.method().as_bytes())),
-    plain(&["rmid"], "Number of the method.", |env, _| Value::Int(method_number(env.ctx.msg.method()))),
-    settable(&["ru"], "Request-URI as it stands.", |env, _| Value::text_or_null(current(env.ctx)), set_ru),
-    settable(&["rU"], "User part of the Request-URI.", |env, _| user(current(env.ctx)), set_user),
-    plain(&["rUl"], "Length of that user part.", |env, _| user_length(current(env.ctx))),
-    settable(&["rd"], "Host of the Request-URI.", |env, _| host(current(env.ctx)), set_host),
-    settable(&["rp"], "Port of the Request-URI, 5060 or 5061 when it has none.", |env, _| port(current(env.ctx)), set_port),
-    plain(&["rP"], "Transport of the Request-URI.", |env, _| transport(current(env.ctx))),
-    plain(&["rz"], "Scheme of the Request-URI.", |env, _| scheme(current(env.ctx))),
-    plain(&["ou"], "Request-URI as received.", |env, _| Value::text_or_null(env.ctx.msg.request_uri())),
-    plain(&["oU"], "User part of the received Request-URI.", |env, _| user(env.ctx.msg.request_uri())),
-    plain(&["oUl"], "Length of that user part.", |env, _| user_length(env.ctx.msg.request_uri())),
-    plain(&["od"], "Host of the received Request-URI.", |env, _| host(env.ctx.msg.request_uri())),
-    plain(&["op"], "Port of the received Request-URI.", |env, _| port(env.ctx.msg.request_uri())),
-    plain(&["oP"], "Transport of the received Request-URI.", |env, _| transport(env.ctx.msg.request_uri())),
-    plain(&["rs"], "Status of the reply.", |env, _| if env.ctx.msg.is_reply() { Value::Int(i64::from(env.ctx.msg.status())) } else { Value::Null }),
-    plain(&["rr"], "Reason phrase of the reply.", |env, _| if env.ctx.msg.is_reply() { Value::text(env.ctx.msg.reason()) } else { Value::Null }),
-    plain(&["rv"], "Version in the first line.", |env, _| Value::text_or_null(env.ctx.msg.version())),
-    plain(&["ruid"], "Record id of the contact that lookup() chose.", |env, _| super::optional(env.ctx.ruid.as_ref())),
+    plain(&["rm"], "Method; of a reply its CSeq's.", |env, _| {
+        Value::text(env.ctx.msg.method().as_bytes())
+    }),
+    plain(&["rmid"], "Number of the method.", |env, _| {
+        Value::Int(method_number(env.ctx.msg.method()))
+    }),
+    settable(
+        &["ru"],
+        "Request-URI as it stands.",
+        |env, _| Value::text_or_null(current(env.ctx)),
+        set_ru,
+    ),
+    settable(
+        &["rU"],
+        "User part of the Request-URI.",
+        |env, _| user(current(env.ctx)),
+        set_user,
+    ),
+    plain(&["rUl"], "Length of that user part.", |env, _| {
+        user_length(current(env.ctx))
+    }),
+    settable(
+        &["rd"],
+        "Host of the Request-URI.",
+        |env, _| host(current(env.ctx)),
+        set_host,
+    ),
+    settable(
+        &["rp"],
+        "Port of the Request-URI, 5060 or 5061 when it has none.",
+        |env, _| port(current(env.ctx)),
+        set_port,
+    ),
+    plain(&["rP"], "Transport of the Request-URI.", |env, _| {
+        transport(current(env.ctx))
+    }),
+    plain(&["rz"], "Scheme of the Request-URI.", |env, _| {
+        scheme(current(env.ctx))
+    }),
+    plain(&["ou"], "Request-URI as received.", |env, _| {
+        Value::text_or_null(env.ctx.msg.request_uri())
+    }),
+    plain(&["oU"], "User part of the received Request-URI.", |env, _| {
+        user(env.ctx.msg.request_uri())
+    }),
+    plain(&["oUl"], "Length of that user part.", |env, _| {
+        user_length(env.ctx.msg.request_uri())
+    }),
+    plain(&["od"], "Host of the received Request-URI.", |env, _| {
+        host(env.ctx.msg.request_uri())
+    }),
+    plain(&["op"], "Port of the received Request-URI.", |env, _| {
+        port(env.ctx.msg.request_uri())
+    }),
+    plain(&["oP"], "Transport of the received Request-URI.", |env, _| {
+        transport(env.ctx.msg.request_uri())
+    }),
+    plain(&["rs"], "Status of the reply.", |env, _| {
+        if env.ctx.msg.is_reply() {
+            Value::Int(i64::from(env.ctx.msg.status()))
+        } else {
+            Value::Null
+        }
+    }),
+    plain(&["rr"], "Reason phrase of the reply.", |env, _| {
+        if env.ctx.msg.is_reply() {
+            Value::text(env.ctx.msg.reason())
+        } else {
+            Value::Null
+        }
+    }),
+    plain(&["rv"], "Version in the first line.", |env, _| {
+        Value::text_or_null(env.ctx.msg.version())
+    }),
+    plain(
+        &["ruid"],
+        "Record id of the contact that lookup() chose.",
+        |env, _| super::optional(env.ctx.ruid.as_ref()),
+    ),
 ];
 
 /// Kamailio's number of a method, as `$rmid` and bit masks use it.
@@ -84,7 +144,9 @@ pub(super) fn host(uri: &[u8]) -> Value<'_> {
 
 /// The port of a URI as a value.
 pub(super) fn port(uri: &[u8]) -> Value<'_> {
-    let Ok(uri) = Uri::parse(uri) else { return Value::Null };
+    let Ok(uri) = Uri::parse(uri) else {
+        return Value::Null;
+    };
     let tls = uri.scheme == Scheme::Sips || named_transport(&uri) == Some(Transport::Tls);
     Value::Int(i64::from(uri.port.unwrap_or(if tls { 5061 } else { 5060 })))
 }
@@ -95,7 +157,9 @@ fn named_transport(uri: &Uri<'_>) -> Option<Transport> {
 
 /// The transport of a URI as a value: lower case when it is named, else UDP or, of a sips URI, TLS.
 pub(super) fn transport(uri: &[u8]) -> Value<'_> {
-    let Ok(uri) = Uri::parse(uri) else { return Value::Null };
+    let Ok(uri) = Uri::parse(uri) else {
+        return Value::Null;
+    };
     Value::text(match (uri.param(b"transport").flatten(), uri.scheme) {
         (Some(name), _) => Transport::from_bytes(name).map_or(name, |known| known.as_str().as_bytes()),
         (None, Scheme::Sips) => b"TLS",
@@ -128,7 +192,11 @@ fn set_ru(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetErro
 }
 
 /// Writes the Request-URI anew with one part changed.
-pub(crate) fn change(ctx: &mut Context, edit: impl for<'a> FnOnce(&mut UriParts<'a>, &'a [u8]), with: &[u8]) -> Result<(), SetError> {
+pub(crate) fn change(
+    ctx: &mut Context,
+    edit: impl for<'a> FnOnce(&mut UriParts<'a>, &'a [u8]),
+    with: &[u8],
+) -> Result<(), SetError> {
     let old = ctx.uri().to_vec();
     let uri = Uri::parse(&old).map_err(|_| SetError::Value(String::from_utf8_lossy(&old).into_owned()))?;
     let mut parts = uri.parts();
@@ -140,9 +208,17 @@ pub(crate) fn change(ctx: &mut Context, edit: impl for<'a> FnOnce(&mut UriParts<
 
 fn set_user(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
     if value.is_null() {
-        return change(env.ctx, |parts, _| (parts.user, parts.password) = (None, None), b"");
+        return change(
+            env.ctx,
+            |parts, _| (parts.user, parts.password) = (None, None),
+            b"",
+        );
     }
-    change(env.ctx, |parts, user| parts.user = (!user.is_empty()).then_some(user), &value.to_text())
+    change(
+        env.ctx,
+        |parts, user| parts.user = (!user.is_empty()).then_some(user),
+        &value.to_text(),
+    )
 }
 
 fn set_host(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {

@@ -19,7 +19,13 @@ use shared::sip::Via;
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
     custom::ROW,
-    class(&["sel"], "A select: cfg_get.group.name, via[1].host, from.uri.user, hf_value.Name, …", compile, read, None),
+    class(
+        &["sel"],
+        "A select: cfg_get.group.name, via[1].host, from.uri.user, hf_value.Name, …",
+        compile,
+        read,
+        None,
+    ),
 ];
 
 /// A compiled select.
@@ -54,14 +60,21 @@ enum Part {
     Proto,
 }
 
-/// One step of a select: its name and index.
-fn steps(text: &[u8]) -> Result<Vec<(Box<[u8]>, Option<i64>, bool)>, String> {
+/// A step of a select: its name and index.
+type Step = (Box<[u8]>, Option<i64>);
+
+/// The steps of a select; `["name"]` is a step of its own.
+fn steps(text: &[u8]) -> Result<Vec<Step>, String> {
     let text = text.trim_ascii().strip_prefix(b"@").unwrap_or(text.trim_ascii());
     let mut steps = Vec::new();
     for one in text.split(|byte| *byte == b'.') {
         let (name, index) = match memchr::memchr(b'[', one) {
             Some(open) => {
-                let inner = one.get(open + 1..).unwrap_or_default().strip_suffix(b"]").unwrap_or_default();
+                let inner = one
+                    .get(open + 1..)
+                    .unwrap_or_default()
+                    .strip_suffix(b"]")
+                    .unwrap_or_default();
                 (one.get(..open).unwrap_or_default(), Some(inner))
             }
             None => (one, None),
@@ -69,13 +82,23 @@ fn steps(text: &[u8]) -> Result<Vec<(Box<[u8]>, Option<i64>, bool)>, String> {
         if name.is_empty() {
             return Err("a step of the select is empty".into());
         }
-        match index.map(|inner| (inner, std::str::from_utf8(inner).ok().and_then(|digits| digits.parse().ok()))) {
-            None => steps.push((name.into(), None, false)),
-            Some((_, Some(n))) => steps.push((name.into(), Some(n), false)),
+        match index.map(|inner| {
+            (
+                inner,
+                std::str::from_utf8(inner)
+                    .ok()
+                    .and_then(|digits| digits.parse().ok()),
+            )
+        }) {
+            None => steps.push((name.into(), None)),
+            Some((_, Some(n))) => steps.push((name.into(), Some(n))),
             Some((inner, None)) => {
-                steps.push((name.into(), None, false));
-                let bare = inner.strip_prefix(b"\"").and_then(|i| i.strip_suffix(b"\"")).unwrap_or(inner);
-                steps.push((bare.into(), None, true));
+                steps.push((name.into(), None));
+                let bare = inner
+                    .strip_prefix(b"\"")
+                    .and_then(|i| i.strip_suffix(b"\""))
+                    .unwrap_or(inner);
+                steps.push((bare.into(), None));
             }
         }
     }
@@ -88,7 +111,9 @@ fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
         return Named::parse(name).map(|named| PvData::Other(Box::new(Select::Custom(named))));
     }
     let steps = steps(inner.text)?;
-    let Some((first, index, _)) = steps.first() else { return Err(unknown()) };
+    let Some((first, index)) = steps.first() else {
+        return Err(unknown());
+    };
     let rest: Vec<Box<[u8]>> = steps.iter().skip(1).map(|(name, ..)| name.clone()).collect();
     let index = index.unwrap_or(0);
     let one = rest.first().map(|name| &**name);
@@ -99,9 +124,10 @@ fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
         (b"cseq", None) => Select::CSeq(None),
         (b"cseq", Some(b"num")) => Select::CSeq(Some(true)),
         (b"cseq", Some(b"method")) => Select::CSeq(Some(false)),
-        (b"hf_value" | b"hf_body" | b"msg", Some(name)) => {
-            Select::Header(name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect(), steps.get(1).and_then(|s| s.1).unwrap_or(0))
-        }
+        (b"hf_value" | b"hf_body" | b"msg", Some(name)) => Select::Header(
+            name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect(),
+            steps.get(1).and_then(|s| s.1).unwrap_or(0),
+        ),
         (b"ruri", _) => Select::RequestUri(rest),
         (b"next_hop" | b"dst_uri", _) => Select::NextHop(rest),
         (b"from" | b"f", _) => Select::Address(HeaderName::From, rest),
@@ -138,7 +164,11 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         Some(Select::CallId) => Value::text_or_null(msg.call_id()),
         Some(Select::CSeq(None)) => Value::maybe(msg.first(HeaderName::CSeq)),
         Some(Select::CSeq(Some(number))) => msg.cseq().map_or(Value::Null, |cseq| {
-            if *number { Value::Int(i64::from(cseq.number)) } else { Value::owned(cseq.method.as_bytes()) }
+            if *number {
+                Value::Int(i64::from(cseq.number))
+            } else {
+                Value::owned(cseq.method.as_bytes())
+            }
         }),
         Some(Select::Header(name, index)) => {
             let mut all = msg.all_named(name);
@@ -149,7 +179,9 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
             Value::maybe(header.map(|header| msg.value(header)))
         }
         Some(Select::RequestUri(path)) => uri_part(env.ctx.uri(), path),
-        Some(Select::NextHop(path)) => uri_part(env.ctx.dst_uri.as_deref().unwrap_or_else(|| env.ctx.uri()), path),
+        Some(Select::NextHop(path)) => {
+            uri_part(env.ctx.dst_uri.as_deref().unwrap_or_else(|| env.ctx.uri()), path)
+        }
         Some(Select::Address(name, path)) => address_part(env, *name, path),
         Some(Select::Via(index, path)) => via_part(env, *index, path),
         Some(Select::Source(end, part)) => source_part(env, *end, *part),
@@ -159,8 +191,12 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 }
 
 fn uri_part<'e>(text: &'e [u8], path: &[Box<[u8]>]) -> Value<'e> {
-    let Some(step) = path.first() else { return Value::text_or_null(text) };
-    let Ok(uri) = Uri::parse(text) else { return Value::Null };
+    let Some(step) = path.first() else {
+        return Value::text_or_null(text);
+    };
+    let Ok(uri) = Uri::parse(text) else {
+        return Value::Null;
+    };
     match &**step {
         b"user" => user(text),
         b"pwd" => Value::maybe(uri.password),
@@ -179,7 +215,9 @@ fn uri_part<'e>(text: &'e [u8], path: &[Box<[u8]>]) -> Value<'e> {
 fn address_part<'e>(env: &'e Env<'_>, name: HeaderName, path: &[Box<[u8]>]) -> Value<'e> {
     let msg = &env.ctx.msg;
     let value = msg.first(name);
-    let Some(step) = path.first() else { return Value::maybe(value) };
+    let Some(step) = path.first() else {
+        return Value::maybe(value);
+    };
     let addr = if name == HeaderName::Contact {
         msg.values(name).next().and_then(|value| value.name_addr().ok())
     } else {
@@ -201,8 +239,12 @@ fn address_part<'e>(env: &'e Env<'_>, name: HeaderName, path: &[Box<[u8]>]) -> V
 fn via_part<'e>(env: &'e Env<'_>, index: i64, path: &[Box<[u8]>]) -> Value<'e> {
     let msg = &env.ctx.msg;
     let at = super::place(Some(index), msg.vias().count());
-    let Some(text) = at.and_then(|at| msg.vias().nth(at)).map(|value| value.bytes) else { return Value::Null };
-    let (Some(step), Ok(via)) = (path.first(), Via::parse(text)) else { return Value::text(text) };
+    let Some(text) = at.and_then(|at| msg.vias().nth(at)).map(|value| value.bytes) else {
+        return Value::Null;
+    };
+    let (Some(step), Ok(via)) = (path.first(), Via::parse(text)) else {
+        return Value::text(text);
+    };
     match &**step {
         b"name" => Value::text(via.protocol),
         b"version" => Value::text(via.version),

@@ -19,26 +19,86 @@ use std::net::SocketAddr;
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
     plain(&["si"], "Source address.", |env, _| ip(env.ctx.source.peer.ip())),
-    plain(&["siz"], "Source address, IPv6 in brackets.", |env, _| Value::owned(bracketed(env.ctx.source.peer.ip()).into_bytes())),
-    plain(&["sp"], "Source port.", |env, _| Value::Int(i64::from(env.ctx.source.peer.port()))),
-    plain(&["su"], "Source as a URI, without transport=udp.", |env, _| Value::owned(uri(env.ctx.source.peer, env.ctx.source.transport, Udp::Silent))),
-    plain(&["sut"], "Source as a URI with its transport.", |env, _| Value::owned(uri(env.ctx.source.peer, env.ctx.source.transport, Udp::Named))),
-    plain(&["sas"], "Source as a socket, proto:address:port.", |env, _| Value::owned(socket_text(env.ctx.source.transport, env.ctx.source.peer))),
-    plain(&["pr", "proto"], "Transport of the message.", |env, _| Value::text(env.ctx.source.transport.as_str().as_bytes())),
-    plain(&["prid"], "Number of that transport.", |env, _| Value::Int(i64::from(transport_number(env.ctx.source.transport)))),
-    plain(&["conid"], "Id of the connection.", |env, _| env.ctx.source.conn.map_or(Value::Null, |id| Value::Int(i64::try_from(id).unwrap_or(i64::MAX)))),
-    plain(&["Ri"], "Address that received the message.", |env, _| ip(env.ctx.source.local.ip())),
-    plain(&["Rp"], "Port that received the message.", |env, _| Value::Int(i64::from(env.ctx.source.local.port()))),
-    plain(&["Rn"], "Name of the socket that received the message.", |env, _| received(env).and_then(|l| l.name.as_deref()).map_or(Value::Null, |name| Value::text(name.as_bytes()))),
-    plain(&["Ru"], "Socket that received the message as a URI, without transport=udp.", |env, _| Value::owned(uri(env.ctx.source.local, env.ctx.source.transport, Udp::Silent))),
-    plain(&["Rut"], "Socket that received the message as a URI with its transport.", |env, _| Value::owned(uri(env.ctx.source.local, env.ctx.source.transport, Udp::Named))),
+    plain(&["siz"], "Source address, IPv6 in brackets.", |env, _| {
+        Value::owned(bracketed(env.ctx.source.peer.ip()).into_bytes())
+    }),
+    plain(&["sp"], "Source port.", |env, _| {
+        Value::Int(i64::from(env.ctx.source.peer.port()))
+    }),
+    plain(&["su"], "Source as a URI, without transport=udp.", |env, _| {
+        Value::owned(uri(env.ctx.source.peer, env.ctx.source.transport, Udp::Silent))
+    }),
+    plain(&["sut"], "Source as a URI with its transport.", |env, _| {
+        Value::owned(uri(env.ctx.source.peer, env.ctx.source.transport, Udp::Named))
+    }),
+    plain(&["sas"], "Source as a socket, proto:address:port.", |env, _| {
+        Value::owned(socket_text(env.ctx.source.transport, env.ctx.source.peer))
+    }),
+    plain(&["pr", "proto"], "Transport of the message.", |env, _| {
+        Value::text(env.ctx.source.transport.as_str().as_bytes())
+    }),
+    plain(&["prid"], "Number of that transport.", |env, _| {
+        Value::Int(i64::from(transport_number(env.ctx.source.transport)))
+    }),
+    plain(&["conid"], "Id of the connection.", |env, _| {
+        env.ctx.source.conn.map_or(Value::Null, |id| {
+            Value::Int(i64::try_from(id).unwrap_or(i64::MAX))
+        })
+    }),
+    plain(&["Ri"], "Address that received the message.", |env, _| {
+        ip(env.ctx.source.local.ip())
+    }),
+    plain(&["Rp"], "Port that received the message.", |env, _| {
+        Value::Int(i64::from(env.ctx.source.local.port()))
+    }),
+    plain(
+        &["Rn"],
+        "Name of the socket that received the message.",
+        |env, _| {
+            received(env)
+                .and_then(|l| l.name.as_deref())
+                .map_or(Value::Null, |name| Value::text(name.as_bytes()))
+        },
+    ),
+    plain(
+        &["Ru"],
+        "Socket that received the message as a URI, without transport=udp.",
+        |env, _| Value::owned(uri(env.ctx.source.local, env.ctx.source.transport, Udp::Silent)),
+    ),
+    plain(
+        &["Rut"],
+        "Socket that received the message as a URI with its transport.",
+        |env, _| Value::owned(uri(env.ctx.source.local, env.ctx.source.transport, Udp::Named)),
+    ),
     plain(&["RAi"], "Advertised address of that socket.", advertised_host),
     plain(&["RAp"], "Advertised port of that socket.", advertised_port),
-    plain(&["RAu"], "Advertised URI of that socket, without transport=udp.", |env, _| Value::owned(advertised_uri(env, Udp::Silent))),
-    plain(&["RAut"], "Advertised URI of that socket with its transport.", |env, _| Value::owned(advertised_uri(env, Udp::Named))),
-    plain(&["af"], "Address family of the source: 2 for IPv4, 10 for IPv6.", |env, _| Value::Int(if env.ctx.source.peer.is_ipv4() { 2 } else { 10 })),
-    settable(&["fs"], "Socket to send from, proto:address:port.", forced, set_forced),
-    settable(&["fsn"], "Name of the socket to send from.", forced_name, set_forced_name),
+    plain(
+        &["RAu"],
+        "Advertised URI of that socket, without transport=udp.",
+        |env, _| Value::owned(advertised_uri(env, Udp::Silent)),
+    ),
+    plain(
+        &["RAut"],
+        "Advertised URI of that socket with its transport.",
+        |env, _| Value::owned(advertised_uri(env, Udp::Named)),
+    ),
+    plain(
+        &["af"],
+        "Address family of the source: 2 for IPv4, 10 for IPv6.",
+        |env, _| Value::Int(if env.ctx.source.peer.is_ipv4() { 2 } else { 10 }),
+    ),
+    settable(
+        &["fs"],
+        "Socket to send from, proto:address:port.",
+        forced,
+        set_forced,
+    ),
+    settable(
+        &["fsn"],
+        "Name of the socket to send from.",
+        forced_name,
+        set_forced_name,
+    ),
 ];
 
 /// Whether `transport=udp` is written.
@@ -64,7 +124,11 @@ fn push_transport(out: &mut String, transport: Transport, udp: Udp) {
     if transport != Transport::Udp || udp == Udp::Named {
         out.push_str(";transport=");
         // RFC 7118 §5.2: secure WebSocket is told by the scheme, not by the parameter
-        out.push_str(if transport == Transport::Wss { "ws" } else { transport.as_str() });
+        out.push_str(if transport == Transport::Wss {
+            "ws"
+        } else {
+            transport.as_str()
+        });
     }
 }
 
@@ -75,7 +139,13 @@ fn uri(address: SocketAddr, transport: Transport, udp: Udp) -> Vec<u8> {
 }
 
 fn socket_text(transport: Transport, address: SocketAddr) -> Vec<u8> {
-    format!("{}:{}:{}", transport.as_str(), bracketed(address.ip()), address.port()).into_bytes()
+    format!(
+        "{}:{}:{}",
+        transport.as_str(),
+        bracketed(address.ip()),
+        address.port()
+    )
+    .into_bytes()
 }
 
 fn received<'e>(env: &'e Env<'_>) -> Option<&'e Listener> {
@@ -84,7 +154,10 @@ fn received<'e>(env: &'e Env<'_>) -> Option<&'e Listener> {
 
 /// The advertised host and port of the socket that received the message.
 fn advertised<'e>(env: &'e Env<'_>) -> Option<(&'e str, u16)> {
-    received(env)?.advertise.as_ref().map(|(host, port)| (host.as_str(), *port))
+    received(env)?
+        .advertise
+        .as_ref()
+        .map(|(host, port)| (host.as_str(), *port))
 }
 
 fn advertised_host<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
@@ -95,12 +168,16 @@ fn advertised_host<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
 }
 
 fn advertised_port<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
-    Value::Int(i64::from(advertised(env).map_or(env.ctx.source.local.port(), |(_, port)| port)))
+    Value::Int(i64::from(
+        advertised(env).map_or(env.ctx.source.local.port(), |(_, port)| port),
+    ))
 }
 
 fn advertised_uri(env: &Env<'_>, udp: Udp) -> Vec<u8> {
     let (local, transport) = (env.ctx.source.local, env.ctx.source.transport);
-    let Some((host, port)) = advertised(env) else { return uri(local, transport, udp) };
+    let Some((host, port)) = advertised(env) else {
+        return uri(local, transport, udp);
+    };
     let mut out = format!("sip:{host}:{port}");
     push_transport(&mut out, transport, udp);
     out.into_bytes()
@@ -123,8 +200,13 @@ fn forced_name<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
 pub(crate) fn find_socket(env: &Env<'_>, text: &[u8]) -> Option<SocketId> {
     let (transport, host, port) = split_socket(text)?;
     let sockets = env.host.sockets();
-    let bare = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]")).unwrap_or(host);
-    let address = std::str::from_utf8(bare).ok().and_then(|text| text.parse::<IpAddr>().ok());
+    let bare = host
+        .strip_prefix(b"[")
+        .and_then(|h| h.strip_suffix(b"]"))
+        .unwrap_or(host);
+    let address = std::str::from_utf8(bare)
+        .ok()
+        .and_then(|text| text.parse::<IpAddr>().ok());
     let at = sockets.listeners.iter().position(|listener| {
         let fits = transport.is_none_or(|wanted| wanted == listener.transport);
         let own = address.is_some_and(|ip| ip == listener.address.ip())

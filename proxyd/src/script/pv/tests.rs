@@ -67,7 +67,10 @@ fn kamailio_shows_the_same() {
         ("csb", "7 INVITE"),
         ("ci", "cid-1@x"),
         ("cT", "application/sdp"),
-        ("ct", "\"A\" <sip:alice@10.0.0.9:5060>;expires=50;q=0.5, <sip:a2@h>;expires=70"),
+        (
+            "ct",
+            "\"A\" <sip:alice@10.0.0.9:5060>;expires=50;q=0.5, <sip:a2@h>;expires=70",
+        ),
         ("rb", "v=0\r\n"),
         ("si", "127.0.0.2"),
         ("Ri", "127.0.0.1"),
@@ -103,8 +106,14 @@ fn kamailio_shows_the_same() {
         ("route_uri", "sip:127.0.0.99;lr"),
         ("expires(min)", "50"),
         ("expires(max)", "70"),
-        ("hdr(Via)[1]", "SIP/2.0/TCP 10.0.0.9:5064;branch=z9hG4bKaa0, SIP/2.0/TLS h3.x;branch=z9h"),
-        ("hdr(via)[-2]", "SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKaa1;rport"),
+        (
+            "hdr(Via)[1]",
+            "SIP/2.0/TCP 10.0.0.9:5064;branch=z9hG4bKaa0, SIP/2.0/TLS h3.x;branch=z9h",
+        ),
+        (
+            "hdr(via)[-2]",
+            "SIP/2.0/UDP 127.0.0.2:5060;branch=z9hG4bKaa1;rport",
+        ),
         ("hdr(v)[5]", "NULL"),
         ("hdr(X-Empty)", ""),
         ("hdr(x-none)", "NULL"),
@@ -114,7 +123,10 @@ fn kamailio_shows_the_same() {
         ("hflc(Via)", "3"),
         ("hflc(Record-Route)", "2"),
         ("hfl(Record-Route)[1]", "\"P2\" <sip:p2.x;lr=on>"),
-        ("msg(fline)", "INVITE sip:bob;x=1:pw@test.lan:5070;transport=tcp;lr?h=v SIP/2.0"),
+        (
+            "msg(fline)",
+            "INVITE sip:bob;x=1:pw@test.lan:5070;transport=tcp;lr?h=v SIP/2.0",
+        ),
         ("utime(year)", "2023"),
         ("utimef(%Y-%m-%d %H:%M:%S)", "2023-11-14 22:13:20"),
         ("Ts", "1700000000"),
@@ -139,13 +151,25 @@ fn kamailio_shows_the_same() {
 fn uris_of_other_schemes_and_empty_parts() {
     let mut stage = Stage::options();
     stage.ctx.new_uri = Some(b"urn:service:sos".to_vec());
-    assert_eq!((stage.read("rU"), stage.read("rd"), stage.read("rz")), ("service".into(), "sos".into(), "urn".into()));
+    assert_eq!(
+        (stage.read("rU"), stage.read("rd"), stage.read("rz")),
+        ("service".into(), "sos".into(), "urn".into())
+    );
     stage.ctx.new_uri = Some(b"tel:+123;x=y".to_vec());
-    assert_eq!((stage.read("rU"), stage.read("rd"), stage.read("rp")), ("+123".into(), "NULL".into(), "5060".into()));
+    assert_eq!(
+        (stage.read("rU"), stage.read("rd"), stage.read("rp")),
+        ("+123".into(), "NULL".into(), "5060".into())
+    );
     stage.ctx.new_uri = Some(b"sip:h.lan".to_vec());
-    assert_eq!((stage.read("rU"), stage.read("rUl"), stage.read("rP")), ("NULL".into(), "0".into(), "UDP".into()));
+    assert_eq!(
+        (stage.read("rU"), stage.read("rUl"), stage.read("rP")),
+        ("NULL".into(), "0".into(), "UDP".into())
+    );
     stage.ctx.dst_uri = Some(b"sip:u@1.2.3.4;transport=tls".to_vec());
-    assert_eq!((stage.read("dd"), stage.read("dp"), stage.read("dP")), ("1.2.3.4".into(), "5061".into(), "tls".into()));
+    assert_eq!(
+        (stage.read("dd"), stage.read("dp"), stage.read("dP")),
+        ("1.2.3.4".into(), "5061".into(), "tls".into())
+    );
 }
 
 #[test]
@@ -175,7 +199,10 @@ fn the_request_uri_is_written_part_by_part() {
     assert!(stage.write("rp", Value::Int(70_000)).is_err());
     assert!(stage.write("fs", text("udp:9.9.9.9:5")).is_err());
     stage.write("fs", text("127.0.0.1:5060")).expect("our socket");
-    assert_eq!((stage.read("fs"), stage.read("fsn")), ("udp:127.0.0.1:5060".into(), "main".into()));
+    assert_eq!(
+        (stage.read("fs"), stage.read("fsn")),
+        ("udp:127.0.0.1:5060".into(), "main".into())
+    );
 }
 
 #[test]
@@ -208,14 +235,30 @@ fn branches() {
 fn avps() {
     let mut stage = Stage::options();
     for value in ["1", "2", "3"] {
-        stage.write("avp(s:a)", Value::text(value.as_bytes())).expect("a value");
+        stage
+            .write("avp(s:a)", Value::text(value.as_bytes()))
+            .expect("a value");
     }
-    stage.write("avp(a)[1]", Value::text(b"x")).expect("Kamailio: added, not replaced");
+    stage
+        .write("avp(a)[1]", Value::text(b"x"))
+        .expect("Kamailio: added, not replaced");
     assert_eq!(stage.read("avp(a)[*]"), "x, 3, 2, 1");
-    stage.write("avp(a)[1]", Value::Null).expect("Kamailio: the newest goes");
-    for (pv, expected) in [("avp(a)[*]", "3, 2, 1"), ("avp(a)[-1]", "NULL"), ("avp(a)[2]", "1"), ("cnt($avp(a))", "3")] {
+    stage
+        .write("avp(a)[1]", Value::Null)
+        .expect("Kamailio: the newest goes");
+    for (pv, expected) in [
+        ("avp(a)[*]", "3, 2, 1"),
+        ("avp(a)[-1]", "NULL"),
+        ("avp(a)[2]", "1"),
+        ("cnt($avp(a))", "3"),
+    ] {
         assert_eq!(stage.read(pv), expected, "${pv}");
     }
+    stage.write("avp(i:7)", Value::text(b"number")).expect("a value");
+    assert_eq!(
+        (stage.read("avp(7)"), stage.read("avp(i:7)")),
+        ("NULL".into(), "number".into())
+    );
     stage.write("avp(a)[*]", Value::Int(5)).expect("all replaced");
     assert_eq!(stage.read("avp(a)[*]"), "5");
 }
@@ -223,13 +266,24 @@ fn avps() {
 #[test]
 fn xavps() {
     let mut stage = Stage::options();
-    let steps: &[(&str, Value<'_>, &[(&str, &str)])] = &[
+    type Step = (
+        &'static str,
+        Value<'static>,
+        &'static [(&'static str, &'static str)],
+    );
+    let steps: &[Step] = &[
         ("xavp(a=>b)", Value::text(b"1"), &[]),
         ("xavp(a=>b)", Value::text(b"2"), &[]),
         (
             "xavp(a[0]=>c)",
             Value::text(b"3"),
-            &[("xavp(a=>b)", "2"), ("xavp(a[1]=>b)", "1"), ("xavp(a[1]=>c)", "NULL"), ("xavp(a[-1]=>b)", "1"), ("xavp(zz)", "NULL")],
+            &[
+                ("xavp(a=>b)", "2"),
+                ("xavp(a[1]=>b)", "1"),
+                ("xavp(a[1]=>c)", "NULL"),
+                ("xavp(a[-1]=>b)", "1"),
+                ("xavp(zz)", "NULL"),
+            ],
         ),
         (
             "xavp(a[0]=>b)",
@@ -242,20 +296,52 @@ fn xavps() {
                 ("cnt($xavp(a[*]=>b[*]))", "3"),
             ],
         ),
-        ("xavp(a[0]=>b[1])", Value::text(b"5"), &[("xavp(a[0]=>b)", "4"), ("xavp(a[0]=>b[1])", "5")]),
-        ("xavp(a[0]=>b)", Value::Null, &[("xavp(a[0]=>b)", "5"), ("xavp(a[0]=>b[1])", "NULL")]),
-        ("xavp(a[0])", Value::Null, &[("xavp(a=>b)", "1"), ("cnt($xavp(a))", "1")]),
-        ("xavp(a[*])", Value::Null, &[("xavp(a=>b)", "NULL"), ("cnt($xavp(a))", "0")]),
+        (
+            "xavp(a[0]=>b[1])",
+            Value::text(b"5"),
+            &[("xavp(a[0]=>b)", "4"), ("xavp(a[0]=>b[1])", "5")],
+        ),
+        (
+            "xavp(a[0]=>b)",
+            Value::Null,
+            &[("xavp(a[0]=>b)", "5"), ("xavp(a[0]=>b[1])", "NULL")],
+        ),
+        (
+            "xavp(a[0])",
+            Value::Null,
+            &[("xavp(a=>b)", "1"), ("cnt($xavp(a))", "1")],
+        ),
+        (
+            "xavp(a[*])",
+            Value::Null,
+            &[("xavp(a=>b)", "NULL"), ("cnt($xavp(a))", "0")],
+        ),
         ("xavp(n[0]=>m)", Value::text(b"q"), &[("xavp(n=>m)", "NULL")]),
         ("xavp(p)", Value::Int(5), &[]),
         ("xavp(p)", Value::Int(6), &[("xavp(p)", "6"), ("xavp(p[1])", "5")]),
-        ("xavp(p[0])", Value::Int(7), &[("xavp(p)", "7"), ("xavp(p[1])", "5")]),
-        ("xavp(p)", Value::Null, &[("xavp(p)", "5"), ("cnt($xavp(p))", "1")]),
+        (
+            "xavp(p[0])",
+            Value::Int(7),
+            &[("xavp(p)", "7"), ("xavp(p[1])", "5")],
+        ),
+        (
+            "xavp(p)",
+            Value::Null,
+            &[("xavp(p)", "5"), ("cnt($xavp(p))", "1")],
+        ),
         ("xavu(x)", Value::Int(1), &[]),
         ("xavu(x)", Value::Int(2), &[("xavu(x)", "2")]),
         ("xavu(a=>b)", Value::Int(1), &[]),
-        ("xavu(a=>c)", Value::Int(2), &[("xavu(a=>b)", "1"), ("xavu(a=>c)", "2")]),
-        ("xavu(a=>b)", Value::Null, &[("xavu(a=>b)", "NULL"), ("xavu(a=>c)", "2")]),
+        (
+            "xavu(a=>c)",
+            Value::Int(2),
+            &[("xavu(a=>b)", "1"), ("xavu(a=>c)", "2")],
+        ),
+        (
+            "xavu(a=>b)",
+            Value::Null,
+            &[("xavu(a=>b)", "NULL"), ("xavu(a=>c)", "2")],
+        ),
         ("xavu(a)", Value::Null, &[("xavu(a=>c)", "NULL")]),
         ("xavi(Wh=>FoO)", Value::Int(123), &[("xavi(wh[0]=>foo)", "123")]),
     ];
@@ -272,12 +358,22 @@ fn xavps() {
 #[test]
 fn variables_and_flags() {
     let mut stage = Stage::options().with(Arc::new(Shared::default()));
-    assert_eq!((stage.read("var(pv-test)"), stage.read("vn(pv-test)"), stage.read("shv(x)")), ("0".into(), "NULL".into(), "0".into()));
+    assert_eq!(
+        (
+            stage.read("var(pv-test)"),
+            stage.read("vn(pv-test)"),
+            stage.read("shv(x)")
+        ),
+        ("0".into(), "NULL".into(), "0".into())
+    );
     for pv in ["var(pv-test)", "vn(pv-test)", "shv(x)", "mf", "bf", "sf"] {
         stage.write(pv, Value::Int(6)).expect(pv);
         assert_eq!(stage.read(pv), "6", "${pv}");
     }
-    assert_eq!((stage.read("mF"), stage.ctx.bflags, stage.ctx.sflags), ("00000006".into(), 6, 6));
+    assert_eq!(
+        (stage.read("mF"), stage.ctx.bflags, stage.ctx.sflags),
+        ("00000006".into(), 6, 6)
+    );
 }
 
 #[test]
@@ -287,19 +383,40 @@ fn from_and_to_are_written_as_edits() {
     stage.write("tn", Value::text(b"\"New\"")).expect("a name");
     assert_eq!(stage.read("fU"), "alice");
     let edited = stage.edited();
-    assert!(edited.contains("\r\nFrom: \"Al\" <sip:other@o.o>;tag=ft1\r\n"), "{edited}");
-    assert!(edited.contains("\r\nTo: \"New\" <sip:bob@test.lan>\r\n"), "{edited}");
+    assert!(
+        edited.contains("\r\nFrom: \"Al\" <sip:other@o.o>;tag=ft1\r\n"),
+        "{edited}"
+    );
+    assert!(
+        edited.contains("\r\nTo: \"New\" <sip:bob@test.lan>\r\n"),
+        "{edited}"
+    );
 }
 
 #[test]
 fn names_are_unique_and_wrong_parameters_refused() {
-    let mut names: Vec<&str> = PVS.iter().flat_map(|table| table.iter().flat_map(|row| row.names)).copied().collect();
+    let mut names: Vec<&str> = PVS
+        .iter()
+        .flat_map(|table| table.iter().flat_map(|row| row.names))
+        .copied()
+        .collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), count);
     let mut stage = Stage::options();
-    for pv in ["msg(nope)", "branch(nope)", "TV(n)", "time(x)", "sel(no.such)", "hdr()", "cnt(x)", "ccp(x)", "xavp()", "xavp(a[x])"] {
+    for pv in [
+        "msg(nope)",
+        "branch(nope)",
+        "TV(n)",
+        "time(x)",
+        "sel(no.such)",
+        "hdr()",
+        "cnt(x)",
+        "ccp(x)",
+        "xavp()",
+        "xavp(a[x])",
+    ] {
         assert!(stage.read(pv).starts_with("E: "), "${pv}");
     }
 }

@@ -18,15 +18,54 @@ use std::time::Duration;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["Ts", "TS"], "Unix time in seconds.", |env, _| Value::Int(seconds(env))),
-    plain(&["Tsm"], "Microseconds within the second.", |env, _| Value::Int(i64::from(env.host.wall().subsec_micros()))),
-    plain(&["Tf", "TF"], "Time as text.", |env, _| Value::owned(calendar::format(b"%a %b %e %H:%M:%S %Y", &calendar::local(seconds(env))))),
+    plain(&["Ts", "TS"], "Unix time in seconds.", |env, _| {
+        Value::Int(seconds(env))
+    }),
+    plain(&["Tsm"], "Microseconds within the second.", |env, _| {
+        Value::Int(i64::from(env.host.wall().subsec_micros()))
+    }),
+    plain(&["Tf", "TF"], "Time as text.", |env, _| {
+        Value::owned(calendar::format(
+            b"%a %b %e %H:%M:%S %Y",
+            &calendar::local(seconds(env)),
+        ))
+    }),
     plain(&["Tb"], "Unix time of the start.", started),
-    class(&["TV"], "Time: s and sn seconds, u and un microseconds within, Sn both.", |inner| compile_name(inner, &["s", "u", "sn", "un", "Sn"]), precise, None),
-    class(&["time"], "A part of local time: sec min hour mday mon year wday yday isdst.", compile_field, |env, spec| field(&calendar::local(seconds(env)), spec), None),
-    class(&["utime"], "A part of UTC: sec min hour mday mon year wday yday isdst.", compile_field, |env, spec| field(&calendar::utc(seconds(env)), spec), None),
-    class(&["timef", "ftime"], "Local time as strftime(3) writes it.", compile_text, |env, spec| Value::owned(calendar::format(&spec.text(env), &calendar::local(seconds(env)))), None),
-    class(&["utimef"], "UTC as strftime(3) writes it.", compile_text, |env, spec| Value::owned(calendar::format(&spec.text(env), &calendar::utc(seconds(env)))), None),
+    class(
+        &["TV"],
+        "Time: s and sn seconds, u and un microseconds within, Sn both.",
+        |inner| compile_name(inner, &["s", "u", "sn", "un", "Sn"]),
+        precise,
+        None,
+    ),
+    class(
+        &["time"],
+        "A part of local time: sec min hour mday mon year wday yday isdst.",
+        compile_field,
+        |env, spec| field(&calendar::local(seconds(env)), spec),
+        None,
+    ),
+    class(
+        &["utime"],
+        "A part of UTC: sec min hour mday mon year wday yday isdst.",
+        compile_field,
+        |env, spec| field(&calendar::utc(seconds(env)), spec),
+        None,
+    ),
+    class(
+        &["timef", "ftime"],
+        "Local time as strftime(3) writes it.",
+        compile_text,
+        |env, spec| Value::owned(calendar::format(&spec.text(env), &calendar::local(seconds(env)))),
+        None,
+    ),
+    class(
+        &["utimef"],
+        "UTC as strftime(3) writes it.",
+        compile_text,
+        |env, spec| Value::owned(calendar::format(&spec.text(env), &calendar::utc(seconds(env)))),
+        None,
+    ),
 ];
 
 fn wall(env: &Env<'_>) -> Duration {
@@ -55,10 +94,14 @@ fn precise<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 fn compile_field(inner: &PvInner<'_>) -> Result<PvData, String> {
     match Field::from_bytes(inner.text) {
         Some(field) => Ok(PvData::Other(Box::new(field))),
-        None => Err(format!("{:?} is no part of a time", String::from_utf8_lossy(inner.text))),
+        None => Err(format!(
+            "{:?} is no part of a time",
+            String::from_utf8_lossy(inner.text)
+        )),
     }
 }
 
 fn field(time: &Calendar, spec: &PvSpec) -> Value<'static> {
-    spec.other::<Field>().map_or(Value::Null, |field| Value::Int(time.field(*field)))
+    spec.other::<Field>()
+        .map_or(Value::Null, |field| Value::Int(time.field(*field)))
 }

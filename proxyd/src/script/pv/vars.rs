@@ -11,21 +11,39 @@ use crate::script::module::SetError;
 use crate::script::value::Value;
 use crate::script::vars;
 use crate::script::vars::Slot;
-use ahash::AHashMap;
 use parking_lot::RwLock;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(&["var", "vz"], "A variable of the worker: integer 0 at first, and for null.", compile, read, Some(write)),
-    class(&["vn"], "A variable of the worker: null at first.", compile, read_nullable, Some(write_nullable)),
-    class(&["shv"], "A variable of all workers: integer 0 at first.", compile_shared, read_shared, Some(write_shared)),
+    class(
+        &["var", "vz"],
+        "A variable of the worker: integer 0 at first, and for null.",
+        compile,
+        read,
+        Some(write),
+    ),
+    class(
+        &["vn"],
+        "A variable of the worker: null at first.",
+        compile,
+        read_nullable,
+        Some(write_nullable),
+    ),
+    class(
+        &["shv"],
+        "A variable of all workers: integer 0 at first.",
+        compile_shared,
+        read_shared,
+        Some(write_shared),
+    ),
 ];
 
 /// Variables of all workers and the counters, kept by module pv.
 #[derive(Default)]
 pub(crate) struct Shared {
-    values: RwLock<AHashMap<Box<[u8]>, Value<'static>>>,
+    values: RwLock<BTreeMap<Box<[u8]>, Value<'static>>>,
     /// The counters that `$stat(name)` shows.
     pub(crate) statistics: Option<Arc<Statistics>>,
 }
@@ -34,7 +52,10 @@ impl Shared {
     /// With the values of an earlier script, if there was one.
     pub(crate) fn new(previous: Option<&Self>, statistics: Arc<Statistics>) -> Self {
         let values = previous.map(|old| old.values.read().clone()).unwrap_or_default();
-        Self { values: RwLock::new(values), statistics: Some(statistics) }
+        Self {
+            values: RwLock::new(values),
+            statistics: Some(statistics),
+        }
     }
 
     /// The value of a variable, if it was ever set.
@@ -55,9 +76,11 @@ impl Shared {
 
     /// Every variable, by name.
     pub(crate) fn all(&self) -> Vec<(Box<[u8]>, Value<'static>)> {
-        let mut all: Vec<_> = self.values.read().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        all
+        self.values
+            .read()
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 }
 
@@ -103,14 +126,20 @@ fn compile_shared(inner: &PvInner<'_>) -> Result<PvData, String> {
 }
 
 fn read_shared<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let value = env.state::<Shared>().and_then(|shared| shared.get(&spec.text(env)));
+    let value = env
+        .state::<Shared>()
+        .and_then(|shared| shared.get(&spec.text(env)));
     value.unwrap_or(Value::Int(0))
 }
 
 fn write_shared(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
     let missing = || SetError::Missing("module pv is not loaded".to_owned());
     let shared = env.state::<Shared>().ok_or_else(missing)?;
-    let value = if value.is_null() { Value::Int(0) } else { value.into_owned() };
+    let value = if value.is_null() {
+        Value::Int(0)
+    } else {
+        value.into_owned()
+    };
     shared.set(&spec.text(env), value);
     Ok(())
 }

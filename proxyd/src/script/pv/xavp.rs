@@ -18,9 +18,27 @@ use std::borrow::Cow;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(&["xavp"], "A list of values, plain or named: root[n]=>field[n].", |inner| compile(inner, Family::Xavp), read, Some(write)),
-    class(&["xavi"], "The same, names without case.", |inner| compile(inner, Family::Xavi), read, Some(write)),
-    class(&["xavu"], "The same with one value a name.", |inner| compile(inner, Family::Xavu), read, Some(write)),
+    class(
+        &["xavp"],
+        "A list of values, plain or named: root[n]=>field[n].",
+        |inner| compile(inner, Family::Xavp),
+        read,
+        Some(write),
+    ),
+    class(
+        &["xavi"],
+        "The same, names without case.",
+        |inner| compile(inner, Family::Xavi),
+        read,
+        Some(write),
+    ),
+    class(
+        &["xavu"],
+        "The same with one value a name.",
+        |inner| compile(inner, Family::Xavu),
+        read,
+        Some(write),
+    ),
 ];
 
 /// The longest list of values a text is made of.
@@ -58,7 +76,11 @@ impl Family {
 
     /// A name as the list keeps it.
     pub(crate) fn key(self, name: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-        if self == Self::Xavi { Cow::Owned(name.to_ascii_lowercase()) } else { name }
+        if self == Self::Xavi {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            name
+        }
     }
 }
 
@@ -117,7 +139,10 @@ fn step(inner: &PvInner<'_>, text: &[u8], family: Family) -> Result<Step, String
     let text = text.trim_ascii();
     let (name, index) = match (memchr::memchr(b'[', text), text.strip_suffix(b"]")) {
         (Some(open), Some(_)) => {
-            let index = text.get(open + 1..text.len() - 1).unwrap_or_default().trim_ascii();
+            let index = text
+                .get(open + 1..text.len() - 1)
+                .unwrap_or_default()
+                .trim_ascii();
             (text.get(..open).unwrap_or_default(), Some(index))
         }
         _ => (text, None),
@@ -129,7 +154,10 @@ fn step(inner: &PvInner<'_>, text: &[u8], family: Family) -> Result<Step, String
         None => At::None,
         Some(b"*") => At::All,
         Some(index) if index.contains(&b'$') => At::Format((inner.parse)(index)?),
-        Some(index) => match std::str::from_utf8(index).ok().and_then(|digits| digits.parse().ok()) {
+        Some(index) => match std::str::from_utf8(index)
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+        {
             Some(n) => At::Number(n),
             None => return Err(format!("index {:?} is no number", String::from_utf8_lossy(index))),
         },
@@ -168,7 +196,9 @@ impl Path {
 
     /// Field name and index, when there is a field.
     pub(crate) fn field<'e>(&'e self, env: &'e Env<'_>) -> Option<(Cow<'e, [u8]>, Chosen)> {
-        self.field.as_ref().map(|field| (field.name(env, self.family), field.index(env)))
+        self.field
+            .as_ref()
+            .map(|field| (field.name(env, self.family), field.index(env)))
     }
 
     /// How many values it means, for `$cnt`.
@@ -179,7 +209,9 @@ impl Path {
             Chosen::None | Chosen::All => list.items(&root).collect(),
             Chosen::Number(n) => list.item(&root, n).into_iter().collect(),
         };
-        let Some((field, which)) = self.field(env) else { return roots.len() };
+        let Some((field, which)) = self.field(env) else {
+            return roots.len();
+        };
         let fields = |item: &Item| match (item, which) {
             (Item::Plain(_), _) => 0,
             (Item::Fields(fields), Chosen::None | Chosen::All) => named(fields, &field).count(),
@@ -192,7 +224,10 @@ impl Path {
 type Fields = [(Box<[u8]>, Value<'static>)];
 
 fn named<'a>(fields: &'a Fields, name: &'a [u8]) -> impl DoubleEndedIterator<Item = &'a Value<'static>> {
-    fields.iter().filter(move |(known, _)| **known == *name).map(|(_, value)| value)
+    fields
+        .iter()
+        .filter(move |(known, _)| **known == *name)
+        .map(|(_, value)| value)
 }
 
 fn nth<'a>(fields: &'a Fields, name: &'a [u8], index: i64) -> Option<&'a Value<'static>> {
@@ -204,12 +239,13 @@ fn nth<'a>(fields: &'a Fields, name: &'a [u8], index: i64) -> Option<&'a Value<'
 }
 
 fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let Some(path) = spec.other::<Path>() else { return Value::Null };
+    let Some(path) = spec.other::<Path>() else {
+        return Value::Null;
+    };
     let (root, chosen) = path.root(env);
     let index = if let Chosen::Number(n) = chosen { n } else { 0 };
-    let item = match path.family.of(env.lists).item(&root, index) {
-        Some(item) => item,
-        None => return Value::Null,
+    let Some(item) = path.family.of(env.lists).item(&root, index) else {
+        return Value::Null;
     };
     match (item, path.field(env)) {
         (Item::Plain(value), None) => value.borrow(),
@@ -221,13 +257,18 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
             let n = if let Chosen::Number(n) = which { n } else { 0 };
             // the list outlives the name that was looked up in it
             let at = position(fields, &name, n);
-            at.and_then(|at| fields.get(at)).map_or(Value::Null, |(_, value)| value.borrow())
+            at.and_then(|at| fields.get(at))
+                .map_or(Value::Null, |(_, value)| value.borrow())
         }
     }
 }
 
 fn position(fields: &Fields, name: &[u8], index: i64) -> Option<usize> {
-    let mut places = fields.iter().enumerate().filter(|(_, (known, _))| **known == *name).map(|(at, _)| at);
+    let mut places = fields
+        .iter()
+        .enumerate()
+        .filter(|(_, (known, _))| **known == *name)
+        .map(|(at, _)| at);
     if index >= 0 {
         places.nth(usize::try_from(index).ok()?)
     } else {
@@ -255,7 +296,9 @@ pub(super) fn joined<'a>(values: impl Iterator<Item = &'a Value<'static>>) -> Va
 }
 
 fn write(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
-    let Some(path) = spec.other::<Path>() else { return Ok(()) };
+    let Some(path) = spec.other::<Path>() else {
+        return Ok(());
+    };
     let (root, chosen) = path.root(env);
     let root = root.into_owned();
     let field = path.field(env).map(|(name, which)| (name.into_owned(), which));
@@ -269,7 +312,14 @@ fn write(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), SetEr
 
 /// The place of an index among `count` values.
 fn among(chosen: Chosen, count: usize) -> Option<usize> {
-    super::place(if let Chosen::Number(n) = chosen { Some(n) } else { None }, count)
+    super::place(
+        if let Chosen::Number(n) = chosen {
+            Some(n)
+        } else {
+            None
+        },
+        count,
+    )
 }
 
 fn write_root(
@@ -294,7 +344,9 @@ fn write_root(
         Chosen::None => {}
         Chosen::All => list.clear(root),
         Chosen::Number(_) => {
-            let at = among(chosen, count).and_then(|at| i64::try_from(at).ok()).ok_or_else(missing)?;
+            let at = among(chosen, count)
+                .and_then(|at| i64::try_from(at).ok())
+                .ok_or_else(missing)?;
             *list.item_mut(root, at).ok_or_else(missing)? = Item::Plain(value);
             return Ok(());
         }
@@ -321,9 +373,15 @@ fn write_field(
         return Ok(());
     }
     // Kamailio: a field of an item that is not there is neither made nor refused
-    let Some(at) = among(chosen, count).and_then(|at| i64::try_from(at).ok()) else { return Ok(()) };
-    let Some(item) = list.item_mut(root, at) else { return Ok(()) };
-    let Item::Fields(fields) = item else { return Err(plain(&value)) };
+    let Some(at) = among(chosen, count).and_then(|at| i64::try_from(at).ok()) else {
+        return Ok(());
+    };
+    let Some(item) = list.item_mut(root, at) else {
+        return Ok(());
+    };
+    let Item::Fields(fields) = item else {
+        return Err(plain(&value));
+    };
     let known = position(fields, field, if let Chosen::Number(n) = which { n } else { 0 });
     match (value, which) {
         (Value::Null, Chosen::All) => fields.retain(|(name, _)| **name != *field),

@@ -9,34 +9,174 @@ use shared::digest::Algorithm;
 
 /// The rows.
 pub(super) static TABLE: &[Transformation] = &[
-    Transformation { name: "s.md5", params: (0, 0), doc: "MD5 in hexadecimal.", apply: md5 },
-    Transformation { name: "s.sha256", params: (0, 0), doc: "SHA-256 in hexadecimal.", apply: sha256 },
-    Transformation { name: "s.sha384", params: (0, 0), doc: "SHA-384 in hexadecimal.", apply: sha384 },
-    Transformation { name: "s.sha512", params: (0, 0), doc: "SHA-512 in hexadecimal.", apply: sha512 },
-    Transformation { name: "s.corehash", params: (0, 1), doc: "Kamailio's hash, masked with n-1 when n is given.", apply: corehash },
-    Transformation { name: "s.encode.7bit", params: (0, 0), doc: "GSM 7-bit packing in hexadecimal.", apply: encode_7bit },
-    Transformation { name: "s.decode.7bit", params: (0, 0), doc: "Text of GSM 7-bit packing in hexadecimal.", apply: decode_7bit },
-    Transformation { name: "s.encode.hexa", params: (0, 0), doc: "Hexadecimal.", apply: encode_hexa },
-    Transformation { name: "s.decode.hexa", params: (0, 0), doc: "Text of hexadecimal.", apply: decode_hexa },
-    Transformation { name: "s.encode.base58", params: (0, 0), doc: "Base 58.", apply: encode_base58 },
-    Transformation { name: "s.decode.base58", params: (0, 0), doc: "Text of base 58.", apply: decode_base58 },
-    Transformation { name: "s.encode.base64", params: (0, 0), doc: "Base 64.", apply: encode_base64 },
-    Transformation { name: "s.decode.base64", params: (0, 0), doc: "Text of base 64.", apply: decode_base64 },
-    Transformation { name: "s.encode.base64t", params: (0, 0), doc: "Base 64 without padding.", apply: encode_base64t },
-    Transformation { name: "s.decode.base64t", params: (0, 0), doc: "Text of base 64, padded or not.", apply: decode_base64t },
-    Transformation { name: "s.encode.base64url", params: (0, 0), doc: "Base 64 for URLs.", apply: encode_base64url },
-    Transformation { name: "s.decode.base64url", params: (0, 0), doc: "Text of base 64 for URLs.", apply: decode_base64url },
-    Transformation { name: "s.encode.base64urlt", params: (0, 0), doc: "Base 64 for URLs without padding.", apply: encode_base64urlt },
-    Transformation { name: "s.decode.base64urlt", params: (0, 0), doc: "Text of base 64 for URLs, padded or not.", apply: decode_base64url },
-    Transformation { name: "s.escape.common", params: (0, 0), doc: "Backslashes before quotes, backslashes and zeros.", apply: escape_common },
-    Transformation { name: "s.unescape.common", params: (0, 0), doc: "Without those backslashes.", apply: unescape_common },
-    Transformation { name: "s.escape.user", params: (0, 0), doc: "Escaped for the user part of a URI.", apply: escape_user },
-    Transformation { name: "s.unescape.user", params: (0, 0), doc: "Text of an escaped user part.", apply: unescape_percent },
-    Transformation { name: "s.escape.param", params: (0, 0), doc: "Escaped for a URI parameter.", apply: escape_param },
-    Transformation { name: "s.unescape.param", params: (0, 0), doc: "Text of an escaped URI parameter.", apply: unescape_percent },
-    Transformation { name: "s.escape.csv", params: (0, 0), doc: "A quoted CSV field.", apply: escape_csv },
-    Transformation { name: "s.urlencode.param", params: (0, 0), doc: "Escaped for a URL's query.", apply: urlencode },
-    Transformation { name: "s.urldecode.param", params: (0, 0), doc: "Text of a part of a URL's query.", apply: urldecode },
+    Transformation {
+        name: "s.md5",
+        params: (0, 0),
+        doc: "MD5 in hexadecimal.",
+        apply: md5,
+    },
+    Transformation {
+        name: "s.sha256",
+        params: (0, 0),
+        doc: "SHA-256 in hexadecimal.",
+        apply: sha256,
+    },
+    Transformation {
+        name: "s.sha384",
+        params: (0, 0),
+        doc: "SHA-384 in hexadecimal.",
+        apply: sha384,
+    },
+    Transformation {
+        name: "s.sha512",
+        params: (0, 0),
+        doc: "SHA-512 in hexadecimal.",
+        apply: sha512,
+    },
+    Transformation {
+        name: "s.corehash",
+        params: (0, 1),
+        doc: "Kamailio's hash, masked with n-1 when n is given.",
+        apply: corehash,
+    },
+    Transformation {
+        name: "s.encode.7bit",
+        params: (0, 0),
+        doc: "GSM 7-bit packing in hexadecimal.",
+        apply: encode_7bit,
+    },
+    Transformation {
+        name: "s.decode.7bit",
+        params: (0, 0),
+        doc: "Text of GSM 7-bit packing in hexadecimal.",
+        apply: decode_7bit,
+    },
+    Transformation {
+        name: "s.encode.hexa",
+        params: (0, 0),
+        doc: "Hexadecimal.",
+        apply: encode_hexa,
+    },
+    Transformation {
+        name: "s.decode.hexa",
+        params: (0, 0),
+        doc: "Text of hexadecimal.",
+        apply: decode_hexa,
+    },
+    Transformation {
+        name: "s.encode.base58",
+        params: (0, 0),
+        doc: "Base 58.",
+        apply: encode_base58,
+    },
+    Transformation {
+        name: "s.decode.base58",
+        params: (0, 0),
+        doc: "Text of base 58.",
+        apply: decode_base58,
+    },
+    Transformation {
+        name: "s.encode.base64",
+        params: (0, 0),
+        doc: "Base 64.",
+        apply: encode_base64,
+    },
+    Transformation {
+        name: "s.decode.base64",
+        params: (0, 0),
+        doc: "Text of base 64.",
+        apply: decode_base64,
+    },
+    Transformation {
+        name: "s.encode.base64t",
+        params: (0, 0),
+        doc: "Base 64 without padding.",
+        apply: encode_base64t,
+    },
+    Transformation {
+        name: "s.decode.base64t",
+        params: (0, 0),
+        doc: "Text of base 64, padded or not.",
+        apply: decode_base64t,
+    },
+    Transformation {
+        name: "s.encode.base64url",
+        params: (0, 0),
+        doc: "Base 64 for URLs.",
+        apply: encode_base64url,
+    },
+    Transformation {
+        name: "s.decode.base64url",
+        params: (0, 0),
+        doc: "Text of base 64 for URLs.",
+        apply: decode_base64url,
+    },
+    Transformation {
+        name: "s.encode.base64urlt",
+        params: (0, 0),
+        doc: "Base 64 for URLs without padding.",
+        apply: encode_base64urlt,
+    },
+    Transformation {
+        name: "s.decode.base64urlt",
+        params: (0, 0),
+        doc: "Text of base 64 for URLs, padded or not.",
+        apply: decode_base64url,
+    },
+    Transformation {
+        name: "s.escape.common",
+        params: (0, 0),
+        doc: "Backslashes before quotes, backslashes and zeros.",
+        apply: escape_common,
+    },
+    Transformation {
+        name: "s.unescape.common",
+        params: (0, 0),
+        doc: "Without those backslashes.",
+        apply: unescape_common,
+    },
+    Transformation {
+        name: "s.escape.user",
+        params: (0, 0),
+        doc: "Escaped for the user part of a URI.",
+        apply: escape_user,
+    },
+    Transformation {
+        name: "s.unescape.user",
+        params: (0, 0),
+        doc: "Text of an escaped user part.",
+        apply: unescape_percent,
+    },
+    Transformation {
+        name: "s.escape.param",
+        params: (0, 0),
+        doc: "Escaped for a URI parameter.",
+        apply: escape_param,
+    },
+    Transformation {
+        name: "s.unescape.param",
+        params: (0, 0),
+        doc: "Text of an escaped URI parameter.",
+        apply: unescape_percent,
+    },
+    Transformation {
+        name: "s.escape.csv",
+        params: (0, 0),
+        doc: "A quoted CSV field.",
+        apply: escape_csv,
+    },
+    Transformation {
+        name: "s.urlencode.param",
+        params: (0, 0),
+        doc: "Escaped for a URL's query.",
+        apply: urlencode,
+    },
+    Transformation {
+        name: "s.urldecode.param",
+        params: (0, 0),
+        doc: "Text of a part of a URL's query.",
+        apply: urldecode,
+    },
 ];
 
 const LOWER: &[u8; 16] = b"0123456789abcdef";
@@ -53,12 +193,17 @@ fn push_hex(bytes: &[u8], digits: &[u8; 16], out: &mut Vec<u8>) {
 /// The bytes that digits spell; a single digit at the end is left out as there.
 pub(crate) fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
     let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-    digits.chunks_exact(2).map(|pair| Some(nibble(*pair.first()?)? << 4 | nibble(*pair.get(1)?)?)).collect()
+    digits
+        .chunks_exact(2)
+        .map(|pair| Some(nibble(*pair.first()?)? << 4 | nibble(*pair.get(1)?)?))
+        .collect()
 }
 
 /// Makes text of text; null stays null.
 fn map<'v>(value: Value<'v>, make: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Value<'v> {
-    text(value).and_then(|text| make(&text)).map_or(Value::Null, Value::owned)
+    text(value)
+        .and_then(|text| make(&text))
+        .map_or(Value::Null, Value::owned)
 }
 
 fn hex_of(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -68,7 +213,9 @@ fn hex_of(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn md5<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    map(value, |text| Some(shared::digest::hash(Algorithm::Md5, &[text]).as_bytes().to_vec()))
+    map(value, |text| {
+        Some(shared::digest::hash(Algorithm::Md5, &[text]).as_bytes().to_vec())
+    })
 }
 
 fn sha256<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -98,11 +245,14 @@ pub(crate) fn core_hash_of(texts: &[&[u8]]) -> u32 {
         sum = sum.wrapping_add(fold(number(words.remainder())));
         sum = words.fold(sum, |sum, word| sum.wrapping_add(fold(number(word))));
     }
-    sum.wrapping_add(sum >> 11).wrapping_add((sum >> 13).wrapping_add(sum >> 23))
+    sum.wrapping_add(sum >> 11)
+        .wrapping_add((sum >> 13).wrapping_add(sum >> 23))
 }
 
 fn corehash<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     let hash = core_hash(&text);
     let masked = match number(params, 0).and_then(|size| u32::try_from(size).ok()) {
         Some(size) if size > 0 => hash & (size - 1),
@@ -201,7 +351,12 @@ fn decode_base58<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
         if text.len() > LONGEST_BASE58 {
             return None;
         }
-        let place = |byte: &u8| BASE58.iter().position(|known| known == byte).and_then(|at| u32::try_from(at).ok());
+        let place = |byte: &u8| {
+            BASE58
+                .iter()
+                .position(|known| known == byte)
+                .and_then(|at| u32::try_from(at).ok())
+        };
         let digits = text.iter().map(place).collect::<Option<Vec<u32>>>()?;
         let zeros = text.iter().take_while(|byte| **byte == b'1').count();
         let mut out = vec![0; zeros];
@@ -227,7 +382,9 @@ pub(crate) enum Padding {
 pub(crate) fn to_base64(bytes: &[u8], digits: &[u8; 64], padding: Padding) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let word = (0..3).fold(0u32, |word, at| word << 8 | group.get(at).copied().map_or(0, u32::from));
+        let word = (0..3).fold(0u32, |word, at| {
+            word << 8 | group.get(at).copied().map_or(0, u32::from)
+        });
         for at in 0..4 {
             if at <= group.len() {
                 out.push(digits[(word >> (18 - 6 * at)) as usize & 63]);
@@ -343,11 +500,19 @@ fn is_unreserved(byte: u8) -> bool {
 
 fn escape_user<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
     // Kamailio: `/` is escaped although user-unreserved has it
-    map(value, |text| Some(escape_percent(text, |byte| is_unreserved(byte) || b"&=+$,;?".contains(&byte))))
+    map(value, |text| {
+        Some(escape_percent(text, |byte| {
+            is_unreserved(byte) || b"&=+$,;?".contains(&byte)
+        }))
+    })
 }
 
 fn escape_param<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    map(value, |text| Some(escape_percent(text, |byte| is_unreserved(byte) || b"[]/:&+$".contains(&byte))))
+    map(value, |text| {
+        Some(escape_percent(text, |byte| {
+            is_unreserved(byte) || b"[]/:&+$".contains(&byte)
+        }))
+    })
 }
 
 fn unescape_percent<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -384,7 +549,9 @@ fn escape_csv<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 
 fn urlencode<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
     map(value, |text| {
-        Some(escape_percent(text, |byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)))
+        Some(escape_percent(text, |byte| {
+            byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)
+        }))
     })
 }
 

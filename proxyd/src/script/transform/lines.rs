@@ -9,15 +9,32 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static TABLE: &[Transformation] = &[
-    Transformation { name: "line.count", params: (0, 0), doc: "How many lines there are.", apply: count },
-    Transformation { name: "line.at", params: (1, 1), doc: "The line at a position, negative from the end.", apply: at },
-    Transformation { name: "line.sw", params: (1, 1), doc: "The first line that starts with a text.", apply: starting_with },
+    Transformation {
+        name: "line.count",
+        params: (0, 0),
+        doc: "How many lines there are.",
+        apply: count,
+    },
+    Transformation {
+        name: "line.at",
+        params: (1, 1),
+        doc: "The line at a position, negative from the end.",
+        apply: at,
+    },
+    Transformation {
+        name: "line.sw",
+        params: (1, 1),
+        doc: "The first line that starts with a text.",
+        apply: starting_with,
+    },
 ];
 
 /// The lines without their ends; a line end at the very end starts no line.
 pub(crate) fn lines(text: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     let whole = text.strip_suffix(b"\n").unwrap_or(text);
-    whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    whole
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 fn count<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {

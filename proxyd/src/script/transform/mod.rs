@@ -31,7 +31,10 @@ pub(crate) static TRANSFORMATIONS: &[&[Transformation]] = &[
 
 /// The transformation with this class and name: `s.len`.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Transformation> {
-    TRANSFORMATIONS.iter().flat_map(|table| table.iter()).find(|row| row.name.as_bytes() == name)
+    TRANSFORMATIONS
+        .iter()
+        .flat_map(|table| table.iter())
+        .find(|row| row.name.as_bytes() == name)
 }
 
 /// Splits the text behind a name at its commas, the last of `at_most` parameters taking the rest.
@@ -52,12 +55,18 @@ fn part<'v>(text: Cow<'v, [u8]>, choose: impl for<'a> FnOnce(&'a [u8]) -> Option
 
 /// The text of a value that is not null.
 fn text(value: Value<'_>) -> Option<Cow<'_, [u8]>> {
-    if value.is_null() { None } else { Some(value.into_text()) }
+    if value.is_null() {
+        None
+    } else {
+        Some(value.into_text())
+    }
 }
 
 /// The text of parameter `n`; empty when it was left out.
 fn param<'p>(params: &'p [Value<'_>], n: usize) -> Cow<'p, [u8]> {
-    params.get(n).map_or(Cow::Borrowed(b"".as_slice()), Value::to_text)
+    params
+        .get(n)
+        .map_or(Cow::Borrowed(b"".as_slice()), Value::to_text)
 }
 
 /// Parameter `n` as an integer, if given.

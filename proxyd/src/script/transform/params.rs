@@ -10,11 +10,36 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static TABLE: &[Transformation] = &[
-    Transformation { name: "param.value", params: (1, 2), doc: "Value of a parameter; the delimiter may be given.", apply: value_of },
-    Transformation { name: "param.in", params: (1, 2), doc: "1 when a parameter is there, else 0.", apply: contains },
-    Transformation { name: "param.valueat", params: (1, 2), doc: "Value at a position, negative from the end.", apply: value_at },
-    Transformation { name: "param.name", params: (1, 2), doc: "Name at a position, negative from the end.", apply: name_at },
-    Transformation { name: "param.count", params: (0, 1), doc: "How many parameters there are.", apply: count },
+    Transformation {
+        name: "param.value",
+        params: (1, 2),
+        doc: "Value of a parameter; the delimiter may be given.",
+        apply: value_of,
+    },
+    Transformation {
+        name: "param.in",
+        params: (1, 2),
+        doc: "1 when a parameter is there, else 0.",
+        apply: contains,
+    },
+    Transformation {
+        name: "param.valueat",
+        params: (1, 2),
+        doc: "Value at a position, negative from the end.",
+        apply: value_at,
+    },
+    Transformation {
+        name: "param.name",
+        params: (1, 2),
+        doc: "Name at a position, negative from the end.",
+        apply: name_at,
+    },
+    Transformation {
+        name: "param.count",
+        params: (0, 1),
+        doc: "How many parameters there are.",
+        apply: count,
+    },
 ];
 
 /// The parameters of a list: name and value, quotes taken away.
@@ -26,7 +51,10 @@ pub(crate) struct List<'a> {
 impl<'a> List<'a> {
     /// Walks a list.
     pub(crate) fn new(text: &'a [u8], delimiter: u8) -> Self {
-        Self { rest: (!text.trim_ascii().is_empty()).then_some(text), delimiter }
+        Self {
+            rest: (!text.trim_ascii().is_empty()).then_some(text),
+            delimiter,
+        }
     }
 }
 
@@ -74,7 +102,9 @@ fn choose<'v>(
     delimiter: u8,
     pick: impl for<'a> FnOnce(List<'a>) -> Option<&'a [u8]>,
 ) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     part(text, |bytes| {
         if bytes.trim_ascii().is_empty() {
             return None;
@@ -86,12 +116,15 @@ fn choose<'v>(
 fn value_of<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     let name = param(params, 0);
     choose(value, delimiter(params, 1), |mut list| {
-        list.find(|(known, _)| known.eq_ignore_ascii_case(&name)).map(|(_, value)| value)
+        list.find(|(known, _)| known.eq_ignore_ascii_case(&name))
+            .map(|(_, value)| value)
     })
 }
 
 fn contains<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     if text.trim_ascii().is_empty() {
         return Value::Null;
     }
@@ -105,21 +138,29 @@ fn nth<'a>(mut list: List<'a>, position: i64) -> Option<(&'a [u8], &'a [u8])> {
         return list.nth(usize::try_from(position).ok()?);
     }
     let all: Vec<_> = list.collect();
-    all.len().checked_sub(usize::try_from(position.checked_neg()?).ok()?).and_then(|at| all.get(at).copied())
+    all.len()
+        .checked_sub(usize::try_from(position.checked_neg()?).ok()?)
+        .and_then(|at| all.get(at).copied())
 }
 
 fn value_at<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     let position = number(params, 0).unwrap_or(0);
-    choose(value, delimiter(params, 1), |list| nth(list, position).map(|(_, value)| value))
+    choose(value, delimiter(params, 1), |list| {
+        nth(list, position).map(|(_, value)| value)
+    })
 }
 
 fn name_at<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     let position = number(params, 0).unwrap_or(0);
-    choose(value, delimiter(params, 1), |list| nth(list, position).map(|(name, _)| name))
+    choose(value, delimiter(params, 1), |list| {
+        nth(list, position).map(|(name, _)| name)
+    })
 }
 
 fn count<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     if text.trim_ascii().is_empty() {
         return Value::Null;
     }

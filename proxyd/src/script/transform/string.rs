@@ -14,32 +14,162 @@ const LONGEST: usize = 1 << 20;
 
 /// The rows.
 pub(super) static TABLE: &[Transformation] = &[
-    Transformation { name: "s.len", params: (0, 0), doc: "Length in bytes.", apply: len },
-    Transformation { name: "s.int", params: (0, 0), doc: "The integer that the whole text spells.", apply: int },
-    Transformation { name: "s.substr", params: (2, 2), doc: "Bytes from an offset, negative from the end; length 0: all.", apply: substr },
-    Transformation { name: "s.select", params: (2, 2), doc: "A field by index, negative from the end, and separator.", apply: select },
-    Transformation { name: "s.strip", params: (1, 1), doc: "Without so many leading bytes.", apply: strip },
-    Transformation { name: "s.striptail", params: (1, 1), doc: "Without so many trailing bytes.", apply: striptail },
-    Transformation { name: "s.prefixes", params: (0, 1), doc: "All prefixes, comma separated, up to a length.", apply: prefixes },
-    Transformation { name: "s.prefixes.quoted", params: (0, 1), doc: "All prefixes in single quotes.", apply: prefixes_quoted },
-    Transformation { name: "s.replace", params: (2, 2), doc: "Every occurrence of a text replaced by another.", apply: replace },
-    Transformation { name: "s.rm", params: (1, 1), doc: "Without any occurrence of a text.", apply: remove },
-    Transformation { name: "s.rmws", params: (0, 0), doc: "Without blanks, tabs and line ends.", apply: remove_blanks },
-    Transformation { name: "s.numeric", params: (0, 0), doc: "Its digits only.", apply: numeric },
-    Transformation { name: "s.tolower", params: (0, 0), doc: "ASCII letters in lower case.", apply: lower },
-    Transformation { name: "s.toupper", params: (0, 0), doc: "ASCII letters in upper case.", apply: upper },
-    Transformation { name: "s.trim", params: (0, 0), doc: "Without white space around.", apply: trim },
-    Transformation { name: "s.ltrim", params: (0, 0), doc: "Without white space before.", apply: ltrim },
-    Transformation { name: "s.rtrim", params: (0, 0), doc: "Without white space behind.", apply: rtrim },
-    Transformation { name: "s.unquote", params: (0, 0), doc: "Without surrounding quotes.", apply: unquote },
-    Transformation { name: "s.unbracket", params: (0, 0), doc: "Without surrounding (), [], {} or <>.", apply: unbracket },
-    Transformation { name: "s.count", params: (1, 1), doc: "How often a character appears.", apply: count },
-    Transformation { name: "s.after", params: (1, 1), doc: "What follows a character; empty without it.", apply: after },
-    Transformation { name: "s.rafter", params: (1, 1), doc: "What follows the last such character; empty without it.", apply: rafter },
-    Transformation { name: "s.before", params: (1, 1), doc: "What precedes a character; everything without it.", apply: before },
-    Transformation { name: "s.rbefore", params: (1, 1), doc: "What precedes the last such character.", apply: rbefore },
-    Transformation { name: "s.fmtlines", params: (2, 2), doc: "Lines of n bytes, m blanks before each but the first.", apply: lines_with_blanks },
-    Transformation { name: "s.fmtlinet", params: (2, 2), doc: "Lines of n bytes, m tabs before each but the first.", apply: lines_with_tabs },
+    Transformation {
+        name: "s.len",
+        params: (0, 0),
+        doc: "Length in bytes.",
+        apply: len,
+    },
+    Transformation {
+        name: "s.int",
+        params: (0, 0),
+        doc: "The integer that the whole text spells.",
+        apply: int,
+    },
+    Transformation {
+        name: "s.substr",
+        params: (2, 2),
+        doc: "Bytes from an offset, negative from the end; length 0: all.",
+        apply: substr,
+    },
+    Transformation {
+        name: "s.select",
+        params: (2, 2),
+        doc: "A field by index, negative from the end, and separator.",
+        apply: select,
+    },
+    Transformation {
+        name: "s.strip",
+        params: (1, 1),
+        doc: "Without so many leading bytes.",
+        apply: strip,
+    },
+    Transformation {
+        name: "s.striptail",
+        params: (1, 1),
+        doc: "Without so many trailing bytes.",
+        apply: striptail,
+    },
+    Transformation {
+        name: "s.prefixes",
+        params: (0, 1),
+        doc: "All prefixes, comma separated, up to a length.",
+        apply: prefixes,
+    },
+    Transformation {
+        name: "s.prefixes.quoted",
+        params: (0, 1),
+        doc: "All prefixes in single quotes.",
+        apply: prefixes_quoted,
+    },
+    Transformation {
+        name: "s.replace",
+        params: (2, 2),
+        doc: "Every occurrence of a text replaced by another.",
+        apply: replace,
+    },
+    Transformation {
+        name: "s.rm",
+        params: (1, 1),
+        doc: "Without any occurrence of a text.",
+        apply: remove,
+    },
+    Transformation {
+        name: "s.rmws",
+        params: (0, 0),
+        doc: "Without blanks, tabs and line ends.",
+        apply: remove_blanks,
+    },
+    Transformation {
+        name: "s.numeric",
+        params: (0, 0),
+        doc: "Its digits only.",
+        apply: numeric,
+    },
+    Transformation {
+        name: "s.tolower",
+        params: (0, 0),
+        doc: "ASCII letters in lower case.",
+        apply: lower,
+    },
+    Transformation {
+        name: "s.toupper",
+        params: (0, 0),
+        doc: "ASCII letters in upper case.",
+        apply: upper,
+    },
+    Transformation {
+        name: "s.trim",
+        params: (0, 0),
+        doc: "Without white space around.",
+        apply: trim,
+    },
+    Transformation {
+        name: "s.ltrim",
+        params: (0, 0),
+        doc: "Without white space before.",
+        apply: ltrim,
+    },
+    Transformation {
+        name: "s.rtrim",
+        params: (0, 0),
+        doc: "Without white space behind.",
+        apply: rtrim,
+    },
+    Transformation {
+        name: "s.unquote",
+        params: (0, 0),
+        doc: "Without surrounding quotes.",
+        apply: unquote,
+    },
+    Transformation {
+        name: "s.unbracket",
+        params: (0, 0),
+        doc: "Without surrounding (), [], {} or <>.",
+        apply: unbracket,
+    },
+    Transformation {
+        name: "s.count",
+        params: (1, 1),
+        doc: "How often a character appears.",
+        apply: count,
+    },
+    Transformation {
+        name: "s.after",
+        params: (1, 1),
+        doc: "What follows a character; empty without it.",
+        apply: after,
+    },
+    Transformation {
+        name: "s.rafter",
+        params: (1, 1),
+        doc: "Empty: what follows the last such character is not found.",
+        apply: rafter,
+    },
+    Transformation {
+        name: "s.before",
+        params: (1, 1),
+        doc: "What precedes a character; everything without it.",
+        apply: before,
+    },
+    Transformation {
+        name: "s.rbefore",
+        params: (1, 1),
+        doc: "The whole: what precedes the last such character is not found.",
+        apply: rbefore,
+    },
+    Transformation {
+        name: "s.fmtlines",
+        params: (2, 2),
+        doc: "Lines of n bytes, m blanks before each but the first.",
+        apply: lines_with_blanks,
+    },
+    Transformation {
+        name: "s.fmtlinet",
+        params: (2, 2),
+        doc: "Lines of n bytes, m tabs before each but the first.",
+        apply: lines_with_tabs,
+    },
 ];
 
 fn len<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -53,7 +183,9 @@ fn int<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
             if text.is_empty() {
                 return Value::text(b"");
             }
-            digits.and_then(|digits| digits.parse().ok()).map_or(Value::Null, Value::Int)
+            digits
+                .and_then(|digits| digits.parse().ok())
+                .map_or(Value::Null, Value::Int)
         }
         other => other,
     }
@@ -65,39 +197,59 @@ fn substr<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     };
     part(text, |bytes| {
         let size = i64::try_from(bytes.len()).ok()?;
-        let start = if offset < 0 { size.checked_add(offset)? } else { offset };
+        let start = if offset < 0 {
+            size.checked_add(offset)?
+        } else {
+            offset
+        };
         if start < 0 || start >= size || length < 0 {
             return None;
         }
-        let end = if length == 0 { size } else { start.saturating_add(length).min(size) };
+        let end = if length == 0 {
+            size
+        } else {
+            start.saturating_add(length).min(size)
+        };
         bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     })
 }
 
 fn select<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let (Some(text), Some(index)) = (text(value), number(params, 0)) else { return Value::Null };
-    let Some(separator) = param(params, 1).first().copied() else { return Value::Null };
+    let (Some(text), Some(index)) = (text(value), number(params, 0)) else {
+        return Value::Null;
+    };
+    let Some(separator) = param(params, 1).first().copied() else {
+        return Value::Null;
+    };
     part(text, |bytes| {
         let mut fields = bytes.split(|byte| *byte == separator);
         let field = if index >= 0 {
             usize::try_from(index).ok().and_then(|at| fields.nth(at))
         } else {
-            usize::try_from(-(index + 1)).ok().and_then(|at| fields.rev().nth(at))
+            usize::try_from(-(index + 1))
+                .ok()
+                .and_then(|at| fields.rev().nth(at))
         };
         Some(field.unwrap_or_default())
     })
 }
 
 fn strip<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     let drop = usize::try_from(number(params, 0).unwrap_or(0)).unwrap_or(0);
     part(text, |bytes| Some(bytes.get(drop..).unwrap_or_default()))
 }
 
 fn striptail<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     let drop = usize::try_from(number(params, 0).unwrap_or(0)).unwrap_or(0);
-    part(text, |bytes| Some(bytes.get(..bytes.len().saturating_sub(drop)).unwrap_or_default()))
+    part(text, |bytes| {
+        Some(bytes.get(..bytes.len().saturating_sub(drop)).unwrap_or_default())
+    })
 }
 
 fn prefixes<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
@@ -109,7 +261,9 @@ fn prefixes_quoted<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
 }
 
 fn all_prefixes<'v>(value: Value<'v>, params: &[Value<'_>], quote: &[u8]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     let longest = match number(params, 0) {
         Some(limit) if limit > 0 => text.len().min(usize::try_from(limit).unwrap_or(usize::MAX)),
         _ => text.len(),
@@ -149,12 +303,16 @@ pub(crate) fn replace_all<'v>(text: Cow<'v, [u8]>, wanted: &[u8], with: &[u8]) -
 }
 
 fn replace<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     Value::Str(replace_all(text, &param(params, 0), &param(params, 1)))
 }
 
 fn remove<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     Value::Str(replace_all(text, &param(params, 0), b""))
 }
 
@@ -164,11 +322,18 @@ fn is_blank(byte: u8) -> bool {
 
 /// Keeps the bytes that `keep` wants; borrowed when it wants all.
 fn keep<'v>(value: Value<'v>, keep: impl Fn(u8) -> bool) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     if text.iter().all(|byte| keep(*byte)) {
         return Value::Str(text);
     }
-    Value::owned(text.iter().copied().filter(|byte| keep(*byte)).collect::<Vec<u8>>())
+    Value::owned(
+        text.iter()
+            .copied()
+            .filter(|byte| keep(*byte))
+            .collect::<Vec<u8>>(),
+    )
 }
 
 fn remove_blanks<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -180,22 +345,40 @@ fn numeric<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn lower<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
-    if text.iter().any(u8::is_ascii_uppercase) { Value::owned(text.to_ascii_lowercase()) } else { Value::Str(text) }
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    if text.iter().any(u8::is_ascii_uppercase) {
+        Value::owned(text.to_ascii_lowercase())
+    } else {
+        Value::Str(text)
+    }
 }
 
 fn upper<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
-    if text.iter().any(u8::is_ascii_lowercase) { Value::owned(text.to_ascii_uppercase()) } else { Value::Str(text) }
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    if text.iter().any(u8::is_ascii_lowercase) {
+        Value::owned(text.to_ascii_uppercase())
+    } else {
+        Value::Str(text)
+    }
 }
 
 fn left(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|byte| !is_blank(*byte)).unwrap_or(bytes.len());
+    let start = bytes
+        .iter()
+        .position(|byte| !is_blank(*byte))
+        .unwrap_or(bytes.len());
     bytes.get(start..).unwrap_or_default()
 }
 
 fn right(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| !is_blank(*byte)).map_or(0, |at| at + 1);
+    let end = bytes
+        .iter()
+        .rposition(|byte| !is_blank(*byte))
+        .map_or(0, |at| at + 1);
     bytes.get(..end).unwrap_or_default()
 }
 
@@ -213,7 +396,9 @@ fn rtrim<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 
 /// What stands between the first and last byte, when they are one of the pairs.
 fn inside<'v>(value: Value<'v>, pairs: &[(u8, u8)]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     part(text, |bytes| match bytes {
         [open, inner @ .., close] if pairs.contains(&(*open, *close)) => Some(inner),
         _ => Some(bytes),
@@ -229,34 +414,50 @@ fn unbracket<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn count<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let (Some(text), Some(wanted)) = (text(value), param(params, 0).first().copied()) else { return Value::Null };
+    let (Some(text), Some(wanted)) = (text(value), param(params, 0).first().copied()) else {
+        return Value::Null;
+    };
     Value::Int(memchr::memchr_iter(wanted, &text).count() as i64)
 }
 
 fn after<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(&[], |at| bytes.get(at + 1..).unwrap_or_default()), memchr::memchr)
+    cut(value, params, |bytes, at| {
+        at.map_or(&[], |at| bytes.get(at + 1..).unwrap_or_default())
+    })
 }
 
-fn rafter<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(&[], |at| bytes.get(at + 1..).unwrap_or_default()), memchr::memrchr)
+fn rafter<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    // Kamailio: 5.6 never finds the character from the end; what its documentation promises is not what scripts get
+    text(value).map_or(Value::Null, |_| Value::text(b""))
 }
 
 fn before<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(bytes, |at| bytes.get(..at).unwrap_or_default()), memchr::memchr)
+    cut(value, params, |bytes, at| {
+        at.map_or(bytes, |at| bytes.get(..at).unwrap_or_default())
+    })
 }
 
-fn rbefore<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    cut(value, params, |bytes, at| at.map_or(bytes, |at| bytes.get(..at).unwrap_or_default()), memchr::memrchr)
+fn rbefore<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    // Kamailio: as above
+    text(value).map_or(Value::Null, Value::Str)
 }
 
 fn cut<'v>(
     value: Value<'v>,
     params: &[Value<'_>],
     side: impl for<'a> Fn(&'a [u8], Option<usize>) -> &'a [u8],
-    find: impl Fn(u8, &[u8]) -> Option<usize>,
 ) -> Value<'v> {
-    let (Some(text), Some(wanted)) = (text(value), param(params, 0).first().copied()) else { return Value::Null };
-    part(text, |bytes| Some(side(bytes, find(wanted, bytes))))
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    // Kamailio: a blank is no character to look for
+    let wanted = param(params, 0).trim_ascii().first().copied();
+    part(text, |bytes| {
+        Some(side(
+            bytes,
+            wanted.and_then(|wanted| memchr::memchr(wanted, bytes)),
+        ))
+    })
 }
 
 fn lines_with_blanks<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
@@ -271,7 +472,9 @@ fn folded<'v>(value: Value<'v>, params: &[Value<'_>], filler: u8) -> Value<'v> {
     let (Some(text), Some(width), Some(indent)) = (text(value), number(params, 0), number(params, 1)) else {
         return Value::Null;
     };
-    let (Ok(width), Ok(indent)) = (usize::try_from(width), usize::try_from(indent)) else { return Value::Null };
+    let (Ok(width), Ok(indent)) = (usize::try_from(width), usize::try_from(indent)) else {
+        return Value::Null;
+    };
     if width == 0 || indent > 1024 {
         return Value::Null;
     }

@@ -53,7 +53,11 @@ impl Subst {
     /// Compiles a substitution; `parse` compiles what lies between back references, for pseudo-variables.
     pub fn compile(text: &[u8], parse: &dyn Fn(&[u8]) -> Result<Format, String>) -> Result<Self, String> {
         Self::build(text, &|part| {
-            if part.contains(&b'$') { parse(part).map(Piece::Format) } else { Ok(Piece::Text(part.into())) }
+            if part.contains(&b'$') {
+                parse(part).map(Piece::Format)
+            } else {
+                Ok(Piece::Text(part.into()))
+            }
         })
     }
 
@@ -63,21 +67,38 @@ impl Subst {
     }
 
     fn build(text: &[u8], piece: &dyn Fn(&[u8]) -> Result<Piece, String>) -> Result<Self, String> {
-        let [delimiter, rest @ ..] = text else { return Err("substitution is empty".into()) };
+        let [delimiter, rest @ ..] = text else {
+            return Err("substitution is empty".into());
+        };
         if matches!(delimiter, b'\\' | b'\n' | 0) {
-            return Err(format!("substitution cannot begin with {:?}", char::from(*delimiter)));
+            return Err(format!(
+                "substitution cannot begin with {:?}",
+                char::from(*delimiter)
+            ));
         }
         let parts = || -> Option<(&[u8], &[u8], &[u8])> {
             let first = unescaped(rest, *delimiter)?;
             let replacement = rest.get(first + 1..)?;
             let second = unescaped(replacement, *delimiter)?;
-            Some((rest.get(..first)?, replacement.get(..second)?, replacement.get(second + 1..)?))
+            Some((
+                rest.get(..first)?,
+                replacement.get(..second)?,
+                replacement.get(second + 1..)?,
+            ))
         };
         let Some((expression, replacement, flags)) = parts() else {
             let delimiter = char::from(*delimiter);
-            return Err(format!("substitution needs {delimiter:?} before, between and after its two parts"));
+            return Err(format!(
+                "substitution needs {delimiter:?} before, between and after its two parts"
+            ));
         };
-        let (mut options, mut global) = (Options { ignore_case: false, newline: true }, false);
+        let (mut options, mut global) = (
+            Options {
+                ignore_case: false,
+                newline: true,
+            },
+            false,
+        );
         for flag in flags {
             match flag {
                 b'i' => options.ignore_case = true,
@@ -87,8 +108,13 @@ impl Subst {
                 other => return Err(format!("unknown substitution flag {:?}", char::from(*other))),
             }
         }
-        let regex = Regex::compile(&without_escape(expression, *delimiter), options).map_err(|e| e.to_string())?;
-        Ok(Self { regex, pieces: pieces(&without_escape(replacement, *delimiter), piece)?, global })
+        let regex =
+            Regex::compile(&without_escape(expression, *delimiter), options).map_err(|e| e.to_string())?;
+        Ok(Self {
+            regex,
+            pieces: pieces(&without_escape(replacement, *delimiter), piece)?,
+            global,
+        })
     }
 
     /// The replacements a text needs, in order.
@@ -104,7 +130,9 @@ impl Subst {
             for piece in &self.pieces {
                 match piece {
                     Piece::Text(text) => with.extend_from_slice(text),
-                    Piece::Group(n) => with.extend_from_slice(captures.get(*n).map(|m| m.as_bytes()).unwrap_or_default()),
+                    Piece::Group(n) => {
+                        with.extend_from_slice(captures.get(*n).map(|m| m.as_bytes()).unwrap_or_default())
+                    }
                     Piece::Format(format) => {
                         if let Some(env) = env {
                             with.extend_from_slice(&format.expand(env));
@@ -148,7 +176,12 @@ impl Subst {
             return known.clone();
         }
         let compiled = Self::constant(text)
-            .inspect_err(|why| crate::log::error("textops", format_args!("{:?}: {why}", text.escape_ascii().to_string())))
+            .inspect_err(|why| {
+                crate::log::error(
+                    "textops",
+                    format_args!("{:?}: {why}", text.escape_ascii().to_string()),
+                )
+            })
             .ok()
             .map(Arc::new);
         let mut recent = RECENT.lock();
@@ -203,7 +236,9 @@ fn pieces(text: &[u8], piece: &dyn Fn(&[u8]) -> Result<Piece, String>) -> Result
 }
 
 fn re_subst<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let (Some(text), Some(subst)) = (text(value), Subst::cached(&param(params, 0))) else { return Value::Null };
+    let (Some(text), Some(subst)) = (text(value), Subst::cached(&param(params, 0))) else {
+        return Value::Null;
+    };
     if text.is_empty() {
         return Value::Null;
     }

@@ -5,10 +5,17 @@ use super::*;
 fn run(value: Value<'static>, chain: &str) -> Value<'static> {
     let mut value = value;
     for one in chain.split("}{") {
-        let (name, rest) = one.split_once(',').map_or((one, None), |(name, rest)| (name, Some(rest)));
+        let (name, rest) = one
+            .split_once(',')
+            .map_or((one, None), |(name, rest)| (name, Some(rest)));
         let row = find(name.as_bytes()).unwrap_or_else(|| panic!("no transformation {name}"));
         let params: Vec<Value<'_>> = rest
-            .map(|rest| split_params(rest.as_bytes(), row.params.1).into_iter().map(Value::text).collect())
+            .map(|rest| {
+                split_params(rest.as_bytes(), row.params.1)
+                    .into_iter()
+                    .map(Value::text)
+                    .collect()
+            })
             .unwrap_or_default();
         assert!(params.len() >= row.params.0, "{one}: parameters");
         value = (row.apply)(value, &params).into_owned();
@@ -17,7 +24,11 @@ fn run(value: Value<'static>, chain: &str) -> Value<'static> {
 }
 
 fn shown(value: &Value<'_>) -> String {
-    if value.is_null() { "NULL".into() } else { String::from_utf8_lossy(&value.to_text()).into_owned() }
+    if value.is_null() {
+        "NULL".into()
+    } else {
+        String::from_utf8_lossy(&value.to_text()).into_owned()
+    }
 }
 
 #[test]
@@ -47,7 +58,10 @@ fn null_stays_null_but_for_val_and_sql() {
 
 #[test]
 fn names_are_unique() {
-    let mut names: Vec<&str> = TRANSFORMATIONS.iter().flat_map(|table| table.iter().map(|row| row.name)).collect();
+    let mut names: Vec<&str> = TRANSFORMATIONS
+        .iter()
+        .flat_map(|table| table.iter().map(|row| row.name))
+        .collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
@@ -58,13 +72,25 @@ fn names_are_unique() {
 fn where_documentation_and_5_6_3_differ_the_documentation_is_right() {
     for (text, chain, expected) in [
         ("abcdefgh", "s.fmtlines,4,2", "abcd\r\n  efgh"),
-        ("sip:bob@h.lan:5070;transport=tcp;x", "uri.duri", "sip:h.lan:5070;transport=tcp"),
+        (
+            "sip:bob@h.lan:5070;transport=tcp;x",
+            "uri.duri",
+            "sip:h.lan:5070;transport=tcp",
+        ),
         ("sip:bob:p@h.lan:5070;transport=tcp", "uri.saor", "sip:bob@h.lan"),
-        ("sip:bob@h.lan:5070;transport=tcp;x", "uri.suri", "sip:bob@h.lan:5070;transport=tcp"),
+        (
+            "sip:bob@h.lan:5070;transport=tcp;x",
+            "uri.suri",
+            "sip:bob@h.lan:5070;transport=tcp",
+        ),
         ("tls:[::1]:5061", "sock.host", "[::1]"),
         ("{\"a\":{\"b\":[1,\"x\"]}}", "json.parse,a.b.1", "x"),
     ] {
-        assert_eq!(shown(&run(Value::owned(text.as_bytes()), chain)), expected, "{text}{{{chain}}}");
+        assert_eq!(
+            shown(&run(Value::owned(text.as_bytes()), chain)),
+            expected,
+            "{text}{{{chain}}}"
+        );
     }
 }
 

@@ -6,8 +6,12 @@ use crate::script::pv::calendar;
 use crate::script::value::Value;
 
 /// The rows.
-pub(super) static TABLE: &[Transformation] =
-    &[Transformation { name: "s.ftime", params: (1, 1), doc: "A Unix time, formatted in local time.", apply: ftime }];
+pub(super) static TABLE: &[Transformation] = &[Transformation {
+    name: "s.ftime",
+    params: (1, 1),
+    doc: "A Unix time, formatted in local time.",
+    apply: ftime,
+}];
 
 fn ftime<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     if value.is_null() {

@@ -12,45 +12,191 @@ use shared::sip::UriParts;
 
 /// The rows.
 pub(super) static TABLE: &[Transformation] = &[
-    Transformation { name: "uri.user", params: (0, 0), doc: "User part.", apply: user },
-    Transformation { name: "uri.host", params: (0, 0), doc: "Host.", apply: host },
-    Transformation { name: "uri.domain", params: (0, 0), doc: "Host.", apply: host },
-    Transformation { name: "uri.passwd", params: (0, 0), doc: "Password.", apply: passwd },
-    Transformation { name: "uri.port", params: (0, 0), doc: "Port as written.", apply: port },
-    Transformation { name: "uri.params", params: (0, 0), doc: "Parameters.", apply: params },
-    Transformation { name: "uri.param", params: (1, 1), doc: "Value of a parameter.", apply: named_param },
-    Transformation { name: "uri.headers", params: (0, 0), doc: "Headers.", apply: headers },
-    Transformation { name: "uri.transport", params: (0, 0), doc: "Parameter transport.", apply: transport },
-    Transformation { name: "uri.ttl", params: (0, 0), doc: "Parameter ttl.", apply: ttl },
-    Transformation { name: "uri.uparam", params: (0, 0), doc: "Parameter user.", apply: uparam },
-    Transformation { name: "uri.maddr", params: (0, 0), doc: "Parameter maddr.", apply: maddr },
-    Transformation { name: "uri.method", params: (0, 0), doc: "Parameter method.", apply: method },
-    Transformation { name: "uri.lr", params: (0, 0), doc: "Parameter lr.", apply: lr },
-    Transformation { name: "uri.r2", params: (0, 0), doc: "Parameter r2.", apply: r2 },
-    Transformation { name: "uri.scheme", params: (0, 0), doc: "Scheme.", apply: scheme },
-    Transformation { name: "uri.tosocket", params: (0, 0), doc: "Transport, host and port as a socket.", apply: tosocket },
-    Transformation { name: "uri.duri", params: (0, 0), doc: "What routing needs: scheme, host, port, transport.", apply: duri },
-    Transformation { name: "uri.saor", params: (0, 0), doc: "Address of record: scheme, user and host.", apply: saor },
-    Transformation { name: "uri.suri", params: (0, 0), doc: "Scheme, user, host, port and transport.", apply: suri },
-    Transformation { name: "urialias.encode", params: (0, 0), doc: "A URI as address~port~transport.", apply: alias_encode },
-    Transformation { name: "urialias.decode", params: (0, 0), doc: "The URI of address~port~transport.", apply: alias_decode },
-    Transformation { name: "sock.host", params: (0, 0), doc: "Host of proto:host:port.", apply: sock_host },
-    Transformation { name: "sock.port", params: (0, 0), doc: "Port of proto:host:port.", apply: sock_port },
-    Transformation { name: "sock.proto", params: (0, 0), doc: "Transport of proto:host:port.", apply: sock_proto },
-    Transformation { name: "sock.touri", params: (0, 0), doc: "proto:host:port as a URI.", apply: sock_uri },
-    Transformation { name: "url.path", params: (0, 0), doc: "Path of an HTTP URL.", apply: url_path },
-    Transformation { name: "url.querystring", params: (0, 0), doc: "Query of an HTTP URL.", apply: url_query },
+    Transformation {
+        name: "uri.user",
+        params: (0, 0),
+        doc: "User part.",
+        apply: user,
+    },
+    Transformation {
+        name: "uri.host",
+        params: (0, 0),
+        doc: "Host.",
+        apply: host,
+    },
+    Transformation {
+        name: "uri.domain",
+        params: (0, 0),
+        doc: "Host.",
+        apply: host,
+    },
+    Transformation {
+        name: "uri.passwd",
+        params: (0, 0),
+        doc: "Password.",
+        apply: passwd,
+    },
+    Transformation {
+        name: "uri.port",
+        params: (0, 0),
+        doc: "Port as written.",
+        apply: port,
+    },
+    Transformation {
+        name: "uri.params",
+        params: (0, 0),
+        doc: "Parameters.",
+        apply: params,
+    },
+    Transformation {
+        name: "uri.param",
+        params: (1, 1),
+        doc: "Value of a parameter.",
+        apply: named_param,
+    },
+    Transformation {
+        name: "uri.headers",
+        params: (0, 0),
+        doc: "Headers.",
+        apply: headers,
+    },
+    Transformation {
+        name: "uri.transport",
+        params: (0, 0),
+        doc: "Parameter transport.",
+        apply: transport,
+    },
+    Transformation {
+        name: "uri.ttl",
+        params: (0, 0),
+        doc: "Parameter ttl.",
+        apply: ttl,
+    },
+    Transformation {
+        name: "uri.uparam",
+        params: (0, 0),
+        doc: "Parameter user.",
+        apply: uparam,
+    },
+    Transformation {
+        name: "uri.maddr",
+        params: (0, 0),
+        doc: "Parameter maddr.",
+        apply: maddr,
+    },
+    Transformation {
+        name: "uri.method",
+        params: (0, 0),
+        doc: "Parameter method.",
+        apply: method,
+    },
+    Transformation {
+        name: "uri.lr",
+        params: (0, 0),
+        doc: "Parameter lr.",
+        apply: lr,
+    },
+    Transformation {
+        name: "uri.r2",
+        params: (0, 0),
+        doc: "Parameter r2.",
+        apply: r2,
+    },
+    Transformation {
+        name: "uri.scheme",
+        params: (0, 0),
+        doc: "Scheme.",
+        apply: scheme,
+    },
+    Transformation {
+        name: "uri.tosocket",
+        params: (0, 0),
+        doc: "Transport, host and port as a socket.",
+        apply: tosocket,
+    },
+    Transformation {
+        name: "uri.duri",
+        params: (0, 0),
+        doc: "What routing needs: scheme, host, port, transport.",
+        apply: duri,
+    },
+    Transformation {
+        name: "uri.saor",
+        params: (0, 0),
+        doc: "Address of record: scheme, user and host.",
+        apply: saor,
+    },
+    Transformation {
+        name: "uri.suri",
+        params: (0, 0),
+        doc: "Scheme, user, host, port and transport.",
+        apply: suri,
+    },
+    Transformation {
+        name: "urialias.encode",
+        params: (0, 0),
+        doc: "A URI as address~port~transport.",
+        apply: alias_encode,
+    },
+    Transformation {
+        name: "urialias.decode",
+        params: (0, 0),
+        doc: "The URI of address~port~transport.",
+        apply: alias_decode,
+    },
+    Transformation {
+        name: "sock.host",
+        params: (0, 0),
+        doc: "Host of proto:host:port.",
+        apply: sock_host,
+    },
+    Transformation {
+        name: "sock.port",
+        params: (0, 0),
+        doc: "Port of proto:host:port.",
+        apply: sock_port,
+    },
+    Transformation {
+        name: "sock.proto",
+        params: (0, 0),
+        doc: "Transport of proto:host:port.",
+        apply: sock_proto,
+    },
+    Transformation {
+        name: "sock.touri",
+        params: (0, 0),
+        doc: "proto:host:port as a URI.",
+        apply: sock_uri,
+    },
+    Transformation {
+        name: "url.path",
+        params: (0, 0),
+        doc: "Path of an HTTP URL.",
+        apply: url_path,
+    },
+    Transformation {
+        name: "url.querystring",
+        params: (0, 0),
+        doc: "Query of an HTTP URL.",
+        apply: url_query,
+    },
 ];
 
 /// A part of a URI; empty when it lacks it, null when the text is no URI.
 fn piece<'v>(value: Value<'v>, choose: impl for<'a> FnOnce(&Uri<'a>) -> Option<&'a [u8]>) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
-    part(text, |bytes| Uri::parse(bytes).ok().map(|uri| choose(&uri).unwrap_or_default()))
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    part(text, |bytes| {
+        Uri::parse(bytes).ok().map(|uri| choose(&uri).unwrap_or_default())
+    })
 }
 
 fn user<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
     // Kamailio: parameters inside the user part do not belong to it here, but do in $rU
-    piece(value, |uri| uri.user.and_then(|user| user.split(|byte| *byte == b';').next()))
+    piece(value, |uri| {
+        uri.user.and_then(|user| user.split(|byte| *byte == b';').next())
+    })
 }
 
 fn host<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -62,7 +208,9 @@ fn passwd<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn port<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     match Uri::parse(&text).map(|uri| uri.port) {
         Ok(Some(port)) => Value::Int(i64::from(port)),
         Ok(None) => Value::text(b""),
@@ -80,7 +228,11 @@ fn named<'v>(value: Value<'v>, name: &[u8]) -> Value<'v> {
 
 /// A value without the quotes around it.
 pub(super) fn bare(value: &[u8]) -> &[u8] {
-    if let [b'"', inner @ .., b'"'] = value { inner } else { value }
+    if let [b'"', inner @ .., b'"'] = value {
+        inner
+    } else {
+        value
+    }
 }
 
 fn named_param<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
@@ -124,7 +276,9 @@ fn scheme<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn build<'v>(value: Value<'v>, make: impl FnOnce(&Uri<'_>) -> Option<Vec<u8>>) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     match Uri::parse(&text) {
         Ok(uri) => Value::owned(make(&uri).unwrap_or_default()),
         Err(_) => Value::Null,
@@ -132,7 +286,10 @@ fn build<'v>(value: Value<'v>, make: impl FnOnce(&Uri<'_>) -> Option<Vec<u8>>) -
 }
 
 fn transport_of(uri: &Uri<'_>) -> Transport {
-    uri.param(b"transport").flatten().and_then(Transport::from_bytes).unwrap_or(Transport::Udp)
+    uri.param(b"transport")
+        .flatten()
+        .and_then(Transport::from_bytes)
+        .unwrap_or(Transport::Udp)
 }
 
 fn tosocket<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -159,7 +316,9 @@ fn reduced(uri: &Uri<'_>, kept: Kept) -> Vec<u8> {
         return [uri.scheme_name, b":", uri.user.unwrap_or_default()].concat();
     }
     let transport = uri.param(b"transport").flatten().filter(|_| kept.route);
-    let params = transport.map(|name| [b"transport=".as_slice(), name].concat()).unwrap_or_default();
+    let params = transport
+        .map(|name| [b"transport=".as_slice(), name].concat())
+        .unwrap_or_default();
     UriParts {
         scheme: uri.scheme_name,
         user: uri.user.filter(|_| kept.user),
@@ -173,15 +332,39 @@ fn reduced(uri: &Uri<'_>, kept: Kept) -> Vec<u8> {
 }
 
 fn duri<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    build(value, |uri| Some(reduced(uri, Kept { user: false, route: true })))
+    build(value, |uri| {
+        Some(reduced(
+            uri,
+            Kept {
+                user: false,
+                route: true,
+            },
+        ))
+    })
 }
 
 fn saor<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    build(value, |uri| Some(reduced(uri, Kept { user: true, route: false })))
+    build(value, |uri| {
+        Some(reduced(
+            uri,
+            Kept {
+                user: true,
+                route: false,
+            },
+        ))
+    })
 }
 
 fn suri<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    build(value, |uri| Some(reduced(uri, Kept { user: true, route: true })))
+    build(value, |uri| {
+        Some(reduced(
+            uri,
+            Kept {
+                user: true,
+                route: true,
+            },
+        ))
+    })
 }
 
 /// The number of a transport in aliases and in `$prid`.
@@ -204,12 +387,16 @@ fn alias_encode<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn alias_decode<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     let decoded = || -> Option<Vec<u8>> {
         let mut parts = text.split(|byte| *byte == b'~');
         let (host, port, number) = (parts.next()?, parts.next()?, parts.next()?);
         let number: u8 = std::str::from_utf8(number).ok()?.parse().ok()?;
-        let transport = Transport::ALL.into_iter().find(|t| transport_number(*t) == number)?;
+        let transport = Transport::ALL
+            .into_iter()
+            .find(|t| transport_number(*t) == number)?;
         let mut uri = [b"sip:".as_slice(), host, b":", port].concat();
         if transport != Transport::Udp {
             uri.extend_from_slice(b";transport=");
@@ -246,12 +433,16 @@ pub(crate) fn split_socket(text: &[u8]) -> Option<(Option<Transport>, &[u8], Opt
 }
 
 fn sock_host<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     part(text, |bytes| split_socket(bytes).map(|(_, host, _)| host))
 }
 
 fn sock_port<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     match split_socket(&text) {
         Some((_, _, Some(port))) => Value::Int(i64::from(port)),
         Some((_, _, None)) => Value::text(b""),
@@ -260,7 +451,9 @@ fn sock_port<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn sock_proto<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     match split_socket(&text) {
         Some((Some(transport), _, _)) => Value::text(transport.as_str().as_bytes()),
         _ => Value::Null,
@@ -268,8 +461,12 @@ fn sock_proto<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn sock_uri<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
-    let Some((transport, host, port)) = split_socket(&text) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    let Some((transport, host, port)) = split_socket(&text) else {
+        return Value::Null;
+    };
     let mut uri = [b"sip:".as_slice(), host].concat();
     if let Some(port) = port {
         uri.extend_from_slice(format!(":{port}").as_bytes());
@@ -282,11 +479,21 @@ fn sock_uri<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 }
 
 fn url_path<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
     part(text, |bytes| bytes.split(|byte| *byte == b'?').next())
 }
 
 fn url_query<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    let Some(text) = text(value) else { return Value::Null };
-    part(text, |bytes| Some(memchr::memchr(b'?', bytes).and_then(|at| bytes.get(at + 1..)).unwrap_or_default()))
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    part(text, |bytes| {
+        Some(
+            memchr::memchr(b'?', bytes)
+                .and_then(|at| bytes.get(at + 1..))
+                .unwrap_or_default(),
+        )
+    })
 }

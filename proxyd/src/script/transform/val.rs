@@ -7,14 +7,54 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static TABLE: &[Transformation] = &[
-    Transformation { name: "val.n0", params: (0, 0), doc: "0 for null.", apply: n0 },
-    Transformation { name: "val.ne", params: (0, 0), doc: "Empty for null.", apply: ne },
-    Transformation { name: "val.json", params: (0, 0), doc: "Escaped for a JSON string, without quotes.", apply: json },
-    Transformation { name: "val.jsonqe", params: (0, 0), doc: "A JSON string with its quotes, or a number.", apply: json_quoted },
-    Transformation { name: "sql.val", params: (0, 0), doc: "An SQL value: NULL, a number or a quoted text.", apply: sql },
-    Transformation { name: "sql.val.int", params: (0, 0), doc: "The same, 0 for null.", apply: sql_int },
-    Transformation { name: "sql.val.str", params: (0, 0), doc: "The same, '' for null.", apply: sql_str },
-    Transformation { name: "json.parse", params: (1, 1), doc: "A member of a JSON object, dots between levels.", apply: json_member },
+    Transformation {
+        name: "val.n0",
+        params: (0, 0),
+        doc: "0 for null.",
+        apply: n0,
+    },
+    Transformation {
+        name: "val.ne",
+        params: (0, 0),
+        doc: "Empty for null.",
+        apply: ne,
+    },
+    Transformation {
+        name: "val.json",
+        params: (0, 0),
+        doc: "Escaped for a JSON string, without quotes.",
+        apply: json,
+    },
+    Transformation {
+        name: "val.jsonqe",
+        params: (0, 0),
+        doc: "A JSON string with its quotes, or a number.",
+        apply: json_quoted,
+    },
+    Transformation {
+        name: "sql.val",
+        params: (0, 0),
+        doc: "An SQL value: NULL, a number or a quoted text.",
+        apply: sql,
+    },
+    Transformation {
+        name: "sql.val.int",
+        params: (0, 0),
+        doc: "The same, 0 for null.",
+        apply: sql_int,
+    },
+    Transformation {
+        name: "sql.val.str",
+        params: (0, 0),
+        doc: "The same, '' for null.",
+        apply: sql_str,
+    },
+    Transformation {
+        name: "json.parse",
+        params: (1, 1),
+        doc: "A member of a JSON object, dots between levels.",
+        apply: json_member,
+    },
 ];
 
 fn n0<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
@@ -93,14 +133,18 @@ fn sql_str<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
 
 fn json_member<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     let text = value.into_text();
-    let Ok(mut found) = serde_json::from_slice::<serde_json::Value>(&text) else { return Value::Null };
+    let Ok(mut found) = serde_json::from_slice::<serde_json::Value>(&text) else {
+        return Value::Null;
+    };
     let path = param(params, 0);
     for step in String::from_utf8_lossy(&path).split('.') {
         let next = match &mut found {
             serde_json::Value::Object(members) => members.get_mut(step).map(serde_json::Value::take),
-            serde_json::Value::Array(items) => {
-                step.parse::<usize>().ok().and_then(|at| items.get_mut(at)).map(serde_json::Value::take)
-            }
+            serde_json::Value::Array(items) => step
+                .parse::<usize>()
+                .ok()
+                .and_then(|at| items.get_mut(at))
+                .map(serde_json::Value::take),
             _ => None,
         };
         let Some(next) = next else { return Value::Null };

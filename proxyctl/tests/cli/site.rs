@@ -1,0 +1,187 @@
+//! `apply`, `import`, `export`, `shell`, and what is generated.
+
+use serde_json::Value;
+
+use crate::home::Home;
+
+const SITE: &str = "\
+domains: [{domain: example.org}]
+subscribers:
+  - user: alice@example.org
+    password_env: ALICE
+    groups: [int]
+    aliases: [1000]
+  - {user: 0049, domain: example.org, password: 0123}
+  - {user: +49301234, domain: example.org, password_file: secret}
+addresses:
+  - {group: 200, address: 10.0.1.102, port: 5060, tag: Carrier}
+  - {group: 200, address: 10.0.2.0/24}
+trusted: [{src_ip: 192.0.2.10, proto: udp, from_pattern: '^sip:.*$'}]
+speed_dials: [{user: alice@example.org, number: 11, uri: 'sip:bob@example.org'}]
+dispatcher: [{set: 1, destination: 'sip:192.0.2.1:5060', priority: 5}]
+";
+const ALICE: [(&str, &str); 1] = [("ALICE", "geheim")];
+
+#[test]
+fn applying_twice_changes_nothing() {
+    let home = Home::new();
+    home.write("site.yaml", SITE);
+    home.write("secret", "pw\n");
+    let apply = |more: &str| home.run_with(&format!("apply -f site.yaml {more}"), &ALICE, "");
+    assert!(
+        apply("--dry-run")
+            .ok()
+            .ends_with("would be added 11, would be changed 0, would be removed 0\n")
+    );
+    assert_eq!(home.cell("SELECT count(*) FROM subscriber"), "0");
+    assert!(apply("").ok().ends_with("added 11, changed 0, removed 0\n"));
+    assert_eq!(apply("").ok(), "nothing to change\n");
+    assert_eq!(apply("--prune").ok(), "nothing to change\n");
+    let names = home
+        .cell("SELECT group_concat(username, ' ') FROM (SELECT username FROM subscriber ORDER BY username)");
+    assert_eq!(names, "+49301234 0049 alice");
+    assert_eq!(home.cell("SELECT group_concat(password, '') FROM subscriber"), "");
+    home.run("add bob@example.org x").ok();
+    home.run("address add 1 10.9.9.9").ok();
+    home.write(
+        "site.yaml",
+        &SITE
+            .replace("tag: Carrier", "tag: Other")
+            .replace("  - {group: 200, address: 10.0.2.0/24}\n", ""),
+    );
+    let json: Value = serde_json::from_str(&apply("--prune -o json").ok()).unwrap();
+    assert_eq!(
+        (&json["added"], &json["changed"], &json["removed"]),
+        (&0.into(), &1.into(), &3.into())
+    );
+    assert_eq!(
+        home.cell("SELECT count(*) FROM subscriber WHERE username='bob'"),
+        "0"
+    );
+}
+
+#[test]
+fn a_bad_site_changes_nothing() {
+    let home = Home::new();
+    let table = [
+        ("subscribers:\n  - usr: x\n", "site.yaml:2: unknown field `usr`"),
+        ("nothing: []\n", "unknown field `nothing`"),
+        (
+            "addresses: [{group: 1, address: 10.0.0.1/24}]",
+            "addresses[0]: 10.0.0.1/24 has host bits set",
+        ),
+        (
+            "subscribers: [{user: a@x.org}]",
+            "`a@x.org` is new and needs password",
+        ),
+        (
+            "subscribers: [{user: a, password: p}]",
+            "subscribers[0]: user `a` has no domain",
+        ),
+        (
+            "subscribers: [{user: a@x.org, password_env: NONE}]",
+            "no variable of the environment `NONE`",
+        ),
+        (
+            "domains: [{domain: x.org}, {domain: x.org}]",
+            "domain `x.org` is listed twice",
+        ),
+        ("domains: [", "site.yaml:1: "),
+    ];
+    for (text, part) in table {
+        home.write("site.yaml", text);
+        let run = home.run("apply -f site.yaml");
+        assert!(run.code == 2 || run.code == 3, "{run:?}");
+        assert!(run.err.contains(part), "{part}: {run:?}");
+    }
+    home.run("apply -f absent.yaml").fails(3, "no file `absent.yaml`");
+    assert_eq!(home.cell("SELECT count(*) FROM domain"), "0");
+}
+
+#[test]
+fn what_is_exported_is_what_is_imported() {
+    let (here, there) = (Home::new(), Home::new());
+    here.write("site.yaml", SITE);
+    here.write("secret", "pw");
+    here.run_with("apply -f site.yaml", &ALICE, "").ok();
+    let yaml = here.run("export").ok();
+    assert!(
+        there
+            .run_with("apply -f -", &[], &yaml)
+            .ok()
+            .ends_with("added 11, changed 0, removed 0\n")
+    );
+    assert_eq!(there.run("export").ok(), yaml);
+    let json = here.run("export -o json").ok();
+    assert_eq!(
+        there.run_with("apply -f - --prune", &[], &json).ok(),
+        "nothing to change\n"
+    );
+    for form in ["-o csv", "--lines"] {
+        let there = Home::new();
+        let list = here.run(&format!("export subscribers {form}")).ok();
+        assert_eq!(
+            there.run_with("import -", &[], &list).ok(),
+            "added 3, changed 0, left as they are 0\n"
+        );
+        there
+            .run_with("import -", &[], &list)
+            .fails(4, "exists already: nothing was imported");
+        assert_eq!(
+            there.run_with("import - --update", &[], &list).ok(),
+            "added 0, changed 0, left as they are 3\n"
+        );
+        assert_eq!(
+            there.run_with("import - --skip", &[], &list).ok(),
+            "added 0, changed 0, left as they are 3\n"
+        );
+    }
+    let list = here.run("export addresses -o csv").ok();
+    assert_eq!(
+        there
+            .run_with("import - --section addresses --skip", &[], &list)
+            .ok(),
+        "added 0, changed 0, left as they are 2\n"
+    );
+}
+
+#[test]
+fn imports_are_all_or_nothing() {
+    let home = Home::new();
+    let run = home.run_with("import -", &[], "user,domain,password\na,x.org,p\nb c,x.org,p\n");
+    run.fails(2, "line 3: user name `b c`");
+    let run = home.run_with("import -", &[], "user,domain,password\na,x.org,p\nb,x.org\n");
+    run.fails(2, "-:3: 2 cells, the header has 3");
+    assert_eq!(home.cell("SELECT count(*) FROM subscriber"), "0");
+    let rows: String = (0..2000)
+        .map(|n| format!("{{\"user\":\"u{n}@x.org\",\"password\":\"p{n}\"}}\n"))
+        .collect();
+    home.run_with("import -", &[], &rows).ok();
+    assert_eq!(home.cell("SELECT count(*) FROM subscriber"), "2000");
+}
+
+#[test]
+fn a_shell_reads_commands() {
+    let home = Home::new();
+    let script = "add a@x.org p\n# comment\nshow a\naddress add 1 10.0.0.1 32 0 'a b'\naddress show\nshow nobody\nexit\n";
+    let run = home.run_with("-o csv shell", &[], script);
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(
+        run.out.contains("1,a,x.org,ha1\n") && run.out.contains("1,1,10.0.0.1,32,0,a b\n"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn pages_and_completions() {
+    let home = Home::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            home.run(&format!("completions {shell}"))
+                .ok()
+                .contains("proxyctl")
+        );
+    }
+    home.run("man pages").ok();
+    assert!(home.path("pages/proxyctl-address-add.1").exists());
+}
