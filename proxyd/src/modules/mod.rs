@@ -43,6 +43,7 @@ mod siputils;
 mod sl;
 mod speeddial;
 mod statistics;
+#[cfg(test)]
 mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;

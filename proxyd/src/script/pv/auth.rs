@@ -68,11 +68,11 @@ fn au<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
 }
 
 fn ad<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
-    Value::maybe(
-        auth(env)
-            .and_then(|auth| auth.username)
-            .and_then(|name| split(name).1),
-    )
+    // Kamailio: credentials without a domain have an empty one
+    match auth(env).and_then(|auth| auth.username) {
+        Some(name) => Value::text(split(name).1.unwrap_or_default()),
+        None => Value::Null,
+    }
 }
 
 fn accounting_user<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
