@@ -199,7 +199,6 @@ fn a_database_that_does_not_fit_stops_the_start() {
 
 #[test]
 #[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "a measurement")]
 fn how_long_a_check_takes() {
     let f = fixture(&["INSERT INTO subscriber (username, domain, password) VALUES ('alice', 'r', 'secret')"]);
     let params: &[(&'static str, &str)] = &[

@@ -324,7 +324,6 @@ mod tests {
 
     #[test]
     #[ignore = "a measurement"]
-    #[expect(clippy::disallowed_methods, reason = "a measurement")]
     fn how_long_a_lookup_takes() {
         let mut builder = Addresses::builder(SubnetMode::First);
         for n in 0..100_000u32 {

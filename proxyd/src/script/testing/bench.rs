@@ -317,7 +317,7 @@ impl Bench {
         };
         let function = wanted
             .filter(fits)
-            .last()
+            .next_back()
             .expect("function with so many arguments");
         let mut env = self.env();
         (function.call)(&mut Call {
