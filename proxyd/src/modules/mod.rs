@@ -45,6 +45,7 @@ mod sanity;
 mod siputils;
 mod sl;
 mod speeddial;
+mod sqlops;
 mod statistics;
 #[cfg(test)]
 mod testing;
@@ -97,6 +98,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &siputils::MODULE,
     &sl::MODULE,
     &speeddial::MODULE,
+    &sqlops::MODULE,
     &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,

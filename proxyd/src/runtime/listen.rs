@@ -134,6 +134,6 @@ mod tests {
         let error = listeners(&[spec("udp:no-such-interface0.invalid:5060")], defaults).expect_err("unknown");
         assert!(error.to_string().contains("no-such-interface0.invalid"), "{error}");
         let error = bind_udp(&[Listener::new(Transport::Udp, ([203, 0, 113, 1], 5060).into(), None, None)]);
-        assert!(error.err().expect("foreign").to_string().starts_with("cannot listen on udp:203.0.113.1:5060"));
+        assert!(error.expect_err("foreign").to_string().starts_with("cannot listen on udp:203.0.113.1:5060"));
     }
 }

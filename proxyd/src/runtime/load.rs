@@ -6,7 +6,6 @@ use crate::script::compile::Compiled;
 use crate::script::compile::parse_format;
 use crate::script::module::Init;
 use crate::script::module::InitError;
-use crate::script::module::Loaded;
 use crate::script::module::Script;
 use crate::script::module::States;
 use std::path::Path;

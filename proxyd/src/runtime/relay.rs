@@ -1,6 +1,5 @@
 //! Sending requests on: in a transaction with a branch for each target (RFC 3261 §16.6), or without one (§16.11).
 
-use super::TransactionId;
 use super::host::Live;
 use super::reply::fix;
 use super::reply::reply_target;
@@ -26,7 +25,6 @@ use crate::proxy::request::routed_hash;
 use crate::proxy::request::stateless_branch;
 use crate::proxy::request::write_forwarded;
 use crate::proxy::sockets::Listener;
-use crate::script::host::Intent;
 use crate::script::host::Matched;
 use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
@@ -252,7 +250,20 @@ impl Live {
         if !tried {
             ctx.failure = Failure::NoBranches;
         }
+        self.answer_failure(Scope { ctx, lists, vars, script, route }, &options);
         Code::FALSE
+    }
+
+    /// Kamailio: a relay that reaches nobody answers by itself, unless the script forbids it; failure routes answer later.
+    fn answer_failure(&mut self, scope: Scope<'_>, options: &RelayOptions) {
+        let Some(guard) = &self.current else { return };
+        let forbidden = options.no_error_reply || guard.intent.disable & disable::INTERNAL_REPLY != 0;
+        if forbidden || scope.route.meets(RouteKind::FAILURE) || guard.status >= 200 {
+            return;
+        }
+        let (status, text) = scope.ctx.failure.reply();
+        let reason = format!("{text} ({}/TM)", if status == 500 { 1 } else { status });
+        self.reply_in_transaction(scope, status, reason.as_bytes());
     }
 
     /// Answers an INVITE with 100 before it is sent on.
@@ -556,12 +567,6 @@ impl Live {
         }
         self.current = Some(guard);
         Code::TRUE
-    }
-
-    /// Forgets the routes armed for a leg that has ended.
-    pub(crate) fn disarm(intent: &mut Intent) {
-        intent.armed.failure = None;
-        intent.armed.branch_failure = None;
     }
 }
 

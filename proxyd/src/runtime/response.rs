@@ -166,6 +166,7 @@ impl Live {
             let reply = guard.branches.get_mut(best).and_then(|branch| branch.reply.take());
             return self.finish_local(guard, status, reply.as_ref().map(|ctx| &ctx.msg), vars);
         }
+        guard = self.leg_failed(guard, best, vars, &script);
         if let (Some(route), false) = (guard.intent.armed.failure.take(), guard.replicate)
             && let Some(mut request) = guard.request.take()
         {
@@ -190,6 +191,38 @@ impl Live {
         let Some(best) = Self::choose(&guard) else { return guard };
         guard.current_branch = best;
         self.send_best(guard, best, vars, &script)
+    }
+
+    /// Tells modules that every branch of a leg has failed.
+    fn leg_failed(&mut self, mut guard: Guard, best: usize, vars: &mut Vars, script: &Script) -> Guard {
+        if !script.hooks().any(|hook| matches!(hook, Hook::LegFailed(_))) {
+            return guard;
+        }
+        let Some(mut request) = guard.request.take() else { return guard };
+        let mut lists = std::mem::take(&mut guard.lists);
+        let reply = guard.branches.get_mut(best).and_then(|branch| branch.reply.take());
+        let status = guard.branches.get(best).map_or(408, |branch| branch.status);
+        let made = made_here(status, script.states.get::<Tm>());
+        let end = TransactionEnd {
+            status: if reply.is_some() { status } else { made.0 },
+            reason: reply.as_ref().map_or(&made.1[..], |ctx| ctx.msg.reason()),
+            reply: reply.as_ref().map(|ctx| &ctx.msg),
+            to_tag: reply.as_ref().map_or(b"", |ctx| ctx.msg.to_tag()),
+        };
+        self.current = Some(guard);
+        for hook in script.hooks() {
+            if let Hook::LegFailed(run) = hook {
+                let (ctx, lists, route) = (&mut *request, &mut lists, RouteKind::FAILURE);
+                run(&mut Env { ctx, lists, vars, script, host: self, route, rc: 0 }, &end);
+            }
+        }
+        let Some(mut guard) = self.current.take() else { unreachable!("a hook leaves its transaction") };
+        if let Some(branch) = guard.branches.get_mut(best) {
+            branch.reply = reply;
+        }
+        guard.request = Some(request);
+        guard.lists = lists;
+        guard
     }
 
     /// Sends the reply of the branch that was chosen, or makes the one that it never gave.
@@ -272,9 +305,10 @@ impl Live {
         if actions.contains(Action::SendResponse) {
             self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
         }
+        let is_end = status >= 200 && t.status < 200;
         t.status = status;
         self.runtime.counters.rpl_sent(status, false);
-        if status >= 200 {
+        if is_end {
             self.announce_end(guard, status, ctx, vars, script);
         }
     }

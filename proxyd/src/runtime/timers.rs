@@ -51,12 +51,9 @@ impl Intervals {
         let script = Arc::clone(&receiver.live.script);
         for timer in script.modules.iter().flat_map(|module| module.def.timers) {
             let Some(interval) = (timer.interval)(&script).filter(|ms| *ms > 0) else { continue };
-            let at = match self.next.iter_mut().find(|(name, _)| *name == timer.name) {
-                Some((_, at)) => at,
-                None => {
-                    self.next.push((timer.name, now + interval));
-                    continue;
-                }
+            let Some((_, at)) = self.next.iter_mut().find(|(name, _)| *name == timer.name) else {
+                self.next.push((timer.name, now + interval));
+                continue;
             };
             if *at <= now {
                 *at = now + interval;

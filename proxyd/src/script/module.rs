@@ -345,6 +345,8 @@ pub enum Hook {
     RequestIn(fn(&mut Env<'_>) -> bool),
     /// A final reply was sent upstream in a transaction: the request's context is in the view.
     ResponseOut(fn(&mut Env<'_>, &TransactionEnd<'_>)),
+    /// Every branch of a leg has failed, before the failure route runs.
+    LegFailed(fn(&mut Env<'_>, &TransactionEnd<'_>)),
     /// An ACK to a 2xx passed (end to end).
     EndToEndAck(fn(&mut Env<'_>)),
     /// A request is about to be forwarded in a transaction: branches are known.

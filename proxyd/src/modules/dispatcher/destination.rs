@@ -188,10 +188,8 @@ impl Destination {
         let mut state = state & STATES;
         if state & TRYING != 0 {
             // what is down already does not come back by failing once more
-            if old & INACTIVE != 0 {
-                self.count.store(0, Ordering::Relaxed);
-                state = state & !TRYING | INACTIVE;
-            } else if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= thresholds.probing {
+            if old & INACTIVE != 0 || self.count.fetch_add(1, Ordering::Relaxed) + 1 >= thresholds.probing
+            {
                 self.count.store(0, Ordering::Relaxed);
                 state = state & !TRYING | INACTIVE;
             }

@@ -55,12 +55,8 @@ pub(crate) struct Tm {
     pub(crate) local_cancel_reason: bool,
     /// Reason headers of a received CANCEL go into ours.
     pub(crate) e2e_cancel_reason: bool,
-    /// Header lines of ACKs and CANCELs made here.
-    pub(crate) ac_extra_hdrs: String,
     /// CANCEL without a transaction: 0 forward, 1 forward when no INVITE, 2 drop.
     pub(crate) unmatched_cancel: i64,
-    /// How a CANCEL treats a silent branch: 0 fake reply, 1 retransmit until a provisional comes, 2 send at once.
-    pub(crate) cancel_b_method: i64,
     /// Pass 100 upstream.
     pub(crate) relay_100: bool,
     /// What `tm.stats` shows.
@@ -88,9 +84,9 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text("reply_408_reason", "Request Timeout", "Its reason."),
         Param::Int("local_cancel_reason", 1, "Reason header in CANCELs made here."),
         Param::Int("e2e_cancel_reason", 1, "Reason headers of a received CANCEL go into ours."),
-        Param::Text("ac_extra_hdrs", "", "Header lines of ACKs and CANCELs made here."),
+        Param::Ignored("ac_extra_hdrs", "ACK and CANCEL carry what RFC 3261 gives them"),
         Param::Int("unmatched_cancel", 0, "CANCEL without a transaction: 0 forward, 2 drop."),
-        Param::Int("cancel_b_method", 1, "How a CANCEL treats a silent branch."),
+        Param::Ignored("cancel_b_method", "a CANCEL waits for a provisional reply (RFC 3261 §9.1)"),
         Param::Int("relay_100", 0, "Pass 100 upstream."),
         Param::Int("default_code", 500, "Status of t_reply when none is given."),
         Param::Text("default_reason", "Server Internal Error", "Its reason."),
@@ -495,9 +491,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         reply_408_reason: init.text("reply_408_reason"),
         local_cancel_reason: init.int("local_cancel_reason") != 0,
         e2e_cancel_reason: init.int("e2e_cancel_reason") != 0,
-        ac_extra_hdrs: init.text("ac_extra_hdrs"),
         unmatched_cancel: init.int("unmatched_cancel"),
-        cancel_b_method: init.int("cancel_b_method"),
         relay_100: init.int("relay_100") != 0,
         counts: rpc::Counts::new(init.statistics),
     }))

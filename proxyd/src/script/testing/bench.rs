@@ -310,14 +310,13 @@ impl Bench {
     /// Calls a function with compiled arguments.
     pub(crate) fn call_with(&mut self, name: &str, args: &[CompiledArg]) -> i32 {
         let functions = self.script.modules.iter().flat_map(|module| module.def.functions);
-        let wanted = functions.filter(|f| f.names.contains(&name));
+        let mut wanted = functions.filter(|f| f.names.contains(&name));
         let fits = |f: &&crate::script::module::Function| {
             let least = f.args.iter().filter(|arg| !arg.optional()).count();
             (least..=f.args.len()).contains(&args.len())
         };
         let function = wanted
-            .filter(fits)
-            .next_back()
+            .rfind(fits)
             .expect("function with so many arguments");
         let mut env = self.env();
         (function.call)(&mut Call {
