@@ -58,7 +58,14 @@ pub(crate) fn initialise(
             wall: super::clock::wall(),
             seed: rand::random(),
         });
-        states.insert(state.map_err(|error| LoadError { module: module.def.name, error })?);
+        states.insert(state.map_err(|error| LoadError {
+            module: module.def.name,
+            error,
+        })?);
     }
-    Ok(Script { program, modules, states })
+    Ok(Script {
+        program,
+        modules,
+        states,
+    })
 }

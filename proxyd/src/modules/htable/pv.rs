@@ -179,11 +179,11 @@ fn set_shtex(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), S
 
 type ReadTest = fn(&[u8]) -> Result<Test, String>;
 
-fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &super::table::Item) -> bool) -> Value<'static> {
+fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &Item) -> bool, read: ReadTest) -> Value<'static> {
     let Some((table, text)) = place(env, spec) else {
         return Value::Null;
     };
-    match Test::written(&text) {
+    match read(&text) {
         Ok(test) => Value::Int(table.count(now(env), |item| by(&test, item))),
         Err(why) => {
             crate::log::error("htable", format_args!("{why}"));

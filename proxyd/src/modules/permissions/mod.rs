@@ -222,7 +222,14 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let optional = |name: &str| Some(init.text(name)).filter(|text| !text.is_empty());
     let backends = init.int("load_backends");
-    let folder = init.program.sources().names().next().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+    let folder = init
+        .program
+        .sources()
+        .names()
+        .next()
+        .and_then(Path::parent)
+        .map(Path::to_owned)
+        .unwrap_or_default();
     let address_file = optional("address_file").map(|name| folder.join(name));
     let db = optional("db_url").map(|url| Database::shared(&url)).transpose()?;
     let cached = init.int("db_mode") == 1;
@@ -248,7 +255,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         addresses: ArcSwap::default(),
         trusted: ArcSwapOption::empty(),
         ask_trusted: wants_trusted && !cached,
-        folder,
+        folder: folder.clone(),
         reloading: Mutex::new(()),
         peer_tag_avp,
         all_tags: init.int("peer_tag_mode") == 1,
