@@ -24,8 +24,10 @@ mod db;
 mod debugger;
 mod dialplan;
 mod dispatcher;
+mod dlgs;
 mod domain;
 mod group;
+mod htable;
 mod ipops;
 mod jsonrpcs;
 mod kex;
@@ -34,6 +36,7 @@ mod mtree;
 mod nathelper;
 mod path;
 mod permissions;
+mod pike;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
@@ -42,6 +45,7 @@ mod sanity;
 mod siputils;
 mod sl;
 mod speeddial;
+mod sqlops;
 mod statistics;
 #[cfg(test)]
 mod testing;
@@ -73,8 +77,10 @@ pub static MODULES: &[&ModuleDef] = &[
     &debugger::MODULE,
     &dialplan::MODULE,
     &dispatcher::MODULE,
+    &dlgs::MODULE,
     &domain::MODULE,
     &group::MODULE,
+    &htable::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
@@ -83,6 +89,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &nathelper::MODULE,
     &path::MODULE,
     &permissions::MODULE,
+    &pike::MODULE,
     &pv::MODULE,
     &regex::MODULE,
     &registrar::MODULE,
@@ -91,6 +98,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &siputils::MODULE,
     &sl::MODULE,
     &speeddial::MODULE,
+    &sqlops::MODULE,
     &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
@@ -105,7 +113,10 @@ pub static MODULES: &[&ModuleDef] = &[
 /// The module of this name, with or without `.so`.
 pub fn find(name: &str) -> Option<&'static ModuleDef> {
     let name = name.strip_suffix(".so").unwrap_or(name);
-    MODULES.binary_search_by(|module| module.name.cmp(name)).ok().and_then(|at| MODULES.get(at).copied())
+    MODULES
+        .binary_search_by(|module| module.name.cmp(name))
+        .ok()
+        .and_then(|at| MODULES.get(at).copied())
 }
 
 /// A reference page of every module, made from the tables.
@@ -113,21 +124,55 @@ pub fn reference() -> String {
     let mut out = String::new();
     for module in MODULES {
         let _ = writeln!(out, "# {}\n\n{}\n", module.name, module.doc);
-        section(&mut out, "Parameters", module.params.iter().map(|param| (param.name().to_owned(), describe(param))));
+        section(
+            &mut out,
+            "Parameters",
+            module
+                .params
+                .iter()
+                .map(|param| (param.name().to_owned(), describe(param))),
+        );
         let functions = module.functions.iter().flat_map(|function| {
             let args: Vec<String> = function
                 .args
                 .iter()
-                .map(|arg| if arg.optional() { format!("[{}]", arg.name()) } else { arg.name().to_owned() })
+                .map(|arg| {
+                    if arg.optional() {
+                        format!("[{}]", arg.name())
+                    } else {
+                        arg.name().to_owned()
+                    }
+                })
                 .collect();
             let args = args.join(", ");
-            function.names.iter().map(move |name| (format!("{name}({args})"), function.doc.to_owned()))
+            function
+                .names
+                .iter()
+                .map(move |name| (format!("{name}({args})"), function.doc.to_owned()))
         });
         section(&mut out, "Functions", functions);
-        let pvs = module.pvs.iter().flat_map(|pv| pv.names.iter().map(|name| (format!("${name}"), pv.doc.to_owned())));
+        let pvs = module.pvs.iter().flat_map(|pv| {
+            pv.names
+                .iter()
+                .map(|name| (format!("${name}"), pv.doc.to_owned()))
+        });
         section(&mut out, "Pseudo-variables", pvs);
-        section(&mut out, "RPCs", module.rpcs.iter().map(|rpc| (rpc.name.to_owned(), rpc.doc.to_owned())));
-        section(&mut out, "Events", module.events.iter().map(|event| ((*event).to_owned(), String::new())));
+        section(
+            &mut out,
+            "RPCs",
+            module
+                .rpcs
+                .iter()
+                .map(|rpc| (rpc.name.to_owned(), rpc.doc.to_owned())),
+        );
+        section(
+            &mut out,
+            "Events",
+            module
+                .events
+                .iter()
+                .map(|event| ((*event).to_owned(), String::new())),
+        );
     }
     out
 }
@@ -191,7 +236,10 @@ pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
         Some(pv) => pv.strip_prefix("avp(")?.strip_suffix(')')?.trim(),
         None => text,
     };
-    let name = inner.strip_prefix("s:").or_else(|| inner.strip_prefix("i:")).unwrap_or(inner);
+    let name = inner
+        .strip_prefix("s:")
+        .or_else(|| inner.strip_prefix("i:"))
+        .unwrap_or(inner);
     (!name.is_empty()).then(|| name.as_bytes().into())
 }
 

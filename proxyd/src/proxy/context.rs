@@ -191,7 +191,13 @@ pub struct NewBody {
 impl Default for Source {
     fn default() -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { peer: nowhere, local: nowhere, transport: Transport::Udp, socket: 0, conn: None }
+        Self {
+            peer: nowhere,
+            local: nowhere,
+            transport: Transport::Udp,
+            socket: 0,
+            conn: None,
+        }
     }
 }
 

@@ -65,9 +65,6 @@ counters! {
     fwd_requests: "core" "fwd_requests",
     fwd_replies: "core" "fwd_replies",
     drop_requests: "core" "drop_requests",
-    drop_replies: "core" "drop_replies",
-    err_requests: "core" "err_requests",
-    bad_uris: "core" "bad_URIs_rcvd",
     bad_msg: "core" "bad_msg_hdr",
     overload: "core" "overload",
     sl_sent: "sl" "sent_replies",
@@ -184,7 +181,11 @@ impl Counters {
 
     /// A reply went upstream: made here, or passed on.
     pub(crate) fn rpl_sent(&self, status: u16, local: bool) {
-        if local { self.tm_answered.inc() } else { self.tm_relayed.inc() }
+        if local {
+            self.tm_answered.inc()
+        } else {
+            self.tm_relayed.inc()
+        }
         if status >= 200
             && let Some(class) = self.tm_classes.get(usize::from(status / 100) - 2)
         {

@@ -83,14 +83,29 @@ impl Live {
         vars: &mut Vars,
         script: &Script,
     ) -> Verdict {
-        let mut env = Env { ctx, lists, vars, script, host: self, route: kind, rc: 0 };
+        let mut env = Env {
+            ctx,
+            lists,
+            vars,
+            script,
+            host: self,
+            route: kind,
+            rc: 0,
+        };
         exec::run(route, &mut env)
     }
 
     /// Runs `event_route[name]` when the script has one.
     pub(crate) fn run_event(&mut self, name: &str, scope: Scope<'_>) -> Option<Verdict> {
         let route = scope.script.program.event_route(name)?;
-        Some(self.run(route, RouteKind::EVENT, scope.ctx, scope.lists, scope.vars, scope.script))
+        Some(self.run(
+            route,
+            RouteKind::EVENT,
+            scope.ctx,
+            scope.lists,
+            scope.vars,
+            scope.script,
+        ))
     }
 }
 
@@ -121,7 +136,8 @@ impl Host for Live {
     }
 
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
-        self.outbox.send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(bytes))
+        self.outbox
+            .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(bytes))
     }
 
     fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
@@ -141,7 +157,11 @@ impl Host for Live {
     }
 
     fn local_tag(&mut self, ctx: &Context) -> Vec<u8> {
-        let kind = if self.current.is_some() { TagKind::Stateful } else { TagKind::Stateless };
+        let kind = if self.current.is_some() {
+            TagKind::Stateful
+        } else {
+            TagKind::Stateless
+        };
         self.runtime.keys.tag(&ctx.msg, kind).to_vec()
     }
 
@@ -175,7 +195,10 @@ impl Host for Live {
 
     fn drop_replies(&mut self) {
         if let Some(transaction) = &mut self.current {
-            transaction.branches.iter_mut().for_each(|branch| branch.dropped = true);
+            transaction
+                .branches
+                .iter_mut()
+                .for_each(|branch| branch.dropped = true);
         }
     }
 

@@ -6,7 +6,6 @@ use crate::script::compile::Compiled;
 use crate::script::compile::parse_format;
 use crate::script::module::Init;
 use crate::script::module::InitError;
-use crate::script::module::Loaded;
 use crate::script::module::Script;
 use crate::script::module::States;
 use std::path::Path;
@@ -59,7 +58,14 @@ pub(crate) fn initialise(
             wall: super::clock::wall(),
             seed: rand::random(),
         });
-        states.insert(state.map_err(|error| LoadError { module: module.def.name, error })?);
+        states.insert(state.map_err(|error| LoadError {
+            module: module.def.name,
+            error,
+        })?);
     }
-    Ok(Script { program, modules, states })
+    Ok(Script {
+        program,
+        modules,
+        states,
+    })
 }

@@ -1,8 +1,8 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
+pub mod clock;
 mod counters;
 mod host;
-pub mod clock;
 pub mod ids;
 pub(crate) mod listen;
 pub(crate) mod load;
@@ -28,10 +28,10 @@ use crate::script::module::Script;
 use crate::transaction::key::Id;
 use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
+use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
-use crate::transport::conn::Connections;
 use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
@@ -101,12 +101,19 @@ impl std::ops::Deref for TransactionTable {
 
 impl TransactionTable {
     pub(crate) fn new(now: u64) -> Self {
-        Self(Table::new(256, MAX_TRANSACTIONS, ahash::RandomState::new(), 10, now))
+        Self(Table::new(
+            256,
+            MAX_TRANSACTIONS,
+            ahash::RandomState::new(),
+            10,
+            now,
+        ))
     }
 
     /// Whether the transaction of this request, or the INVITE that a CANCEL is for, is known.
     pub(crate) fn contains(&self, msg: &Message) -> bool {
-        let lookup = crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
+        let lookup =
+            crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
         self.find(&lookup).is_some()
     }
 }
@@ -158,17 +165,42 @@ impl Runtime {
             Some(Some(name)) => Some(std::str::from_utf8(name).ok()?.parse::<Transport>().ok()?),
             _ => None,
         };
-        let forced = socket.and_then(|id| self.sockets.get(id)).map(|listener| listener.transport);
-        let host = uri.param(b"maddr").flatten().filter(|_| false).unwrap_or(uri.host); // Kamailio: maddr is ignored
-        if host.len() > 8 && host.get(host.len() - 8..).is_some_and(|tld| tld.eq_ignore_ascii_case(b".invalid")) {
+        let forced = socket
+            .and_then(|id| self.sockets.get(id))
+            .map(|listener| listener.transport);
+        let host = uri
+            .param(b"maddr")
+            .flatten()
+            .filter(|_| false)
+            .unwrap_or(uri.host); // Kamailio: maddr is ignored
+        if host.len() > 8
+            && host
+                .get(host.len() - 8..)
+                .is_some_and(|tld| tld.eq_ignore_ascii_case(b".invalid"))
+        {
             return None; // RFC 6761 §6.4: such names never exist
         }
-        let question = Question { host, port: uri.port, transport: transport.or(forced), sips: uri.scheme == shared::sip::Scheme::Sips };
+        let question = Question {
+            host,
+            port: uri.port,
+            transport: transport.or(forced),
+            sips: uri.scheme == shared::sip::Scheme::Sips,
+        };
         let target = match question.numeric() {
             Some(target) => target,
-            None => self.resolver.resolve(&question, &mut rand::random::<u32>).ok()?.into_iter().next()?,
+            None => self
+                .resolver
+                .resolve(&question, &mut rand::random::<u32>)
+                .ok()?
+                .into_iter()
+                .next()?,
         };
-        Some(Target { peer: target.addr, transport: target.transport, socket, conn: None })
+        Some(Target {
+            peer: target.addr,
+            transport: target.transport,
+            socket,
+            conn: None,
+        })
     }
 
     /// Goes on with a suspended transaction, on the timer worker.

@@ -36,7 +36,12 @@ pub(crate) fn reply_target(ctx: &Context) -> Target {
         }
         _ => source.peer,
     };
-    Target { peer, transport: source.transport, socket: Some(source.socket), conn: source.conn }
+    Target {
+        peer,
+        transport: source.transport,
+        socket: Some(source.socket),
+        conn: source.conn,
+    }
 }
 
 /// Contact lines of a redirect: the new Request-URI and every branch, with q.
@@ -82,7 +87,14 @@ pub(crate) fn write_q(q: i32, out: &mut Vec<u8>) {
 
 impl Live {
     /// Appends a reply made here.
-    pub(crate) fn write_reply(&self, out: &mut Vec<u8>, ctx: &Context, status: u16, reason: &[u8], kind: TagKind) {
+    pub(crate) fn write_reply(
+        &self,
+        out: &mut Vec<u8>,
+        ctx: &Context,
+        status: u16,
+        reason: &[u8],
+        kind: TagKind,
+    ) {
         let tag = self.runtime.keys.tag(&ctx.msg, kind);
         let seen = seen(ctx);
         let mut redirect = Vec::new();
@@ -92,10 +104,14 @@ impl Live {
             redirect_contacts(ctx, &mut redirect);
             headers = &redirect;
         }
-        let body = ctx.new_body.as_ref().filter(|_| status > 100).map(|new| shared::sip::build::Body {
-            content_type: new.content_type.as_deref().unwrap_or_default(),
-            bytes: &new.body,
-        });
+        let body = ctx
+            .new_body
+            .as_ref()
+            .filter(|_| status > 100)
+            .map(|new| shared::sip::build::Body {
+                content_type: new.content_type.as_deref().unwrap_or_default(),
+                bytes: &new.body,
+            });
         let reply = Reply {
             status,
             reason,
@@ -118,7 +134,9 @@ impl Live {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         self.write_reply(&mut out, ctx, status, reason, TagKind::Stateless);
-        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |buffer| buffer.extend_from_slice(&out));
+        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |buffer| {
+            buffer.extend_from_slice(&out)
+        });
         self.scratch = out;
         self.runtime.counters.sl_reply(status);
         if sent { Code::TRUE } else { Code::FALSE }
@@ -131,7 +149,14 @@ mod tests {
 
     #[test]
     fn q_is_written_short() {
-        for (q, expected) in [(1000, "1"), (0, "0"), (500, "0.5"), (550, "0.55"), (123, "0.123"), (5, "0.005")] {
+        for (q, expected) in [
+            (1000, "1"),
+            (0, "0"),
+            (500, "0.5"),
+            (550, "0.55"),
+            (123, "0.123"),
+            (5, "0.005"),
+        ] {
             let mut out = Vec::new();
             write_q(q, &mut out);
             assert_eq!(out, expected.as_bytes());

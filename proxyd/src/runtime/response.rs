@@ -58,22 +58,30 @@ impl Live {
             }
         }
         let found = ctx.msg.top_via().and_then(|via| key::Branch::read(via.branch()?));
-        let located = found.and_then(|own| Some((self.runtime.transactions.by_id(own.id)?, usize::from(own.number))));
+        let located =
+            found.and_then(|own| Some((self.runtime.transactions.by_id(own.id)?, usize::from(own.number))));
         let Some((found, number)) = located else {
             if !self.forward_reply_stateless(ctx) {
-                crate::log::debug("tm", format_args!("reply {} without a transaction", ctx.msg.status()));
+                crate::log::debug(
+                    "tm",
+                    format_args!("reply {} without a transaction", ctx.msg.status()),
+                );
             }
             return;
         };
         let mut guard = found.transaction.lock_arc();
         let (timers, invite) = (guard.timers, guard.invite);
-        let Some(branch) = guard.branches.get_mut(number) else { return };
+        let Some(branch) = guard.branches.get_mut(number) else {
+            return;
+        };
         let status = ctx.msg.status();
         let reliable = branch.reliable();
         let cancel = ctx.msg.method() == Method::Cancel;
         if cancel && invite {
             if let Some(cancelling) = &mut branch.cancelling {
-                cancelling.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
+                cancelling
+                    .client
+                    .on(ClientEvent::Response(status), self.now, &timers, reliable);
             }
             return self.settle(guard);
         }
@@ -82,7 +90,9 @@ impl Live {
         }
         self.runtime.counters.rpl_received();
         branch.replied = true;
-        let actions = branch.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
+        let actions = branch
+            .client
+            .on(ClientEvent::Response(status), self.now, &timers, reliable);
         if actions.contains(Action::SendAck) {
             self.send_ack(&guard, number, &ctx.msg);
         }
@@ -109,7 +119,9 @@ impl Live {
             let mut lists = std::mem::take(&mut guard.lists);
             self.current = Some(guard);
             let verdict = self.run(route, RouteKind::ONREPLY, ctx, &mut lists, vars, &script);
-            let Some(back) = self.current.take() else { unreachable!("the route leaves its transaction") };
+            let Some(back) = self.current.take() else {
+                unreachable!("the route leaves its transaction")
+            };
             guard = back;
             guard.lists = lists;
             if let Some(request) = &mut guard.request {
@@ -159,24 +171,36 @@ impl Live {
             return guard;
         }
         let script = Arc::clone(&guard.script);
-        let Some(best) = Self::choose(&guard) else { return guard };
+        let Some(best) = Self::choose(&guard) else {
+            return guard;
+        };
         guard.current_branch = best;
         if matches!(guard.server, Server::Local) {
             let status = guard.branches.get(best).map_or(408, |branch| branch.status);
-            let reply = guard.branches.get_mut(best).and_then(|branch| branch.reply.take());
+            let reply = guard
+                .branches
+                .get_mut(best)
+                .and_then(|branch| branch.reply.take());
             return self.finish_local(guard, status, reply.as_ref().map(|ctx| &ctx.msg), vars);
         }
+        guard = self.leg_failed(guard, best, vars, &script);
         if let (Some(route), false) = (guard.intent.armed.failure.take(), guard.replicate)
             && let Some(mut request) = guard.request.take()
         {
             let mut lists = std::mem::take(&mut guard.lists);
             // Kamailio: what a failure route changes in the request holds for its own leg
             let lumps = request.lumps.clone();
-            let target = (request.new_uri.clone(), request.dst_uri.clone(), request.path.clone());
+            let target = (
+                request.new_uri.clone(),
+                request.dst_uri.clone(),
+                request.path.clone(),
+            );
             request.uri_is_new = false;
             self.current = Some(guard);
             self.run(route, RouteKind::FAILURE, &mut request, &mut lists, vars, &script);
-            let Some(back) = self.current.take() else { unreachable!("the route leaves its transaction") };
+            let Some(back) = self.current.take() else {
+                unreachable!("the route leaves its transaction")
+            };
             guard = back;
             request.lumps = lumps;
             (request.new_uri, request.dst_uri, request.path) = target;
@@ -187,9 +211,61 @@ impl Live {
                 return guard;
             }
         }
-        let Some(best) = Self::choose(&guard) else { return guard };
+        let Some(best) = Self::choose(&guard) else {
+            return guard;
+        };
         guard.current_branch = best;
         self.send_best(guard, best, vars, &script)
+    }
+
+    /// Tells modules that every branch of a leg has failed.
+    fn leg_failed(&mut self, mut guard: Guard, best: usize, vars: &mut Vars, script: &Script) -> Guard {
+        if !script.hooks().any(|hook| matches!(hook, Hook::LegFailed(_))) {
+            return guard;
+        }
+        let Some(mut request) = guard.request.take() else {
+            return guard;
+        };
+        let mut lists = std::mem::take(&mut guard.lists);
+        let reply = guard
+            .branches
+            .get_mut(best)
+            .and_then(|branch| branch.reply.take());
+        let status = guard.branches.get(best).map_or(408, |branch| branch.status);
+        let made = made_here(status, script.states.get::<Tm>());
+        let end = TransactionEnd {
+            status: if reply.is_some() { status } else { made.0 },
+            reason: reply.as_ref().map_or(&made.1[..], |ctx| ctx.msg.reason()),
+            reply: reply.as_ref().map(|ctx| &ctx.msg),
+            to_tag: reply.as_ref().map_or(b"", |ctx| ctx.msg.to_tag()),
+        };
+        self.current = Some(guard);
+        for hook in script.hooks() {
+            if let Hook::LegFailed(run) = hook {
+                let (ctx, lists, route) = (&mut *request, &mut lists, RouteKind::FAILURE);
+                run(
+                    &mut Env {
+                        ctx,
+                        lists,
+                        vars,
+                        script,
+                        host: self,
+                        route,
+                        rc: 0,
+                    },
+                    &end,
+                );
+            }
+        }
+        let Some(mut guard) = self.current.take() else {
+            unreachable!("a hook leaves its transaction")
+        };
+        if let Some(branch) = guard.branches.get_mut(best) {
+            branch.reply = reply;
+        }
+        guard.request = Some(request);
+        guard.lists = lists;
+        guard
     }
 
     /// Sends the reply of the branch that was chosen, or makes the one that it never gave.
@@ -201,7 +277,10 @@ impl Live {
         }
         let tm = script.states.get::<Tm>();
         let status = guard.branches.get(best).map_or(408, |branch| branch.status);
-        let reply = guard.branches.get_mut(best).and_then(|branch| branch.reply.take());
+        let reply = guard
+            .branches
+            .get_mut(best)
+            .and_then(|branch| branch.reply.take());
         let remap = status == 503 && tm.is_none_or(|tm| tm.remap_503_500);
         match reply {
             Some(mut reply) if !remap => {
@@ -236,14 +315,24 @@ impl Live {
     /// Kamailio: those of earlier legs of a serial fork had their turn, whatever `failure_reply_mode` says.
     fn choose(guard: &Transaction) -> Option<usize> {
         let first = guard.leg;
-        let candidates = guard.branches.iter().enumerate().filter(|(number, branch)| {
-            *number >= first && branch.status >= 200 && !branch.dropped
-        });
+        let candidates = guard
+            .branches
+            .iter()
+            .enumerate()
+            .filter(|(number, branch)| *number >= first && branch.status >= 200 && !branch.dropped);
         let candidates = candidates.map(|(number, branch)| {
-            (number, Candidate { status: branch.status, made_here: branch.reply.is_none() })
+            (
+                number,
+                Candidate {
+                    status: branch.status,
+                    made_here: branch.reply.is_none(),
+                },
+            )
         });
         match response::choose(candidates, &Rules::default()) {
-            Some(Best::Forward(branch) | Best::Challenges(branch) | Best::Unavailable(branch)) => Some(branch),
+            Some(Best::Forward(branch) | Best::Challenges(branch) | Best::Unavailable(branch)) => {
+                Some(branch)
+            }
             None => guard.branches.len().checked_sub(1),
         }
     }
@@ -256,38 +345,70 @@ impl Live {
         for hook in script.hooks() {
             if let Hook::ResponseForwarded(run) = hook {
                 let mut lists = std::mem::take(&mut guard.lists);
-                let mut env = Env { ctx, lists: &mut lists, vars, script, host: self, route: RouteKind::ONREPLY, rc: 0 };
+                let mut env = Env {
+                    ctx,
+                    lists: &mut lists,
+                    vars,
+                    script,
+                    host: self,
+                    route: RouteKind::ONREPLY,
+                    rc: 0,
+                };
                 run(&mut env);
                 guard.lists = lists;
             }
         }
-        let status = ctx.new_status.as_ref().map_or(ctx.msg.status(), |(status, _)| *status);
+        let status = ctx
+            .new_status
+            .as_ref()
+            .map_or(ctx.msg.status(), |(status, _)| *status);
         let mut bytes = std::mem::take(&mut guard.reply);
         bytes.clear();
         write_upstream(&mut bytes, &mut self.lumps, ctx);
         guard.reply = bytes;
         let t = &mut **guard;
         let reliable = t.reliable();
-        let actions = t.server.on(ServerEvent::Respond(status, Origin::Relayed), self.now, &t.timers, reliable);
+        let actions = t.server.on(
+            ServerEvent::Respond(status, Origin::Relayed),
+            self.now,
+            &t.timers,
+            reliable,
+        );
         if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
+            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&t.reply)
+            });
         }
+        let is_end = status >= 200 && t.status < 200;
         t.status = status;
         self.runtime.counters.rpl_sent(status, false);
-        if status >= 200 {
+        if is_end {
             self.announce_end(guard, status, ctx, vars, script);
         }
     }
 
     /// Tells accounting that a final reply went upstream.
-    fn announce_end(&mut self, guard: &mut Guard, status: u16, reply: &Context, vars: &mut Vars, script: &Script) {
+    fn announce_end(
+        &mut self,
+        guard: &mut Guard,
+        status: u16,
+        reply: &Context,
+        vars: &mut Vars,
+        script: &Script,
+    ) {
         if !script.hooks().any(|hook| matches!(hook, Hook::ResponseOut(_))) {
             return;
         }
-        let Some(mut request) = guard.request.take() else { return };
+        let Some(mut request) = guard.request.take() else {
+            return;
+        };
         let mut lists = std::mem::take(&mut guard.lists);
-        let end =
-            TransactionEnd { status, reason: reply.msg.reason(), reply: Some(&reply.msg), to_tag: reply.msg.to_tag() };
+        let end = TransactionEnd {
+            status,
+            reason: reply.msg.reason(),
+            reply: Some(&reply.msg),
+            to_tag: reply.msg.to_tag(),
+        };
         self.run_response_out(&mut request, &mut lists, vars, script, &end);
         guard.request = Some(request);
         guard.lists = lists;
@@ -304,7 +425,15 @@ impl Live {
         for hook in script.hooks() {
             if let Hook::ResponseOut(run) = hook {
                 let route = RouteKind::REQUEST;
-                let mut env = Env { ctx: request, lists, vars, script, host: self, route, rc: 0 };
+                let mut env = Env {
+                    ctx: request,
+                    lists,
+                    vars,
+                    script,
+                    host: self,
+                    route,
+                    rc: 0,
+                };
                 run(&mut env, end);
             }
         }
@@ -323,10 +452,17 @@ impl Live {
         if let Some(mut request) = guard.request.take() {
             let mut lists = std::mem::take(&mut guard.lists);
             let tag = self.runtime.keys.tag(&request.msg, TagKind::Stateful);
-            let end = TransactionEnd { status, reason, reply, to_tag: &tag };
+            let end = TransactionEnd {
+                status,
+                reason,
+                reply,
+                to_tag: &tag,
+            };
             self.current = Some(guard);
             self.run_response_out(&mut request, &mut lists, vars, &script, &end);
-            let Some(back) = self.current.take() else { unreachable!("a hook leaves its transaction") };
+            let Some(back) = self.current.take() else {
+                unreachable!("a hook leaves its transaction")
+            };
             guard = back;
             guard.request = Some(request);
             guard.lists = lists;
@@ -335,7 +471,13 @@ impl Live {
     }
 
     /// Makes and sends a reply in a transaction, whoever holds its request.
-    pub(crate) fn respond_locally(&mut self, guard: &mut Guard, request: &mut Context, status: u16, reason: &[u8]) {
+    pub(crate) fn respond_locally(
+        &mut self,
+        guard: &mut Guard,
+        request: &mut Context,
+        status: u16,
+        reason: &[u8],
+    ) {
         let mut bytes = std::mem::take(&mut guard.reply);
         bytes.clear();
         self.write_reply(&mut bytes, request, status, reason, TagKind::Stateful);
@@ -344,9 +486,16 @@ impl Live {
         let t = &mut **guard;
         let reliable = t.reliable();
         // Kamailio: a local 2xx is not repeated until its ACK; INVITEs are answered 2xx by real user agents.
-        let actions = t.server.on(ServerEvent::Respond(status, Origin::Relayed), self.now, &t.timers, reliable);
+        let actions = t.server.on(
+            ServerEvent::Respond(status, Origin::Relayed),
+            self.now,
+            &t.timers,
+            reliable,
+        );
         if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
+            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&t.reply)
+            });
         }
         t.status = status;
         self.runtime.counters.rpl_sent(status, true);
@@ -354,14 +503,28 @@ impl Live {
 
     /// `t_reply`: a final one ends every branch.
     pub(crate) fn reply_in_transaction(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        let Scope { ctx, lists, vars, script, route } = scope;
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
         if self.current.is_none() {
-            let made = self.begin_transaction(Scope { ctx, lists, vars, script, route });
+            let made = self.begin_transaction(Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route,
+            });
             if !made.is_true() {
                 return made;
             }
         }
-        let Some(mut guard) = self.current.take() else { return Code::FALSE };
+        let Some(mut guard) = self.current.take() else {
+            return Code::FALSE;
+        };
         if guard.status >= 200 {
             self.current = Some(guard);
             return Code::FALSE;
@@ -379,7 +542,12 @@ impl Live {
             self.cancel_all(&mut guard, &header);
             self.current = Some(guard);
             let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
-            let end = TransactionEnd { status, reason, reply: None, to_tag: &tag };
+            let end = TransactionEnd {
+                status,
+                reason,
+                reply: None,
+                to_tag: &tag,
+            };
             self.run_response_out(ctx, lists, vars, script, &end);
         } else {
             self.current = Some(guard);
@@ -388,11 +556,22 @@ impl Live {
     }
 
     /// Does what a client machine asks for, besides ACKs and passing up.
-    pub(crate) fn act_on_branch(&mut self, guard: &mut Guard, number: usize, actions: Actions, cancel_headers: &[u8]) {
+    pub(crate) fn act_on_branch(
+        &mut self,
+        guard: &mut Guard,
+        number: usize,
+        actions: Actions,
+        cancel_headers: &[u8],
+    ) {
         let timers = guard.timers;
-        let Some(branch) = guard.branches.get_mut(number) else { return };
+        let Some(branch) = guard.branches.get_mut(number) else {
+            return;
+        };
         if actions.contains(Action::RetransmitRequest) {
-            self.outbox.send_with(&self.runtime.sockets, &branch.target, |out| out.extend_from_slice(&branch.sent));
+            self.outbox
+                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                    out.extend_from_slice(&branch.sent)
+                });
         }
         if actions.contains(Action::SendCancel)
             && let Ok(sent) = Message::parse(branch.sent.clone())
@@ -402,15 +581,25 @@ impl Live {
             let mut client = NonInviteClient::new();
             let reliable = branch.reliable();
             client.on(ClientEvent::Start, self.now, &timers, reliable);
-            self.outbox.send_with(&self.runtime.sockets, &branch.target, |out| out.extend_from_slice(&bytes));
+            self.outbox
+                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                    out.extend_from_slice(&bytes)
+                });
             branch.cancelling = Some(Box::new(Cancelling { client, sent: bytes }));
         }
     }
 
     fn send_ack(&mut self, guard: &Guard, number: usize, reply: &Message) {
-        let Some(branch) = guard.branches.get(number) else { return };
-        let Ok(sent) = Message::parse(branch.sent.clone()) else { return };
-        self.outbox.send_with(&self.runtime.sockets, &branch.target, |out| write_ack(out, &sent, reply));
+        let Some(branch) = guard.branches.get(number) else {
+            return;
+        };
+        let Ok(sent) = Message::parse(branch.sent.clone()) else {
+            return;
+        };
+        self.outbox
+            .send_with(&self.runtime.sockets, &branch.target, |out| {
+                write_ack(out, &sent, reply)
+            });
     }
 
     /// Time has passed for a transaction.
@@ -419,13 +608,18 @@ impl Live {
         let timers = guard.timers;
         let mut ended = false;
         for number in 0..guard.branches.len() {
-            let Some(branch) = guard.branches.get_mut(number) else { continue };
+            let Some(branch) = guard.branches.get_mut(number) else {
+                continue;
+            };
             let reliable = branch.reliable();
             if let Some(cancelling) = &mut branch.cancelling {
-                let actions = cancelling.client.on(ClientEvent::Tick, self.now, &timers, reliable);
+                let actions = cancelling
+                    .client
+                    .on(ClientEvent::Tick, self.now, &timers, reliable);
                 if actions.contains(Action::RetransmitRequest) {
                     let (target, sent) = (&branch.target, &cancelling.sent);
-                    self.outbox.send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(sent));
+                    self.outbox
+                        .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(sent));
                 }
                 if cancelling.client.state() == crate::transaction::non_invite_client::State::Terminated {
                     branch.cancelling = None;
@@ -451,13 +645,19 @@ impl Live {
         let t = &mut *guard;
         let actions = t.server.on(ServerEvent::Tick, self.now, &timers, reliable);
         if actions.contains(Action::RetransmitResponse) && !t.reply.is_empty() {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
+            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&t.reply)
+            });
         }
         if actions.contains(Action::Lifetime) && guard.status < 200 {
-            guard.branches.iter_mut().filter(|branch| branch.status < 200).for_each(|branch| {
-                branch.status = 408;
-                branch.timed_out = true;
-            });
+            guard
+                .branches
+                .iter_mut()
+                .filter(|branch| branch.status < 200)
+                .for_each(|branch| {
+                    branch.status = 408;
+                    branch.timed_out = true;
+                });
             self.cancel_all(&mut guard, b"");
             ended = true;
         }
@@ -469,18 +669,26 @@ impl Live {
 
     /// A request could not be sent on its connection: its branch has failed (RFC 3261 §16.9).
     pub(crate) fn fail_unsent(&mut self, bytes: &[u8], vars: &mut Vars) {
-        let Ok(message) = Message::parse(bytes) else { return };
+        let Ok(message) = Message::parse(bytes) else {
+            return;
+        };
         if !message.is_request() {
             return;
         }
         let own = message.top_via().and_then(|via| key::Branch::read(via.branch()?));
         let Some(own) = own else { return };
-        let Some(found) = self.runtime.transactions.by_id(own.id) else { return };
+        let Some(found) = self.runtime.transactions.by_id(own.id) else {
+            return;
+        };
         let mut guard = found.transaction.lock_arc();
         let (timers, number) = (guard.timers, usize::from(own.number));
-        let Some(branch) = guard.branches.get_mut(number) else { return };
+        let Some(branch) = guard.branches.get_mut(number) else {
+            return;
+        };
         let reliable = branch.reliable();
-        let actions = branch.client.on(ClientEvent::TransportError, self.now, &timers, reliable);
+        let actions = branch
+            .client
+            .on(ClientEvent::TransportError, self.now, &timers, reliable);
         if actions.contains(Action::TransportError) {
             branch.status = 503;
             guard.current_branch = number;
@@ -495,11 +703,15 @@ impl Live {
             return self.settle(guard);
         }
         let script = Arc::clone(&guard.script);
-        let Some(mut request) = guard.request.take() else { return };
+        let Some(mut request) = guard.request.take() else {
+            return;
+        };
         let mut lists = std::mem::take(&mut guard.lists);
         self.current = Some(guard);
         self.run(route, RouteKind::REQUEST, &mut request, &mut lists, vars, &script);
-        let Some(mut guard) = self.current.take() else { unreachable!("the route leaves its transaction") };
+        let Some(mut guard) = self.current.take() else {
+            unreachable!("the route leaves its transaction")
+        };
         if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
             self.respond_locally(&mut guard, &mut request, 500, b"Server Internal Error");
         }
@@ -509,13 +721,31 @@ impl Live {
     }
 
     /// Calls back whoever made a request of our own.
-    fn finish_local(&mut self, mut guard: Guard, status: u16, reply: Option<&Message>, _vars: &mut Vars) -> Guard {
+    fn finish_local(
+        &mut self,
+        mut guard: Guard,
+        status: u16,
+        reply: Option<&Message>,
+        _vars: &mut Vars,
+    ) -> Guard {
         guard.status = status;
-        let Some(done) = guard.done.take() else { return guard };
+        let Some(done) = guard.done.take() else {
+            return guard;
+        };
         let script = Arc::clone(&guard.script);
-        let request = guard.branches.first().map(|branch| branch.sent.clone()).unwrap_or_default();
+        let request = guard
+            .branches
+            .first()
+            .map(|branch| branch.sent.clone())
+            .unwrap_or_default();
         // the lock stays held: the callback may send requests, which are transactions of their own
-        done(&mut LocalReply { status, message: reply, request: &request, host: self, script: &script });
+        done(&mut LocalReply {
+            status,
+            message: reply,
+            request: &request,
+            host: self,
+            script: &script,
+        });
         guard
     }
 
@@ -538,13 +768,23 @@ impl Live {
 
     /// Sends a reply on by its next Via (RFC 3261 §16.11); false when there is none.
     pub(crate) fn forward_reply_stateless(&mut self, ctx: &mut Context) -> bool {
-        let Some(via) = ctx.msg.vias().nth(1).and_then(|value| value.via().ok()) else { return false };
+        let Some(via) = ctx.msg.vias().nth(1).and_then(|value| value.via().ok()) else {
+            return false;
+        };
         let next = response::destination(&via);
-        let (Some(peer), Some(transport)) = (next.address(), next.transport) else { return false };
-        let target = Target { peer, transport, socket: None, conn: next.connection };
+        let (Some(peer), Some(transport)) = (next.address(), next.transport) else {
+            return false;
+        };
+        let target = Target {
+            peer,
+            transport,
+            socket: None,
+            conn: next.connection,
+        };
         let lumps = &mut self.lumps;
-        let sent =
-            self.outbox.send_with(&self.runtime.sockets, &target, |out| write_upstream(out, lumps, ctx));
+        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |out| {
+            write_upstream(out, lumps, ctx)
+        });
         self.runtime.counters.fwd_reply();
         sent
     }
@@ -568,7 +808,11 @@ fn is_cancel(sent: &[u8]) -> bool {
 /// A Reason header line for CANCELs made here (RFC 3326), unless switched off.
 fn cancel_reason(script: &Script, value: &str) -> Vec<u8> {
     let wanted = script.states.get::<Tm>().is_none_or(|tm| tm.local_cancel_reason);
-    if wanted { format!("Reason: {value}\r\n").into_bytes() } else { Vec::new() }
+    if wanted {
+        format!("Reason: {value}\r\n").into_bytes()
+    } else {
+        Vec::new()
+    }
 }
 
 /// The reply for a branch that gave none.

@@ -128,13 +128,21 @@ pub enum Arg {
 impl Arg {
     /// Whether a call may leave it out.
     pub const fn optional(self) -> bool {
-        matches!(self, Self::OptText(_) | Self::OptInt(_) | Self::OptPv(_) | Self::OptRegex(_) | Self::OptLiteral(_))
+        matches!(
+            self,
+            Self::OptText(_) | Self::OptInt(_) | Self::OptPv(_) | Self::OptRegex(_) | Self::OptLiteral(_)
+        )
     }
 
     /// Its name in help and messages.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Text(n) | Self::OptText(n) | Self::Int(n) | Self::OptInt(n) | Self::Pv(n) | Self::OptPv(n) => n,
+            Self::Text(n)
+            | Self::OptText(n)
+            | Self::Int(n)
+            | Self::OptInt(n)
+            | Self::Pv(n)
+            | Self::OptPv(n) => n,
             Self::Regex(n) | Self::OptRegex(n) | Self::LineRegex(n) | Self::Subst(n) => n,
             Self::Literal(n) | Self::OptLiteral(n) | Self::Flag(n) => n,
             Self::Route(n, _) => n,
@@ -175,7 +183,11 @@ impl Param {
     /// Its name.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Int(n, ..) | Self::Text(n, ..) | Self::List(n, _) | Self::Pv(n, ..) | Self::Ignored(n, _) => n,
+            Self::Int(n, ..)
+            | Self::Text(n, ..)
+            | Self::List(n, _)
+            | Self::Pv(n, ..)
+            | Self::Ignored(n, _) => n,
         }
     }
 }
@@ -303,7 +315,11 @@ impl PvSpec {
 
     /// The module's own type.
     pub fn other<T: 'static>(&self) -> Option<&T> {
-        if let PvData::Other(any) = &self.data { any.downcast_ref() } else { None }
+        if let PvData::Other(any) = &self.data {
+            any.downcast_ref()
+        } else {
+            None
+        }
     }
 }
 
@@ -345,6 +361,8 @@ pub enum Hook {
     RequestIn(fn(&mut Env<'_>) -> bool),
     /// A final reply was sent upstream in a transaction: the request's context is in the view.
     ResponseOut(fn(&mut Env<'_>, &TransactionEnd<'_>)),
+    /// Every branch of a leg has failed, before the failure route runs.
+    LegFailed(fn(&mut Env<'_>, &TransactionEnd<'_>)),
     /// An ACK to a 2xx passed (end to end).
     EndToEndAck(fn(&mut Env<'_>)),
     /// A request is about to be forwarded in a transaction: branches are known.
@@ -507,7 +525,13 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     fn last(&self, name: &str) -> Option<&ParamValue> {
-        self.module.params.values.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v)
+        self.module
+            .params
+            .values
+            .iter()
+            .rev()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v)
     }
 
     /// An integer parameter or its default.
@@ -515,7 +539,13 @@ impl Init<'_> {
         match self.last(name) {
             Some(ParamValue::Int(n)) => *n,
             Some(ParamValue::Text(text)) => super::value::leading_int(text).unwrap_or(0),
-            None => self.module.def.params.iter().find_map(|p| default_int(p, name)).unwrap_or(0),
+            None => self
+                .module
+                .def
+                .params
+                .iter()
+                .find_map(|p| default_int(p, name))
+                .unwrap_or(0),
         }
     }
 
@@ -524,7 +554,14 @@ impl Init<'_> {
         match self.last(name) {
             Some(ParamValue::Int(n)) => n.to_string(),
             Some(ParamValue::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-            None => self.module.def.params.iter().find_map(|p| default_text(p, name)).unwrap_or("").to_owned(),
+            None => self
+                .module
+                .def
+                .params
+                .iter()
+                .find_map(|p| default_text(p, name))
+                .unwrap_or("")
+                .to_owned(),
         }
     }
 
@@ -541,7 +578,13 @@ impl Init<'_> {
 
     /// A pseudo-variable parameter.
     pub fn pv(&self, name: &str) -> Option<Arc<PvRef>> {
-        self.module.params.pvs.iter().rev().find(|(n, _)| *n == name).map(|(_, pv)| Arc::clone(pv))
+        self.module
+            .params
+            .pvs
+            .iter()
+            .rev()
+            .find(|(n, _)| *n == name)
+            .map(|(_, pv)| Arc::clone(pv))
     }
 
     /// Whether the script sets it.
@@ -556,7 +599,11 @@ impl Init<'_> {
 }
 
 fn default_int(param: &Param, name: &str) -> Option<i64> {
-    if let Param::Int(n, value, _) = param { (*n == name).then_some(*value) } else { None }
+    if let Param::Int(n, value, _) = param {
+        (*n == name).then_some(*value)
+    } else {
+        None
+    }
 }
 
 fn default_text(param: &Param, name: &str) -> Option<&'static str> {
@@ -650,7 +697,10 @@ impl<'a> Env<'a> {
     /// Whether a host (and port, 0 for none) is ours, by socket, alias or module.
     pub fn is_myself(&self, host: &[u8], port: u16) -> bool {
         self.host.sockets().is_local(host, port, None)
-            || self.script.hooks().any(|hook| matches!(hook, Hook::Myself(asks) if asks(self.script, host, port)))
+            || self
+                .script
+                .hooks()
+                .any(|hook| matches!(hook, Hook::Myself(asks) if asks(self.script, host, port)))
     }
 }
 
@@ -695,7 +745,10 @@ impl<'a> Call<'_, 'a> {
 
     /// How many arguments were written.
     pub fn count(&self) -> usize {
-        self.args.iter().filter(|arg| !matches!(arg, CompiledArg::Absent)).count()
+        self.args
+            .iter()
+            .filter(|arg| !matches!(arg, CompiledArg::Absent))
+            .count()
     }
 
     /// Whether argument `n` was written.
@@ -755,12 +808,20 @@ impl<'a> Call<'_, 'a> {
 
     /// The substitution in argument `n`.
     pub fn subst(&self, n: usize) -> Option<&super::transform::subst::Subst> {
-        if let Some(CompiledArg::Subst(subst)) = self.args.get(n) { Some(subst) } else { None }
+        if let Some(CompiledArg::Subst(subst)) = self.args.get(n) {
+            Some(subst)
+        } else {
+            None
+        }
     }
 
     /// The route block in argument `n`.
     pub fn route(&self, n: usize) -> Option<super::host::RouteId> {
-        if let Some(CompiledArg::Route(id)) = self.args.get(n) { Some(*id) } else { None }
+        if let Some(CompiledArg::Route(id)) = self.args.get(n) {
+            Some(*id)
+        } else {
+            None
+        }
     }
 
     /// The state of a module.

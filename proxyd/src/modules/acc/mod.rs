@@ -210,6 +210,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     }],
     hooks: &[
         Hook::ResponseOut(response_out),
+        Hook::LegFailed(leg_failed),
         Hook::EndToEndAck(end_to_end_ack),
         Hook::ResponseForwarded(response_forwarded),
     ],
@@ -353,6 +354,24 @@ fn stop(script: &Script) {
     }
 }
 
+/// A call that reached nobody is missed once, whatever a failure route makes of it.
+fn leg_failed(env: &mut Env<'_>, end: &TransactionEnd<'_>) {
+    if env.ctx.msg.method() == Method::Invite {
+        missed(env, end);
+    }
+}
+
+fn missed(env: &mut Env<'_>, end: &TransactionEnd<'_>) {
+    let Some(acc) = env.state::<Acc>() else { return };
+    let (log, db) = (acc.log_missed_flag.is_set(env), acc.db_missed_flag.is_set(env));
+    if log || db {
+        let outcome = Outcome::of(acc, end);
+        acc.account(env, "call missed", &outcome, log, db.then_some(&acc.missed_table));
+        acc.log_missed_flag.reset(env);
+        acc.db_missed_flag.reset(env);
+    }
+}
+
 /// A final reply went upstream.
 fn response_out(env: &mut Env<'_>, end: &TransactionEnd<'_>) {
     let Some(acc) = env.state::<Acc>() else { return };
@@ -362,13 +381,7 @@ fn response_out(env: &mut Env<'_>, end: &TransactionEnd<'_>) {
     }
     let failed = end.status >= 300;
     if failed && method == Method::Invite {
-        let (log, db) = (acc.log_missed_flag.is_set(env), acc.db_missed_flag.is_set(env));
-        if log || db {
-            let outcome = Outcome::of(acc, end);
-            acc.account(env, "call missed", &outcome, log, db.then_some(&acc.missed_table));
-            acc.log_missed_flag.reset(env);
-            acc.db_missed_flag.reset(env);
-        }
+        missed(env, end);
     }
     let counts = !failed || (acc.failed_flag.is_set(env) && !acc.failed_filter.contains(&end.status));
     let (log, db) = (acc.log_flag.is_set(env), acc.db_flag.is_set(env));

@@ -36,6 +36,7 @@ type Algorithms = SmallVec<[Algorithm; 2]>;
 
 impl Auth {
     /// Appends one challenge line for each algorithm, all with one nonce.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the challenge")]
     pub(super) fn write_challenge(
         &self,
         env: &mut Env<'_>,

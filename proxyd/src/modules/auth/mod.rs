@@ -27,7 +27,6 @@ use shared::digest::Algorithm;
 use shared::sip::Method;
 use std::sync::Arc;
 
-pub(crate) use credentials::Credentials;
 pub(crate) use credentials::Identity;
 pub(crate) use credentials::Proven;
 pub(crate) use credentials::Refusal;

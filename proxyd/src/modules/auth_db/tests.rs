@@ -196,23 +196,3 @@ fn a_database_that_does_not_fit_stops_the_start() {
     );
     assert!(start(&[("db_url", "nonsense")]).is_err());
 }
-
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "a measurement")]
-fn how_long_a_check_takes() {
-    let f = fixture(&["INSERT INTO subscriber (username, domain, password) VALUES ('alice', 'r', 'secret')"]);
-    let params: &[(&'static str, &str)] = &[
-        ("db_url", &f.url),
-        ("calculate_ha1", "1"),
-        ("password_column", "password"),
-    ];
-    let mut bench = Bench::new(&[(&auth::MODULE, &[]), (&MODULE, params)]);
-    assert_eq!(attempt(&mut bench, "alice", "secret", Algorithm::Md5, "alice"), 1);
-    let rounds = 20_000;
-    let begin = std::time::Instant::now();
-    for _ in 0..rounds {
-        bench.call("auth_check", &["r", "subscriber", "1"]);
-    }
-    eprintln!("auth_check {:?}", begin.elapsed() / rounds);
-}

@@ -321,27 +321,4 @@ mod tests {
         }
         assert_eq!(builder.finish().len(), 0);
     }
-
-    #[test]
-    #[ignore = "a measurement"]
-    #[expect(clippy::disallowed_methods, reason = "a measurement")]
-    fn how_long_a_lookup_takes() {
-        let mut builder = Addresses::builder(SubnetMode::First);
-        for n in 0..100_000u32 {
-            let ip = std::net::Ipv4Addr::from(0x0a00_0000 + n * 256).to_string();
-            builder
-                .add(i64::from(n % 100 + 1), &ip, Some(24), 0, None)
-                .unwrap();
-        }
-        let begin = std::time::Instant::now();
-        let table = builder.finish();
-        eprintln!("100,000 subnets indexed in {:?}", begin.elapsed());
-        let begin = std::time::Instant::now();
-        let mut found = 0;
-        for n in 0..1_000_000u32 {
-            let ip = IpAddr::from((0x0a00_0000 + n.wrapping_mul(7919) % 25_600_000).to_be_bytes());
-            found += usize::from(table.find_ip(ip, 5060, None).is_some());
-        }
-        eprintln!("lookup {:?}, {found} found", begin.elapsed() / 1_000_000);
-    }
 }

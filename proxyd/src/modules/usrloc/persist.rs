@@ -181,7 +181,6 @@ impl Journal {
     }
 
     /// Runs `done` once a change is in the database, or failed to get there: at once, or on the writer's thread.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for answers that are held back without holding a worker"))]
     pub(crate) fn when_committed(&self, sequence: u64, done: Done) {
         let mut state = self.state.lock();
         let committed = self.committed() >= sequence;

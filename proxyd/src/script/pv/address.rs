@@ -52,7 +52,7 @@ pub(super) static TABLE: &[Pv] = &[
         },
         |env, _, value| set(env, Side::From, Part::Display, &value),
     ),
-    plain(&["ft"], "Tag of From.", |env, _| {
+    plain(&["ft", "fti"], "Tag of From.", |env, _| {
         Value::text_or_null(env.ctx.msg.from_tag())
     }),
     settable(
