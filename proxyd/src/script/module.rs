@@ -815,12 +815,15 @@ impl<'a> Call<'_, 'a> {
         }
     }
 
-    /// The route block in argument `n`.
-    pub fn route(&self, n: usize) -> Option<super::host::RouteId> {
-        if let Some(CompiledArg::Route(id)) = self.args.get(n) {
-            Some(*id)
-        } else {
-            None
+    /// The route block in argument `n`: of one of these kinds, when its name is made at run time.
+    pub fn route(&self, n: usize, kinds: Routes) -> Option<super::host::RouteId> {
+        match self.args.get(n)? {
+            CompiledArg::Route(id) => Some(*id),
+            CompiledArg::Absent => None,
+            _ => {
+                let name = self.text(n);
+                self.env.script.program.find_route(kinds, std::str::from_utf8(&name).ok()?)
+            }
         }
     }
 
