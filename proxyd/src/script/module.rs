@@ -822,7 +822,10 @@ impl<'a> Call<'_, 'a> {
             CompiledArg::Absent => None,
             _ => {
                 let name = self.text(n);
-                self.env.script.program.find_route(kinds, std::str::from_utf8(&name).ok()?)
+                self.env
+                    .script
+                    .program
+                    .find_route(kinds, std::str::from_utf8(&name).ok()?)
             }
         }
     }
