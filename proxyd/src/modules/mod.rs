@@ -54,6 +54,7 @@ pub(crate) mod textopsx;
 pub(crate) mod tm;
 mod tmx;
 mod uri_db;
+mod uac;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
 mod xlog;
@@ -104,6 +105,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &textopsx::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &uac::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,

@@ -117,7 +117,9 @@ impl Live {
         ctx.answered = status;
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        self.write_reply(&mut out, ctx, status, reason, TagKind::Stateless);
+        // RFC 3261 §13.2.2.4: the ACK to a 2xx is a request of its own, and the script's
+        let kind = if (200..300).contains(&status) { TagKind::Stateful } else { TagKind::Stateless };
+        self.write_reply(&mut out, ctx, status, reason, kind);
         let sent = self.outbox.send_with(&self.runtime.sockets, &target, |buffer| buffer.extend_from_slice(&out));
         self.scratch = out;
         self.runtime.counters.sl_reply(status);

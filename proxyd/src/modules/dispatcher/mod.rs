@@ -215,8 +215,8 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     rpcs: rpc::RPCS,
     events: &["dispatcher:dst-down", "dispatcher:dst-up"],
     timers: &[
-        ModuleTimer { name: "pings", interval: ping::interval, run: ping::run },
-        ModuleTimer { name: "call load", interval: expiry_interval, run: expire },
+        ModuleTimer { name: "dispatcher pings", interval: ping::interval, run: ping::run },
+        ModuleTimer { name: "dispatcher call load", interval: expiry_interval, run: expire },
     ],
     init: Some(init),
     ..ModuleDef::new("dispatcher", "Sets of destinations: load balancing and failover.")
