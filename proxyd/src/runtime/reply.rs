@@ -141,13 +141,19 @@ impl Live {
         }
         let target = reply_target(ctx);
         ctx.answered = status;
+        // RFC 3261 §13.2.2.4: the ACK to a 2xx is a request of its own, and the script's
+        let kind = if (200..300).contains(&status) {
+            TagKind::Stateful
+        } else {
+            TagKind::Stateless
+        };
         let Self { runtime, script, .. } = self;
         let answer = Answer {
             keys: &runtime.keys,
             script,
             status,
             reason,
-            kind: TagKind::Stateless,
+            kind,
         };
         let sent = self
             .outbox

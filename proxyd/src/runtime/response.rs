@@ -410,7 +410,14 @@ impl Live {
             reply: Some(&reply.msg),
             to_tag: reply.msg.to_tag(),
         };
+        // Kamailio: accounting sees the Request-URI of the branch that answered
+        let answered = guard
+            .branches
+            .get(guard.current_branch)
+            .map(|branch| branch.uri.clone());
+        let uri = std::mem::replace(&mut request.new_uri, answered);
         self.run_response_out(&mut request, &mut lists, vars, script, &end);
+        request.new_uri = uri;
         guard.request = Some(request);
         guard.lists = lists;
     }

@@ -363,6 +363,8 @@ pub enum Hook {
     ResponseOut(fn(&mut Env<'_>, &TransactionEnd<'_>)),
     /// Every branch of a leg has failed, before the failure route runs.
     LegFailed(fn(&mut Env<'_>, &TransactionEnd<'_>)),
+    /// A request within a dialog came by a Route of ours: the route's URI is in the context.
+    LooseRouted(fn(&mut Env<'_>)),
     /// An ACK to a 2xx passed (end to end).
     EndToEndAck(fn(&mut Env<'_>)),
     /// A request is about to be forwarded in a transaction: branches are known.
