@@ -142,7 +142,7 @@ impl Live {
         let target = reply_target(ctx);
         ctx.answered = status;
         // RFC 3261 §13.2.2.4: the ACK to a 2xx is a request of its own, and the script's
-        let kind = if (200..300).contains(&status) {
+        let kind = if status < 300 {
             TagKind::Stateful
         } else {
             TagKind::Stateless

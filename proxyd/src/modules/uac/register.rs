@@ -122,7 +122,7 @@ fn target(record: &Record) -> Vec<u8> {
 /// What is to be done after an answer.
 enum Next {
     Done,
-    Again(Record, u32, Vec<u8>),
+    Again(Box<Record>, u32, Vec<u8>),
 }
 
 fn answered(reply: &mut LocalReply<'_>, uuid: &str, expires: u32) {
@@ -231,7 +231,7 @@ fn judge(
             };
             record.flags |= AUTH_SENT;
             record.cseq = record.cseq.saturating_add(1);
-            return Next::Again(record.clone(), expires, answer);
+            return Next::Again(Box::new(record.clone()), expires, answer);
         }
         (423, Some(message)) => {
             // RFC 3261 §10.2.8
@@ -240,7 +240,7 @@ fn judge(
                 .and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
             if let Some(least) = least.filter(|least: &u32| *least > expires && expires > 0) {
                 record.cseq = record.cseq.saturating_add(1);
-                return Next::Again(record.clone(), least, Vec::new());
+                return Next::Again(Box::new(record.clone()), least, Vec::new());
             }
         }
         _ => {}
