@@ -2,8 +2,8 @@
 
 use super::Guard;
 use super::Runtime;
-use super::ids::TagKind;
 use super::outbox::Outbox;
+use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
@@ -44,6 +44,8 @@ pub(crate) struct Live {
     pub(crate) script: Arc<Script>,
     /// Monotonic time of the present batch.
     pub(crate) now: Millis,
+    /// Counts the batches.
+    pub(crate) batch: u64,
     /// The transaction of the present message, locked.
     pub(crate) current: Option<Guard>,
     /// Routes and timers for a transaction yet to be made.
@@ -61,7 +63,8 @@ impl Live {
         Self {
             outbox,
             script: runtime.script.load_full(),
-            now: super::clock::now(),
+            now: crate::clock::now(),
+            batch: 0,
             current: None,
             intent: Intent::default(),
             lumps: Lumps::default(),
@@ -113,7 +116,7 @@ impl Host for Live {
     }
 
     fn wall(&self) -> Duration {
-        super::clock::wall()
+        crate::clock::wall()
     }
 
     fn random(&mut self) -> u64 {
@@ -122,6 +125,10 @@ impl Host for Live {
 
     fn sockets(&self) -> &Sockets {
         &self.runtime.sockets
+    }
+
+    fn batch(&self) -> u64 {
+        self.batch
     }
 
     fn worker(&self) -> (usize, u32) {

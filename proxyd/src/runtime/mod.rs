@@ -1,9 +1,7 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
-pub mod clock;
 mod counters;
 mod host;
-pub mod ids;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
@@ -13,7 +11,6 @@ mod relay;
 mod reply;
 mod response;
 mod spares;
-pub mod stats;
 pub(crate) mod status;
 pub(crate) mod timers;
 mod transaction;
@@ -25,6 +22,7 @@ use crate::proxy::sockets::Sockets;
 use crate::script::host::Job;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
+use crate::stats::Statistics;
 use crate::transaction::key::Id;
 use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
@@ -40,7 +38,6 @@ use shared::net::Transport;
 use shared::sip::Message;
 use shared::sip::Uri;
 use spares::Spares;
-use stats::Statistics;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -72,7 +69,7 @@ pub struct Runtime {
     /// Contexts to be used again.
     pub(crate) spares: Spares,
     /// Tags.
-    pub(crate) keys: ids::Keys,
+    pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
     pub(crate) loop_keys: ahash::RandomState,
     /// Counters of the runtime.
@@ -138,10 +135,10 @@ impl Runtime {
             sockets,
             udp,
             streams,
-            transactions: TransactionTable::new(clock::now()),
+            transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
             spares: Spares::default(),
-            keys: ids::Keys::new(),
+            keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
             counters,
             statistics,

@@ -1,8 +1,8 @@
 //! Replies made here: who they go to, what they say (RFC 3261 §8.2.6, §18.2.2; RFC 3581).
 
 use super::host::Live;
-use super::ids::Keys;
-use super::ids::TagKind;
+use crate::ids::Keys;
+use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
 use crate::proxy::request::AddressText;
@@ -142,22 +142,40 @@ impl Live {
         let target = reply_target(ctx);
         ctx.answered = status;
         let Self { runtime, script, .. } = self;
-        let answer = Answer { keys: &runtime.keys, script, status, reason, kind: TagKind::Stateless };
-        let sent = self.outbox.send_with(&runtime.sockets, &target, |out| answer.write(ctx, out));
+        let answer = Answer {
+            keys: &runtime.keys,
+            script,
+            status,
+            reason,
+            kind: TagKind::Stateless,
+        };
+        let sent = self
+            .outbox
+            .send_with(&runtime.sockets, &target, |out| answer.write(ctx, out));
         runtime.counters.sl_reply(status);
         if sent { Code::TRUE } else { Code::FALSE }
     }
 
     /// Makes an answer without a transaction, for another thread to send; none for one that goes another way.
-    pub(crate) fn hold_stateless_reply(&self, ctx: &Context, status: u16, reason: &[u8]) -> Option<HeldReply> {
+    pub(crate) fn hold_stateless_reply(
+        &self,
+        ctx: &Context,
+        status: u16,
+        reason: &[u8],
+    ) -> Option<HeldReply> {
         if self.current.is_some() || ctx.source.transport != Transport::Udp || ctx.msg.top_via().is_none() {
             return None;
         }
         let target = reply_target(ctx);
         let runtime = Arc::clone(&self.runtime);
         let socket = Arc::clone(runtime.udp.get(usize::from(target.socket?))?.as_ref()?);
-        let answer =
-            Answer { keys: &runtime.keys, script: &self.script, status, reason, kind: TagKind::Stateless };
+        let answer = Answer {
+            keys: &runtime.keys,
+            script: &self.script,
+            status,
+            reason,
+            kind: TagKind::Stateless,
+        };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
         Some(Box::new(move || {

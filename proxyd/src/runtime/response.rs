@@ -2,11 +2,11 @@
 
 use super::Guard;
 use super::host::Live;
-use super::ids::TagKind;
 use super::reply::Answer;
 use super::transaction::Cancelling;
 use super::transaction::Server;
 use super::transaction::Transaction;
+use crate::ids::TagKind;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
@@ -763,7 +763,11 @@ impl Live {
             let id = guard.id;
             let kept = guard.branches.iter_mut().filter_map(|branch| branch.reply.take());
             kept.for_each(|reply| self.runtime.spares.put(reply));
-            guard.request.take().into_iter().for_each(|request| self.runtime.spares.put(request));
+            guard
+                .request
+                .take()
+                .into_iter()
+                .for_each(|request| self.runtime.spares.put(request));
             drop(guard);
             if self.runtime.transactions.remove(id).is_some() {
                 self.runtime.counters.tm_freed();
@@ -773,7 +777,11 @@ impl Live {
         // No route will ask for the request any more; a 2xx to an INVITE may be followed by another one.
         let answered = guard.status >= if guard.invite { 300 } else { 200 };
         if answered && !guard.is_pending() {
-            guard.request.take().into_iter().for_each(|request| self.runtime.spares.put(request));
+            guard
+                .request
+                .take()
+                .into_iter()
+                .for_each(|request| self.runtime.spares.put(request));
         }
         let deadline = guard.next_deadline();
         if deadline < guard.armed {

@@ -508,7 +508,7 @@ pub struct Init<'a> {
     /// Core parameters and flags.
     pub program: &'a Program,
     /// Counters shown by `stats.*`.
-    pub statistics: &'a Arc<crate::runtime::stats::Statistics>,
+    pub statistics: &'a Arc<crate::stats::Statistics>,
     /// Every RPC method, for modules that serve them by another transport.
     pub methods: &'a Arc<Methods>,
     /// Runs what waits.
@@ -815,12 +815,18 @@ impl<'a> Call<'_, 'a> {
         }
     }
 
-    /// The route block in argument `n`.
-    pub fn route(&self, n: usize) -> Option<super::host::RouteId> {
-        if let Some(CompiledArg::Route(id)) = self.args.get(n) {
-            Some(*id)
-        } else {
-            None
+    /// The route block in argument `n`: of one of these kinds, when its name is made at run time.
+    pub fn route(&self, n: usize, kinds: Routes) -> Option<super::host::RouteId> {
+        match self.args.get(n)? {
+            CompiledArg::Route(id) => Some(*id),
+            CompiledArg::Absent => None,
+            _ => {
+                let name = self.text(n);
+                self.env
+                    .script
+                    .program
+                    .find_route(kinds, std::str::from_utf8(&name).ok()?)
+            }
         }
     }
 

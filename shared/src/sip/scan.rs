@@ -130,8 +130,9 @@ pub(crate) fn find_outside(data: &[u8], from: usize, stop: u8) -> usize {
         pos += at;
         pos = match rest.get(at) {
             Some(b'"') => quoted_end(data, pos).unwrap_or(data.len()),
-            Some(b'<') => memchr::memchr(b'>', rest.get(at..).unwrap_or_default())
-                .map_or(data.len(), |n| pos + n + 1),
+            Some(b'<') => {
+                memchr::memchr(b'>', rest.get(at..).unwrap_or_default()).map_or(data.len(), |n| pos + n + 1)
+            }
             _ => return pos,
         };
     }

@@ -105,7 +105,9 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
         &mut headers,
     );
     let held = flags & NO_REPLY == 0
-        && result.as_ref().is_ok_and(|saved| answer_when_safe(env, registrar, saved, &headers));
+        && result
+            .as_ref()
+            .is_ok_and(|saved| answer_when_safe(env, registrar, saved, &headers));
     let result = result.and_then(|saved| match saved.ticket.clone().filter(|_| !held) {
         Some(ticket) if ticket.is_pending() => match ticket.wait(COMMIT_TIMEOUT) {
             Ok(()) => Ok(saved),
@@ -165,7 +167,9 @@ fn answer_when_safe(env: &mut Env<'_>, registrar: &Registrar, saved: &Saved, hea
         return false;
     };
     env.ctx.answered = 200;
-    ticket.clone().then(Box::new(move |safe| if safe { done() } else { failed() }));
+    ticket
+        .clone()
+        .then(Box::new(move |safe| if safe { done() } else { failed() }));
     true
 }
 
