@@ -44,6 +44,8 @@ pub(crate) struct Live {
     pub(crate) script: Arc<Script>,
     /// Monotonic time of the present batch.
     pub(crate) now: Millis,
+    /// Counts the batches.
+    pub(crate) batch: u64,
     /// The transaction of the present message, locked.
     pub(crate) current: Option<Guard>,
     /// Routes and timers for a transaction yet to be made.
@@ -62,6 +64,7 @@ impl Live {
             outbox,
             script: runtime.script.load_full(),
             now: crate::clock::now(),
+            batch: 0,
             current: None,
             intent: Intent::default(),
             lumps: Lumps::default(),
@@ -122,6 +125,10 @@ impl Host for Live {
 
     fn sockets(&self) -> &Sockets {
         &self.runtime.sockets
+    }
+
+    fn batch(&self) -> u64 {
+        self.batch
     }
 
     fn worker(&self) -> (usize, u32) {

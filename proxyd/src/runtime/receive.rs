@@ -40,6 +40,7 @@ impl Receiver {
 
     /// Reads the clock and picks up a reloaded script, once for a batch.
     pub(crate) fn begin_batch(&mut self) {
+        self.live.batch += 1;
         self.live.now = crate::clock::now();
         if !std::ptr::eq(&*self.live.script, &**self.live.runtime.script.load()) {
             self.live.script = self.live.runtime.script.load_full();

@@ -578,11 +578,12 @@ impl Live {
         actions: Actions,
         cancel_headers: &[u8],
     ) {
-        let timers = guard.timers;
+        let (timers, answered) = (guard.timers, guard.status >= 200);
         let Some(branch) = guard.branches.get_mut(number) else {
             return;
         };
-        if actions.contains(Action::RetransmitRequest) {
+        // once the caller has its answer nobody else is asked again
+        if actions.contains(Action::RetransmitRequest) && !answered {
             self.outbox
                 .send_with(&self.runtime.sockets, &branch.target, |out| {
                     out.extend_from_slice(&branch.sent)

@@ -204,6 +204,11 @@ pub trait Host {
     fn random(&mut self) -> u64;
     /// What we listen on and answer to.
     fn sockets(&self) -> &Sockets;
+    /// The number of the batch that the message came in, never 0; 0 where there are no batches. What was looked up for
+    /// one message of a batch holds for the others, which had arrived by then.
+    fn batch(&self) -> u64 {
+        0
+    }
     /// Number and process id of this worker.
     fn worker(&self) -> (usize, u32);
 

@@ -8,6 +8,7 @@ use crate::sip::params::find;
 use crate::sip::params::unquote;
 use crate::sip::scan::Span;
 use crate::sip::scan::find_outside;
+use crate::sip::scan::is_token;
 use crate::sip::scan::quoted_end;
 use crate::sip::scan::trim;
 use crate::sip::uri::Uri;
@@ -132,7 +133,11 @@ pub(crate) struct NameAddrSpans {
 impl NameAddrSpans {
     pub(crate) fn of(whole: &[u8], addr: &NameAddr<'_>) -> Self {
         let span = |part: &[u8]| Span::of(whole, part);
-        let tag = addr.tag().unwrap_or_default();
+        // Nearly every From and To has a tag for its only parameter: then there is nothing to search.
+        let tag = match addr.params.strip_prefix(b";tag=") {
+            Some(tag) if tag.iter().all(|b| is_token(*b)) => tag,
+            _ => addr.tag().unwrap_or_default(),
+        };
         Self {
             display: span(addr.display),
             uri: span(addr.uri),

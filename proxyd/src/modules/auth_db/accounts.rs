@@ -91,6 +91,8 @@ struct Layout {
 struct Slot {
     connection: Option<Box<dyn Backend>>,
     seen: i64,
+    /// The worker and its batch that asked last.
+    asked: (usize, u64),
 }
 
 /// Until when a kept account may serve: a generation on SQLite, a second elsewhere.
@@ -243,7 +245,7 @@ impl Accounts {
     /// The account; none when there is no such user.
     pub(super) fn find(&self, host: &dyn Host, wanted: &Wanted<'_>) -> Result<Option<Arc<Account>>, Error> {
         if self.db.url().engine == Engine::Sqlite {
-            self.find_watched(host.worker().0, wanted)
+            self.find_watched((host.worker().0, host.batch()), wanted)
         } else if self.config.keep > 0 {
             self.find_timed(host.wall().as_secs(), wanted)
         } else {
@@ -252,8 +254,10 @@ impl Accounts {
     }
 
     /// Asks the worker's own connection whether anything changed since it last asked, and trusts what is kept if not.
-    fn find_watched(&self, worker: usize, wanted: &Wanted<'_>) -> Result<Option<Arc<Account>>, Error> {
-        let Some(slot) = self.slots.get(worker % SLOTS) else {
+    ///
+    /// Asking takes and drops the database's lock, 2.3 of the 13 microseconds of a REGISTER, so it is done once a batch.
+    fn find_watched(&self, batch: (usize, u64), wanted: &Wanted<'_>) -> Result<Option<Arc<Account>>, Error> {
+        let Some(slot) = self.slots.get(batch.0 % SLOTS) else {
             return Ok(None);
         };
         let mut slot = slot.lock();
@@ -262,9 +266,12 @@ impl Accounts {
             Some(connection) => connection,
             None => slot.connection.insert(self.db.connect()?),
         };
-        let result = self.find_fresh(&mut **connection, &mut slot.seen, wanted);
+        let known = batch.1 != 0 && slot.asked == batch;
+        let result = self.find_fresh(&mut **connection, (!known).then_some(&mut slot.seen), wanted);
+        slot.asked = batch;
         if result.is_err() {
             slot.connection = None;
+            slot.asked = (0, 0);
         }
         result
     }
@@ -272,13 +279,15 @@ impl Accounts {
     fn find_fresh(
         &self,
         connection: &mut dyn Backend,
-        seen: &mut i64,
+        seen: Option<&mut i64>,
         wanted: &Wanted<'_>,
     ) -> Result<Option<Arc<Account>>, Error> {
-        let version = connection.data_version()?.unwrap_or(0);
-        if version != *seen {
-            *seen = version;
-            self.generation.fetch_add(1, Ordering::AcqRel);
+        if let Some(seen) = seen {
+            let version = connection.data_version()?.unwrap_or(0);
+            if version != *seen {
+                *seen = version;
+                self.generation.fetch_add(1, Ordering::AcqRel);
+            }
         }
         // Taken before the row is read: a change after that raises it, whichever worker notices.
         let generation = self.generation.load(Ordering::Acquire);

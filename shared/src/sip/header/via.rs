@@ -36,6 +36,7 @@ pub struct Via<'a> {
     /// The parameters from their first `;` on.
     pub params: &'a [u8],
     branch: Option<&'a [u8]>,
+    rport: Option<Option<u16>>,
     present: Present,
 }
 
@@ -44,15 +45,13 @@ pub struct Via<'a> {
 struct Present(u8);
 
 impl Present {
-    const RPORT: Self = Self(1);
-    const RECEIVED: Self = Self(2);
-    const MADDR: Self = Self(4);
-    const I: Self = Self(8);
+    const RECEIVED: Self = Self(1);
+    const MADDR: Self = Self(2);
+    const I: Self = Self(4);
 
     fn of(name: &[u8]) -> Self {
         // By length first, as nearly all are told apart by it.
         match name.len() {
-            5 if name.eq_ignore_ascii_case(b"rport") => Self::RPORT,
             5 if name.eq_ignore_ascii_case(b"maddr") => Self::MADDR,
             8 if name.eq_ignore_ascii_case(b"received") => Self::RECEIVED,
             1 if name.eq_ignore_ascii_case(b"i") => Self::I,
@@ -95,11 +94,13 @@ impl<'a> Via<'a> {
                 tail_at + at.pos(),
             ));
         }
-        let (mut branch, mut present) = (None, Present::default());
+        let (mut branch, mut rport, mut present) = (None, None, Present::default());
         for param in Params::new(params) {
             present.0 |= Present::of(param.name).0;
             if branch.is_none() && param.name.eq_ignore_ascii_case(b"branch") {
                 branch = Some(param.value);
+            } else if rport.is_none() && param.name.eq_ignore_ascii_case(b"rport") {
+                rport = Some(param.value.and_then(port_number));
             }
         }
         let branch = branch.flatten();
@@ -111,6 +112,7 @@ impl<'a> Via<'a> {
             port,
             params,
             branch,
+            rport,
             present,
         })
     }
@@ -129,9 +131,8 @@ impl<'a> Via<'a> {
     }
 
     /// The `rport` parameter: `None` absent, `Some(None)` asked for, `Some(Some(port))` filled in.
-    pub fn rport(&self) -> Option<Option<u16>> {
-        self.present(Present::RPORT, b"rport")
-            .map(|value| value.and_then(port_number))
+    pub const fn rport(&self) -> Option<Option<u16>> {
+        self.rport
     }
 
     /// The `received` parameter.
@@ -204,6 +205,7 @@ pub(crate) struct ViaSpans {
     parts: [Span; 5],
     port: Option<u16>,
     branch: Option<Span>,
+    rport: Option<Option<u16>>,
     present: Present,
 }
 
@@ -215,6 +217,7 @@ impl ViaSpans {
             parts,
             port: via.port,
             branch: via.branch.map(span),
+            rport: via.rport,
             present: via.present,
         }
     }
@@ -230,6 +233,7 @@ impl ViaSpans {
             port: self.port,
             params: params.cut(whole),
             branch: self.branch.map(|s| s.cut(whole)),
+            rport: self.rport,
             present: self.present,
         }
     }
