@@ -229,7 +229,8 @@ pub enum LogFormat {
 impl Args {
     /// The log level asked for; none: the script's.
     pub fn level(&self) -> Option<i32> {
-        self.debug_level.or_else(|| (self.debug > 0).then(|| i32::from(self.debug)))
+        self.debug_level
+            .or_else(|| (self.debug > 0).then(|| i32::from(self.debug)))
     }
 
     /// The sockets of `-l`, as `listen` lines spell them.
@@ -355,11 +356,44 @@ mod tests {
     #[test]
     fn kamailios_command_lines_are_read() {
         let args = Args::try_parse_from([
-            "proxyd", "-DD", "-E", "-a", "no", "-m", "48", "-M", "6", "-Y", "/tmp/r", "-w", "/tmp/r", "-P", "/tmp/r/pid",
-            "-f", "k.cfg", "-l", "udp:127.0.0.1:5060", "-l", "tcp:127.0.0.1:5060", "-A", "WITH_X", "-A", "N=1", "-n", "2",
+            "proxyd",
+            "-DD",
+            "-E",
+            "-a",
+            "no",
+            "-m",
+            "48",
+            "-M",
+            "6",
+            "-Y",
+            "/tmp/r",
+            "-w",
+            "/tmp/r",
+            "-P",
+            "/tmp/r/pid",
+            "-f",
+            "k.cfg",
+            "-l",
+            "udp:127.0.0.1:5060",
+            "-l",
+            "tcp:127.0.0.1:5060",
+            "-A",
+            "WITH_X",
+            "-A",
+            "N=1",
+            "-n",
+            "2",
         ])
         .expect("kamailio's options");
-        assert_eq!((args.foreground, args.listen.len(), args.define.len(), args.children), (2, 2, 2, Some(2)));
+        assert_eq!(
+            (
+                args.foreground,
+                args.listen.len(),
+                args.define.len(),
+                args.children
+            ),
+            (2, 2, 2, Some(2))
+        );
     }
 
     fn parse(line: &str) -> Result<Args, String> {
@@ -371,10 +405,20 @@ mod tests {
     fn options_bundle_as_with_getopt() {
         let args = parse("-DDEef k.cfg -l tcp:1.2.3.4/5.6.7.8:5070 -A N=1=2 -rR -n4 -dd").unwrap();
         assert_eq!(args.listen_lines(), ["tcp:1.2.3.4 advertise 5.6.7.8:5070"]);
-        assert_eq!((args.foreground, args.children, args.level()), (2, Some(4), Some(2)));
-        assert_eq!(define(&args.define[0]), Ok(("N".to_owned(), Some("1=2".to_owned()))));
-        let args = parse("--modparam=usrloc:db_url:s:sqlite:///x --modparam=tm:fr_timer:i:30 --debug=-1 -cV").unwrap();
-        assert_eq!(modparam(&args.modparam[0]).unwrap().value, ModValue::Text("sqlite:///x".into()));
+        assert_eq!(
+            (args.foreground, args.children, args.level()),
+            (2, Some(4), Some(2))
+        );
+        assert_eq!(
+            define(&args.define[0]),
+            Ok(("N".to_owned(), Some("1=2".to_owned())))
+        );
+        let args = parse("--modparam=usrloc:db_url:s:sqlite:///x --modparam=tm:fr_timer:i:30 --debug=-1 -cV")
+            .unwrap();
+        assert_eq!(
+            modparam(&args.modparam[0]).unwrap().value,
+            ModValue::Text("sqlite:///x".into())
+        );
         assert_eq!(modparam(&args.modparam[1]).unwrap().value, ModValue::Int(30));
         assert_eq!((args.level(), args.check, args.version), (Some(-1), true, true));
         assert!(parse("--log-engine=json:M").unwrap().logs_json());

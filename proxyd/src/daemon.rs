@@ -25,7 +25,6 @@ use crate::runtime::load;
 use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
 use crate::runtime::receive;
-use crate::runtime::stats::Statistics;
 use crate::runtime::status::Running;
 use crate::runtime::timers;
 use crate::runtime::worker;
@@ -39,6 +38,7 @@ use crate::script::parse;
 use crate::script::preprocess;
 use crate::script::preprocess::Files;
 use crate::script::program::Program;
+use crate::stats::Statistics;
 use crate::transport::Queue;
 use crate::transport::conn::ConnEvent;
 use crate::transport::conn::Connections;
@@ -114,7 +114,10 @@ pub enum StartError {
 
 /// Attaches the path to an I/O error.
 fn at(path: &Path) -> impl FnOnce(io::Error) -> StartError + '_ {
-    move |error| StartError::File { path: path.to_owned(), error }
+    move |error| StartError::File {
+        path: path.to_owned(),
+        error,
+    }
 }
 
 /// Where this daemon keeps what: `--home`, `-Y`, the system's places or the user's.
@@ -133,7 +136,10 @@ impl Layout {
         let run = args.runtime_dir.clone().unwrap_or_else(|| places.run.clone());
         // A database URL knows absolute paths only. Where there is no working directory the path stays as it is.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-        Self { database: absolute(places.database()), run: absolute(run) }
+        Self {
+            database: absolute(places.database()),
+            run: absolute(run),
+        }
     }
 
     /// The control socket.
@@ -147,7 +153,11 @@ struct ScriptFiles;
 
 impl Files for ScriptFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        if path == Path::new(BUILT_IN_NAME) { Ok(BUILT_IN.as_bytes().to_vec()) } else { std::fs::read(path) }
+        if path == Path::new(BUILT_IN_NAME) {
+            Ok(BUILT_IN.as_bytes().to_vec())
+        } else {
+            std::fs::read(path)
+        }
     }
 }
 
@@ -161,18 +171,34 @@ pub fn compile_script(args: &Args, layout: &Layout) -> Compiled {
             Path::new(BUILT_IN_NAME)
         }
     };
-    let substs = [("subst", &args.subst), ("substdef", &args.substdef), ("substdefs", &args.substdefs)];
-    let substs = substs.iter().flat_map(|(kind, list)| list.iter().map(|text| ((*kind).to_owned(), text.clone())));
-    let options = preprocess::Options { defines, substs: substs.collect() };
+    let substs = [
+        ("subst", &args.subst),
+        ("substdef", &args.substdef),
+        ("substdefs", &args.substdefs),
+    ];
+    let substs = substs
+        .iter()
+        .flat_map(|(kind, list)| list.iter().map(|text| ((*kind).to_owned(), text.clone())));
+    let options = preprocess::Options {
+        defines,
+        substs: substs.collect(),
+    };
     let parsed = parse::load(&ScriptFiles, path, &options);
-    let modparams = args.modparam.iter().filter_map(|text| args::modparam(text).ok()).map(|param| {
-        let value = match param.value {
-            args::ModValue::Int(n) => ParamValue::Int(n),
-            args::ModValue::Text(text) => ParamValue::Text(text.into_bytes()),
-        };
-        (param.module, param.name, value)
-    });
-    let additions = Additions { modules: args.loadmodule.clone(), modparams: modparams.collect() };
+    let modparams = args
+        .modparam
+        .iter()
+        .filter_map(|text| args::modparam(text).ok())
+        .map(|param| {
+            let value = match param.value {
+                args::ModValue::Int(n) => ParamValue::Int(n),
+                args::ModValue::Text(text) => ParamValue::Text(text.into_bytes()),
+            };
+            (param.module, param.name, value)
+        });
+    let additions = Additions {
+        modules: args.loadmodule.clone(),
+        modparams: modparams.collect(),
+    };
     compile::compile(parsed, modules::MODULES, &additions)
 }
 
@@ -202,22 +228,39 @@ fn create_database(layout: &Layout) -> Result<bool, StartError> {
     });
     match made {
         Ok(_) => Ok(true),
-        Err(error) => Err(StartError::Database { path: path.clone(), error }),
+        Err(error) => Err(StartError::Database {
+            path: path.clone(),
+            error,
+        }),
     }
 }
 
 fn configure_log(args: &Args, program: &Program) {
     let foreground = args.log_stderr || args.log_color || program.setting_int("log_stderror") == Some(1);
     let destination = if foreground {
-        log::Destination::Stderr { colour: args.log_color }
+        log::Destination::Stderr {
+            colour: args.log_color,
+        }
     } else {
-        let name = args.log_facility.clone().or_else(|| program.setting_text("log_facility").map(|t| t.into_owned()));
+        let name = args
+            .log_facility
+            .clone()
+            .or_else(|| program.setting_text("log_facility").map(|t| t.into_owned()));
         let facility = name.as_deref().and_then(log::facility).unwrap_or(3);
-        log::Destination::Syslog { facility, ident: "proxyd".to_owned() }
+        log::Destination::Syslog {
+            facility,
+            ident: "proxyd".to_owned(),
+        }
     };
-    let format = if args.logs_json() { log::Format::Json } else { log::Format::Kamailio };
+    let format = if args.logs_json() {
+        log::Format::Json
+    } else {
+        log::Format::Kamailio
+    };
     log::configure(destination, format);
-    let of_script = program.setting_int("debug").and_then(|level| i32::try_from(level).ok());
+    let of_script = program
+        .setting_int("debug")
+        .and_then(|level| i32::try_from(level).ok());
     log::set_level(args.level().or(of_script).unwrap_or(log::Level::Warning as i32));
 }
 
@@ -236,7 +279,11 @@ fn aliases(program: &Program, args: &Args) -> Vec<Alias> {
             },
             port: spec.port,
         },
-        Err(_) => Alias { transport: None, host: text.to_ascii_lowercase(), port: None },
+        Err(_) => Alias {
+            transport: None,
+            host: text.to_ascii_lowercase(),
+            port: None,
+        },
     };
     of_script.chain(args.alias.iter().cloned()).map(alias).collect()
 }
@@ -244,9 +291,16 @@ fn aliases(program: &Program, args: &Args) -> Vec<Alias> {
 fn stream_options(program: &Program) -> StreamOptions {
     let mut options = StreamOptions::default();
     let seconds = |name: &str| {
-        program.setting_int(name).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0).map(Duration::from_secs)
+        program
+            .setting_int(name)
+            .and_then(|n| u64::try_from(n).ok())
+            .filter(|n| *n > 0)
+            .map(Duration::from_secs)
     };
-    if let Some(most) = program.setting_int("tcp_max_connections").and_then(|n| usize::try_from(n).ok()) {
+    if let Some(most) = program
+        .setting_int("tcp_max_connections")
+        .and_then(|n| usize::try_from(n).ok())
+    {
         options.max_connections = most;
     }
     options.lifetime = seconds("tcp_connection_lifetime").unwrap_or(options.lifetime);
@@ -283,17 +337,22 @@ fn connections(
 fn start_modules(script: &Arc<Script>) -> Result<(), StartError> {
     for module in &script.modules {
         if let Some(start) = module.def.start {
-            start(script).map_err(|error| StartError::Module { module: module.def.name, error })?;
+            start(script).map_err(|error| StartError::Module {
+                module: module.def.name,
+                error,
+            })?;
         }
     }
     Ok(())
 }
 
 fn spawn(what: &str, number: usize, work: impl FnOnce(usize) + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("proxyd-{what}-{number}")).spawn(move || {
-        log::set_worker(u32::try_from(number).unwrap_or(0));
-        work(number);
-    })
+    std::thread::Builder::new()
+        .name(format!("proxyd-{what}-{number}"))
+        .spawn(move || {
+            log::set_worker(u32::try_from(number).unwrap_or(0));
+            work(number);
+        })
 }
 
 /// A running daemon.
@@ -327,16 +386,28 @@ impl Daemon {
         let compiled = compiled(&args, &layout)?;
         let program = &compiled.program;
         configure_log(&args, program);
-        let mut specs: Vec<SocketSpec> = program.listens().iter().map(|listen| listen.spec.clone()).collect();
+        let mut specs: Vec<SocketSpec> = program
+            .listens()
+            .iter()
+            .map(|listen| listen.spec.clone())
+            .collect();
         for text in args.listen_lines() {
             specs.push(text.parse()?);
         }
-        let port = program.setting_int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(5060);
+        let port = program
+            .setting_int("port")
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or(5060);
         let tcp = !args.disable_tcp && program.setting_int("disable_tcp") != Some(1);
         let listeners = listen::listeners(&specs, Defaults { port, tcp })?;
         let udp = listen::bind_udp(&listeners)?;
-        let sockets = Sockets { listeners, aliases: aliases(program, &args) };
-        let children = args.children.or_else(|| usize::try_from(program.setting_int("children")?).ok());
+        let sockets = Sockets {
+            listeners,
+            aliases: aliases(program, &args),
+        };
+        let children = args
+            .children
+            .or_else(|| usize::try_from(program.setting_int("children")?).ok());
 
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -352,16 +423,31 @@ impl Daemon {
                 let id = u16::try_from(id).unwrap_or(u16::MAX);
                 let (transport, address) = (listener.transport, listener.address);
                 let bound = streams.listen(id, transport, address);
-                bound.map_err(|error| ListenError::Bind { transport, address, error })?;
+                bound.map_err(|error| ListenError::Bind {
+                    transport,
+                    address,
+                    error,
+                })?;
             }
         }
         let statistics = Arc::new(Statistics::new());
         let methods = Arc::new(Methods::new());
-        let around =
-            Surroundings { statistics: &statistics, methods: &methods, run_dir: &layout.run, tokio: tokio.handle() };
+        let around = Surroundings {
+            statistics: &statistics,
+            methods: &methods,
+            run_dir: &layout.run,
+            tokio: tokio.handle(),
+        };
         let script = Arc::new(load::initialise(compiled, None, &around)?);
-        let runtime =
-            Runtime::new(Arc::clone(&script), sockets, udp, streams, unsent, Arc::clone(&statistics), tokio.handle().clone());
+        let runtime = Runtime::new(
+            Arc::clone(&script),
+            sockets,
+            udp,
+            streams,
+            unsent,
+            Arc::clone(&statistics),
+            tokio.handle().clone(),
+        );
         let inner = Arc::new(Inner {
             runtime: Arc::new(runtime),
             methods,
@@ -372,18 +458,33 @@ impl Daemon {
         });
         inner.publish(&script);
         start_modules(&script)?;
-        let mut daemon = Self { inner, tokio, threads: Vec::new(), queue, workers: Vec::new() };
+        let mut daemon = Self {
+            inner,
+            tokio,
+            threads: Vec::new(),
+            queue,
+            workers: Vec::new(),
+        };
         receive::run_start_events(&daemon.inner.runtime);
-        daemon.start_workers(children).map_err(at(Path::new("worker threads")))?;
+        daemon
+            .start_workers(children)
+            .map_err(at(Path::new("worker threads")))?;
         daemon.inner.methods.add(stats_rpcs::methods(&statistics));
-        let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), daemon.workers.clone()));
+        let status: Arc<dyn Status> = Arc::new(Running::new(
+            Arc::clone(&daemon.inner.runtime),
+            daemon.workers.clone(),
+        ));
         daemon.inner.methods.add(core_rpcs::methods(&status));
         let inner = Arc::clone(&daemon.inner);
         let reload = move |_: &RpcCall<'_>| match inner.reload() {
             Ok(()) => Ok(RpcReply::from(serde_json::json!("Reload OK"))),
             Err(error) => Err(RpcFault::failed(error.to_string())),
         };
-        daemon.inner.methods.add([RpcDef::new("core.reload", "Compiles the script anew and swaps it in.", reload)]);
+        daemon.inner.methods.add([RpcDef::new(
+            "core.reload",
+            "Compiles the script anew and swaps it in.",
+            reload,
+        )]);
         Ok(daemon)
     }
 
@@ -399,16 +500,23 @@ impl Daemon {
             for child in 0..each {
                 number += 1;
                 let (runtime, own) = (Arc::clone(&runtime), Arc::clone(socket));
-                self.threads.push(spawn("udp", number, move |worker| worker::serve_udp(runtime, worker, id, &own))?);
-                self.workers.push(format!("udp receiver child={child} sock={}", socket.local()));
+                self.threads.push(spawn("udp", number, move |worker| {
+                    worker::serve_udp(runtime, worker, id, &own)
+                })?);
+                self.workers
+                    .push(format!("udp receiver child={child} sock={}", socket.local()));
             }
         }
         number += 1;
         let (shared, queue) = (Arc::clone(&runtime), Arc::clone(&self.queue));
-        self.threads.push(spawn("stream", number, move |worker| worker::serve_streams(shared, worker, &queue))?);
+        self.threads.push(spawn("stream", number, move |worker| {
+            worker::serve_streams(shared, worker, &queue)
+        })?);
         self.workers.push("tcp receiver (generic)".to_owned());
         number += 1;
-        self.threads.push(spawn("timer", number, move |worker| timers::serve(&runtime, worker))?);
+        self.threads.push(spawn("timer", number, move |worker| {
+            timers::serve(&runtime, worker)
+        })?);
         self.workers.push("timer".to_owned());
         Ok(())
     }
@@ -462,7 +570,9 @@ impl Inner {
         let defs: Vec<RpcDef> = rows
             .map(|rpc| {
                 let (script, call) = (Arc::clone(script), rpc.call);
-                RpcDef::new(rpc.name, rpc.doc, move |request: &RpcCall<'_>| call(request, &script))
+                RpcDef::new(rpc.name, rpc.doc, move |request: &RpcCall<'_>| {
+                    call(request, &script)
+                })
             })
             .collect();
         self.methods.set_script(defs);
@@ -510,7 +620,11 @@ impl Inner {
 
 /// What to do after the first start, on stderr.
 fn first_steps(args: &Args, layout: &Layout) {
-    let home = args.home.as_ref().map(|home| format!(" --home {}", home.display())).unwrap_or_default();
+    let home = args
+        .home
+        .as_ref()
+        .map(|home| format!(" --home {}", home.display()))
+        .unwrap_or_default();
     let text = format!(
         "proxyd: created the database {database}\n\
          Next steps, in another shell:\n  \

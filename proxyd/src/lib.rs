@@ -1,14 +1,17 @@
 //! The daemon: a SIP proxy and registrar that runs Kamailio-language routing scripts. Layers, bottom to top.
 
 pub mod args;
+pub mod clock;
 pub mod control;
 pub mod daemon;
+pub mod ids;
 pub mod log;
 pub mod modules;
 pub mod proxy;
 pub mod reference;
 pub mod runtime;
 pub mod script;
+pub mod stats;
 pub mod transaction;
 pub mod transport;
 
@@ -67,8 +70,12 @@ fn check(args: &Args) -> ExitCode {
     let compiled = daemon::compile_script(args, &Layout::new(args));
     let sources = compiled.program.sources();
     let written = match args.output {
-        CheckOutput::Text => std::io::stderr().write_all(compiled.found.render(sources, args.version).as_bytes()),
-        CheckOutput::Short => std::io::stderr().write_all(compiled.found.lines(sources, args.version).as_bytes()),
+        CheckOutput::Text => {
+            std::io::stderr().write_all(compiled.found.render(sources, args.version).as_bytes())
+        }
+        CheckOutput::Short => {
+            std::io::stderr().write_all(compiled.found.lines(sources, args.version).as_bytes())
+        }
         CheckOutput::Json => writeln!(std::io::stdout(), "{}", compiled.found.json(sources)),
     };
     if written.is_err() || !compiled.is_ok() {
@@ -86,7 +93,10 @@ fn check(args: &Args) -> ExitCode {
 /// Starts again in the background and ends when that one serves or has failed.
 fn detach() -> ExitCode {
     let mut arguments = std::env::args_os();
-    let own = std::env::current_exe().ok().or_else(|| arguments.next().map(Into::into)).unwrap_or_default();
+    let own = std::env::current_exe()
+        .ok()
+        .or_else(|| arguments.next().map(Into::into))
+        .unwrap_or_default();
     let child = Command::new(own)
         .args(std::env::args_os().skip(1))
         .env(BACKGROUND, "1")
@@ -105,7 +115,11 @@ fn detach() -> ExitCode {
     if line == "ready\n" {
         return ExitCode::SUCCESS;
     }
-    let status = child.wait().ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
+    let status = child
+        .wait()
+        .ok()
+        .and_then(|status| status.code())
+        .and_then(|code| u8::try_from(code).ok());
     ExitCode::from(status.filter(|code| *code != 0).unwrap_or(1))
 }
 

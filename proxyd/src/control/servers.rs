@@ -45,16 +45,22 @@ impl Wanted {
         match self {
             Self::Fifo { path, .. } | Self::Datagram(DatagramAddr::Unix(path, _), _) => Some(path),
             Self::Binrpc(BinrpcAddr::UnixStream(path, _) | BinrpcAddr::UnixDatagram(path, _)) => Some(path),
-            Self::Datagram(DatagramAddr::Udp(_), _) | Self::Binrpc(BinrpcAddr::Tcp(_) | BinrpcAddr::Udp(_)) => None,
+            Self::Datagram(DatagramAddr::Udp(_), _)
+            | Self::Binrpc(BinrpcAddr::Tcp(_) | BinrpcAddr::Udp(_)) => None,
         }
     }
 
     /// Where it serves, for messages.
     pub fn place(&self) -> String {
         match self {
-            Self::Datagram(DatagramAddr::Udp(addr), _) | Self::Binrpc(BinrpcAddr::Udp(addr)) => format!("udp:{addr}"),
+            Self::Datagram(DatagramAddr::Udp(addr), _) | Self::Binrpc(BinrpcAddr::Udp(addr)) => {
+                format!("udp:{addr}")
+            }
             Self::Binrpc(BinrpcAddr::Tcp(addr)) => format!("tcp:{addr}"),
-            _ => self.path().map(|path| path.display().to_string()).unwrap_or_default(),
+            _ => self
+                .path()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
         }
     }
 }
@@ -87,8 +93,14 @@ pub struct ServeError {
 impl Servers {
     /// Servers for a new script; those of the script before it are at hand until [`Self::start`].
     pub fn new(runtime: &tokio::runtime::Handle, methods: &Arc<Methods>, previous: Option<&Self>) -> Self {
-        let running = previous.map(|servers| servers.running.lock().clone()).unwrap_or_default();
-        Self { runtime: runtime.clone(), methods: Arc::clone(methods), running: Mutex::new(running) }
+        let running = previous
+            .map(|servers| servers.running.lock().clone())
+            .unwrap_or_default();
+        Self {
+            runtime: runtime.clone(),
+            methods: Arc::clone(methods),
+            running: Mutex::new(running),
+        }
     }
 
     /// The method table behind them.
@@ -101,12 +113,16 @@ impl Servers {
         let mut running = self.running.lock();
         let mut kept: Vec<Entry> = Vec::with_capacity(wanted.len());
         for want in wanted {
-            let same = |entry: &&Entry| entry.0 == *want || (want.path().is_some() && entry.0.path() == want.path());
+            let same =
+                |entry: &&Entry| entry.0 == *want || (want.path().is_some() && entry.0.path() == want.path());
             let entry = match running.iter().find(same) {
                 // Only mode, owner or layout differ: the file cannot be made anew while it serves.
                 Some(entry) => entry.clone(),
                 None => {
-                    let server = self.serve(want).map_err(|error| ServeError { place: want.place(), error })?;
+                    let server = self.serve(want).map_err(|error| ServeError {
+                        place: want.place(),
+                        error,
+                    })?;
                     (want.clone(), Arc::new(server))
                 }
             };
@@ -119,13 +135,27 @@ impl Servers {
     fn serve(&self, wanted: &Wanted) -> io::Result<Running> {
         let methods = Arc::clone(&self.methods);
         Ok(match wanted.clone() {
-            Wanted::Fifo { path, access, reply_dir, layout } => {
-                let options = FifoOptions { path, access, reply_dir, dialect: Dialect::Kamailio(layout) };
-                Running::Fifo { _server: Fifo::serve(&self.runtime, options, methods)? }
+            Wanted::Fifo {
+                path,
+                access,
+                reply_dir,
+                layout,
+            } => {
+                let options = FifoOptions {
+                    path,
+                    access,
+                    reply_dir,
+                    dialect: Dialect::Kamailio(layout),
+                };
+                Running::Fifo {
+                    _server: Fifo::serve(&self.runtime, options, methods)?,
+                }
             }
             Wanted::Datagram(addr, layout) => {
                 let dialect = Dialect::Kamailio(layout);
-                Running::Datagram { _server: Datagram::serve(&self.runtime, &addr, dialect, methods)? }
+                Running::Datagram {
+                    _server: Datagram::serve(&self.runtime, &addr, dialect, methods)?,
+                }
             }
             Wanted::Binrpc(addr) => {
                 let mut server = Binrpc::new(methods);
@@ -140,7 +170,9 @@ impl Servers {
         let running = self.running.lock();
         let mut rows = Vec::new();
         for (_, server) in running.iter() {
-            let Running::Binrpc(server) = &**server else { continue };
+            let Running::Binrpc(server) = &**server else {
+                continue;
+            };
             let Some(def) = server.methods().into_iter().find(|def| def.name == call.method) else {
                 return Err(RpcFault::failed("Method Not Found"));
             };
@@ -194,7 +226,13 @@ mod tests {
         let there = |name: &str| dir.path().join(name).exists();
         assert_eq!(["a", "b", "c"].map(there), [false, true, true]);
         let clash = Servers::new(&runtime, &methods, None);
-        assert!(clash.start(&[socket("b")]).unwrap_err().to_string().contains("in use"));
+        assert!(
+            clash
+                .start(&[socket("b")])
+                .unwrap_err()
+                .to_string()
+                .contains("in use")
+        );
     }
 
     #[test]

@@ -292,12 +292,12 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::Relaxed;
 
+    use jsonrpsee::client_transport::ws::WsTransportClientBuilder;
     use jsonrpsee::core::client::BatchResponse;
     use jsonrpsee::core::client::Client;
     use jsonrpsee::core::client::ClientT;
     use jsonrpsee::core::params::ArrayParams;
     use jsonrpsee::core::params::BatchRequestBuilder;
-    use jsonrpsee::client_transport::ws::WsTransportClientBuilder;
     use serde_json::Value;
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;

@@ -71,10 +71,15 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Appends a branch; without a URI the Request-URI's.",
             call: append_branch,
         },
-        anywhere(&["clear_branches"], &[], "Forgets the appended branches.", |call| {
-            call.env.ctx.branches.clear();
-            Code::TRUE
-        }),
+        anywhere(
+            &["clear_branches"],
+            &[],
+            "Forgets the appended branches.",
+            |call| {
+                call.env.ctx.branches.clear();
+                Code::TRUE
+            },
+        ),
         anywhere(
             &["send_udp", "send"],
             &[Arg::OptText("host")],

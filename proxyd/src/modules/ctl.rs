@@ -27,7 +27,10 @@ const DEFAULT_PORT: u16 = 2049;
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::List("binrpc", "Where BINRPC is served: unix:path, unixd:path, tcp:address:port, udp:address:port."),
+        Param::List(
+            "binrpc",
+            "Where BINRPC is served: unix:path, unixd:path, tcp:address:port, udp:address:port.",
+        ),
         Param::Int("mode", 0o600, "Mode of unix sockets."),
         Param::Text("user", "", "Owner of unix sockets."),
         Param::Text("group", "", "Group of unix sockets."),
@@ -35,12 +38,27 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("binrpc_buffer_size", "replies grow as needed"),
         Param::Ignored("binrpc_max_body_size", "replies grow as needed"),
         Param::Ignored("binrpc_struct_max_body_size", "replies grow as needed"),
-        Param::Ignored("autoconversion", "parameters are always converted where nothing is lost"),
+        Param::Ignored(
+            "autoconversion",
+            "parameters are always converted where nothing is lost",
+        ),
     ],
     rpcs: &[
-        Rpc { name: "ctl.connections", doc: "Returns how many connections are open here.", call: describe },
-        Rpc { name: "ctl.listen", doc: "Lists the sockets: protocol, type, address, port.", call: describe },
-        Rpc { name: "ctl.who", doc: "Lists the connections: protocol, type, peer, own end.", call: describe },
+        Rpc {
+            name: "ctl.connections",
+            doc: "Returns how many connections are open here.",
+            call: describe,
+        },
+        Rpc {
+            name: "ctl.listen",
+            doc: "Lists the sockets: protocol, type, address, port.",
+            call: describe,
+        },
+        Rpc {
+            name: "ctl.who",
+            doc: "Lists the connections: protocol, type, peer, own end.",
+            call: describe,
+        },
     ],
     init: Some(init),
     start: Some(start),
@@ -55,7 +73,10 @@ struct Ctl {
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     if !init.list("fifo").is_empty() {
         let why = "the old FIFO protocol is not served; jsonrpcs serves JSON-RPC over a FIFO";
-        return Err(InitError::Param { name: "fifo", why: why.into() });
+        return Err(InitError::Param {
+            name: "fifo",
+            why: why.into(),
+        });
     }
     let access = access(init, "mode", "user", "group")?;
     let mut places = init.list("binrpc");
@@ -63,22 +84,39 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         places.push("unix:kamailio_ctl".to_owned());
     }
     let wanted = places.iter().map(|place| {
-        let why = || InitError::Param { name: "binrpc", why: format!("{place:?} is neither a path nor an address") };
-        address(place, init.run_dir, access).map(Wanted::Binrpc).ok_or_else(why)
+        let why = || InitError::Param {
+            name: "binrpc",
+            why: format!("{place:?} is neither a path nor an address"),
+        };
+        address(place, init.run_dir, access)
+            .map(Wanted::Binrpc)
+            .ok_or_else(why)
     });
     let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
     let previous = init.previous::<Ctl>();
-    let servers = Servers::new(init.tokio, init.methods, previous.as_deref().map(|state| &state.servers));
+    let servers = Servers::new(
+        init.tokio,
+        init.methods,
+        previous.as_deref().map(|state| &state.servers),
+    );
     Ok(Arc::new(Ctl { servers, wanted }))
 }
 
 fn start(script: &Arc<Script>) -> Result<(), InitError> {
-    let Some(state) = script.states.get::<Ctl>() else { return Ok(()) };
-    state.servers.start(&state.wanted).map_err(|e| InitError::Io { path: e.place, error: e.error })
+    let Some(state) = script.states.get::<Ctl>() else {
+        return Ok(());
+    };
+    state.servers.start(&state.wanted).map_err(|e| InitError::Io {
+        path: e.place,
+        error: e.error,
+    })
 }
 
 fn describe(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let state = script.states.get::<Ctl>().ok_or_else(|| RpcFault::failed("Method Not Found"))?;
+    let state = script
+        .states
+        .get::<Ctl>()
+        .ok_or_else(|| RpcFault::failed("Method Not Found"))?;
     state.servers.describe(call)
 }
 

@@ -8,8 +8,14 @@ const POOLED: &str = "connections are pooled and checked when they are taken";
 /// SQLite.
 pub(crate) static SQLITE: ModuleDef = ModuleDef {
     params: &[
-        Param::Ignored("db_set_readonly", "a database is opened for writing only where something is written"),
-        Param::Ignored("db_set_journal_mode", "WAL is always used: readers and the writer do not wait for each other"),
+        Param::Ignored(
+            "db_set_readonly",
+            "a database is opened for writing only where something is written",
+        ),
+        Param::Ignored(
+            "db_set_journal_mode",
+            "WAL is always used: readers and the writer do not wait for each other",
+        ),
     ],
     ..ModuleDef::new("db_sqlite", "SQLite databases, sqlite:///path.")
 };
@@ -23,12 +29,18 @@ pub(crate) static MYSQL: ModuleDef = ModuleDef {
         Param::Ignored("insert_delayed", "MariaDB ignores it too"),
         Param::Ignored("update_affected_found", "the affected rows are those found"),
         Param::Ignored("unsigned_type", "unsigned columns are read as integers"),
-        Param::Ignored("opt_ssl_mode", "TLS is used when the server offers it; ask for it with ?ssl-mode= in the URL"),
+        Param::Ignored(
+            "opt_ssl_mode",
+            "TLS is used when the server offers it; ask for it with ?ssl-mode= in the URL",
+        ),
         Param::Ignored("opt_ssl_ca", "TLS options stand in the URL"),
         Param::Ignored("opt_ssl_cert", "TLS options stand in the URL"),
         Param::Ignored("opt_ssl_key", "TLS options stand in the URL"),
     ],
-    ..ModuleDef::new("db_mysql", "MySQL and MariaDB databases, mysql://user:password@host/name.")
+    ..ModuleDef::new(
+        "db_mysql",
+        "MySQL and MariaDB databases, mysql://user:password@host/name.",
+    )
 };
 
 /// PostgreSQL.
@@ -40,7 +52,10 @@ pub(crate) static POSTGRES: ModuleDef = ModuleDef {
         Param::Ignored("lockset", "rows are locked by the server"),
         Param::Ignored("bytea_output_escape", "binary columns travel in binary form"),
     ],
-    ..ModuleDef::new("db_postgres", "PostgreSQL databases, postgres://user:password@host/name.")
+    ..ModuleDef::new(
+        "db_postgres",
+        "PostgreSQL databases, postgres://user:password@host/name.",
+    )
 };
 
 /// Text files.

@@ -59,8 +59,8 @@ mod timer;
 mod tls;
 pub(crate) mod tm;
 mod tmx;
-mod uri_db;
 mod uac;
+mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
 mod xlog;
@@ -127,7 +127,10 @@ pub static MODULES: &[&ModuleDef] = &[
 /// The module of this name, with or without `.so`.
 pub fn find(name: &str) -> Option<&'static ModuleDef> {
     let name = name.strip_suffix(".so").unwrap_or(name);
-    MODULES.binary_search_by(|module| module.name.cmp(name)).ok().and_then(|at| MODULES.get(at).copied())
+    MODULES
+        .binary_search_by(|module| module.name.cmp(name))
+        .ok()
+        .and_then(|at| MODULES.get(at).copied())
 }
 
 /// A reference page of every module, made from the tables.
@@ -135,21 +138,55 @@ pub fn reference() -> String {
     let mut out = String::new();
     for module in MODULES {
         let _ = writeln!(out, "# {}\n\n{}\n", module.name, module.doc);
-        section(&mut out, "Parameters", module.params.iter().map(|param| (param.name().to_owned(), describe(param))));
+        section(
+            &mut out,
+            "Parameters",
+            module
+                .params
+                .iter()
+                .map(|param| (param.name().to_owned(), describe(param))),
+        );
         let functions = module.functions.iter().flat_map(|function| {
             let args: Vec<String> = function
                 .args
                 .iter()
-                .map(|arg| if arg.optional() { format!("[{}]", arg.name()) } else { arg.name().to_owned() })
+                .map(|arg| {
+                    if arg.optional() {
+                        format!("[{}]", arg.name())
+                    } else {
+                        arg.name().to_owned()
+                    }
+                })
                 .collect();
             let args = args.join(", ");
-            function.names.iter().map(move |name| (format!("{name}({args})"), function.doc.to_owned()))
+            function
+                .names
+                .iter()
+                .map(move |name| (format!("{name}({args})"), function.doc.to_owned()))
         });
         section(&mut out, "Functions", functions);
-        let pvs = module.pvs.iter().flat_map(|pv| pv.names.iter().map(|name| (format!("${name}"), pv.doc.to_owned())));
+        let pvs = module.pvs.iter().flat_map(|pv| {
+            pv.names
+                .iter()
+                .map(|name| (format!("${name}"), pv.doc.to_owned()))
+        });
         section(&mut out, "Pseudo-variables", pvs);
-        section(&mut out, "RPCs", module.rpcs.iter().map(|rpc| (rpc.name.to_owned(), rpc.doc.to_owned())));
-        section(&mut out, "Events", module.events.iter().map(|event| ((*event).to_owned(), String::new())));
+        section(
+            &mut out,
+            "RPCs",
+            module
+                .rpcs
+                .iter()
+                .map(|rpc| (rpc.name.to_owned(), rpc.doc.to_owned())),
+        );
+        section(
+            &mut out,
+            "Events",
+            module
+                .events
+                .iter()
+                .map(|event| ((*event).to_owned(), String::new())),
+        );
     }
     out
 }
@@ -213,7 +250,8 @@ pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
         Some(pv) => pv.strip_prefix("avp(")?.strip_suffix(')')?.trim(),
         None => text,
     };
-    let name = inner.strip_prefix("s:").or_else(|| inner.strip_prefix("i:")).unwrap_or(inner);
+    // As the pseudo-variable reads it: `i:` is part of the name.
+    let name = inner.strip_prefix("s:").unwrap_or(inner);
     (!name.is_empty()).then(|| name.as_bytes().into())
 }
 

@@ -37,20 +37,40 @@ struct Rr {
     add_username: bool,
 }
 
-const FORWARDING: Routes = Routes::REQUEST.or(Routes::BRANCH).or(Routes::FAILURE).or(Routes::EVENT);
+const FORWARDING: Routes = Routes::REQUEST
+    .or(Routes::BRANCH)
+    .or(Routes::FAILURE)
+    .or(Routes::EVENT);
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
         Param::Int("enable_full_lr", 0, "Writes ;lr=on instead of ;lr."),
-        Param::Int("append_fromtag", 1, "Adds ;ftag= with the From tag; is_direction() needs it."),
-        Param::Int("enable_double_rr", 1, "Two headers when transport or socket change: 0 never, 2 always."),
+        Param::Int(
+            "append_fromtag",
+            1,
+            "Adds ;ftag= with the From tag; is_direction() needs it.",
+        ),
+        Param::Int(
+            "enable_double_rr",
+            1,
+            "Two headers when transport or socket change: 0 never, 2 always.",
+        ),
         Param::Int("add_username", 0, "Adds the user of the Request-URI."),
         Param::Ignored("ignore_user", "a user part never keeps a URI from being ours"),
-        Param::Ignored("enable_socket_warning", "a Route that names no socket of ours is met without a warning"),
+        Param::Ignored(
+            "enable_socket_warning",
+            "a Route that names no socket of ours is met without a warning",
+        ),
         Param::Ignored("custom_user_avp", "the user part is that of the Request-URI"),
-        Param::Ignored("force_send_socket", "the socket of the second Route is always used"),
-        Param::Ignored("flow_token_secret", "flow tokens are made with the process's own key"),
+        Param::Ignored(
+            "force_send_socket",
+            "the socket of the second Route is always used",
+        ),
+        Param::Ignored(
+            "flow_token_secret",
+            "flow tokens are made with the process's own key",
+        ),
         Param::Ignored("ignore_sips", "sips: follows the Request-URI"),
         Param::Ignored("sockname_mode", "sockets are named by address"),
         Param::Ignored("loose_route_mode", "given with loose_route_mode()"),
@@ -172,7 +192,12 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
             0 => Double::Off,
             1 => Double::OnChange,
             2 => Double::Always,
-            _ => return Err(InitError::Param { name: "enable_double_rr", why: "is none of 0, 1, 2".into() }),
+            _ => {
+                return Err(InitError::Param {
+                    name: "enable_double_rr",
+                    why: "is none of 0, 1, 2".into(),
+                });
+            }
         },
         add_username: init.int("add_username") != 0,
     }))
@@ -180,18 +205,30 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 
 /// Asks for a Record-Route; a second one is refused, as Kamailio refuses it.
 fn want(call: &mut Call<'_, '_>, form: RecordRouteForm, params: Vec<u8>) -> Code {
-    let Some(rr) = call.state::<Rr>() else { return Code::FALSE };
+    let Some(rr) = call.state::<Rr>() else {
+        return Code::FALSE;
+    };
     let ctx = &mut *call.env.ctx;
     if ctx.record_route.is_some() {
         return Code::FALSE;
     }
     let user = if rr.add_username {
-        Uri::parse(ctx.uri()).ok().and_then(|uri| uri.user).unwrap_or_default().to_vec()
+        Uri::parse(ctx.uri())
+            .ok()
+            .and_then(|uri| uri.user)
+            .unwrap_or_default()
+            .to_vec()
     } else {
         Vec::new()
     };
-    ctx.record_route =
-        Some(RecordRouteIntent { form, user, ftag: rr.ftag, full_lr: rr.full_lr, double: rr.double, params });
+    ctx.record_route = Some(RecordRouteIntent {
+        form,
+        user,
+        ftag: rr.ftag,
+        full_lr: rr.full_lr,
+        double: rr.double,
+        params,
+    });
     Code::TRUE
 }
 
@@ -238,7 +275,10 @@ fn follow(call: &mut Call<'_, '_>, mode: Mode) -> loose_route::Code {
     };
     let own = verdict.own.map(<[u8]>::to_vec);
     let second = verdict.second.and_then(|text| socket_of(env, text));
-    let (new_uri, dst_uri) = (verdict.uri.map(<[u8]>::to_vec), verdict.dst_uri.map(<[u8]>::to_vec));
+    let (new_uri, dst_uri) = (
+        verdict.uri.map(<[u8]>::to_vec),
+        verdict.dst_uri.map(<[u8]>::to_vec),
+    );
     let code = verdict.code;
     let ctx = &mut *env.ctx;
     ctx.lumps = lumps;
@@ -268,7 +308,9 @@ fn socket_of(env: &Env<'_>, text: &[u8]) -> Option<crate::proxy::context::Socket
         None => Transport::Udp,
     };
     let ip: IpAddr = std::str::from_utf8(uri.host_bare()).ok()?.parse().ok()?;
-    env.host.sockets().find(transport, SocketAddr::new(ip, uri.port_or_default()))
+    env.host
+        .sockets()
+        .find(transport, SocketAddr::new(ip, uri.port_or_default()))
 }
 
 fn loose_route_full(call: &mut Call<'_, '_>) -> Code {
@@ -283,15 +325,25 @@ fn loose_route_preloaded(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn loose_route_mode(call: &mut Call<'_, '_>) -> Code {
-    let mode = if call.int(0) == 0 { Mode::Full } else { Mode::LooseOnly };
+    let mode = if call.int(0) == 0 {
+        Mode::Full
+    } else {
+        Mode::LooseOnly
+    };
     Code::from(follow(call, mode) == loose_route::Code::Routed)
 }
 
 fn check_route_param(call: &mut Call<'_, '_>) -> Code {
-    let Some(regex) = call.regex(0) else { return Code::FALSE };
-    let Some(own) = call.env.ctx.route_uri.as_deref() else { return Code::FALSE };
+    let Some(regex) = call.regex(0) else {
+        return Code::FALSE;
+    };
+    let Some(own) = call.env.ctx.route_uri.as_deref() else {
+        return Code::FALSE;
+    };
     // the parameters with their first semicolon, as an expression may begin with one
-    let params = memchr::memchr(b';', own).and_then(|at| own.get(at..)).unwrap_or_default();
+    let params = memchr::memchr(b';', own)
+        .and_then(|at| own.get(at..))
+        .unwrap_or_default();
     Code::from(!params.is_empty() && regex.is_match(params))
 }
 
@@ -308,7 +360,10 @@ fn is_direction(call: &mut Call<'_, '_>) -> Code {
         b"upstream" => Direction::Upstream,
         other => {
             let other = String::from_utf8_lossy(other);
-            crate::log::error("rr", format_args!("is_direction: {other:?} is neither downstream nor upstream"));
+            crate::log::error(
+                "rr",
+                format_args!("is_direction: {other:?} is neither downstream nor upstream"),
+            );
             return Code::FALSE;
         }
     };

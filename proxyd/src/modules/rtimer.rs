@@ -28,11 +28,22 @@ To: <you@kamailio.org>\r\nCall-ID: 123\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Int("default_interval", 120, "Seconds of timers that have no interval."),
-        Param::List("timer", "A timer: name=…;interval=seconds, or microseconds with u;mode=…."),
+        Param::Int(
+            "default_interval",
+            120,
+            "Seconds of timers that have no interval.",
+        ),
+        Param::List(
+            "timer",
+            "A timer: name=…;interval=seconds, or microseconds with u;mode=….",
+        ),
         Param::List("exec", "A route for a timer: timer=…;route=…."),
     ],
-    timers: &[ModuleTimer { name: "rtimer", interval: finest, run }],
+    timers: &[ModuleTimer {
+        name: "rtimer",
+        interval: finest,
+        run,
+    }],
     init: Some(init),
     ..ModuleDef::new("rtimer", "Route blocks at intervals.")
 };
@@ -48,33 +59,52 @@ struct Timers(Vec<Timer>);
 
 /// The values of `name=value;…`.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(';').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.trim(), value.trim()))
+    text.split(';')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.trim(), value.trim()))
 }
 
 fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    pairs(text).find(|(known, _)| *known == name).map(|(_, value)| value)
+    pairs(text)
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
 }
 
 /// Reads an interval in seconds, or in microseconds when it ends in `u`.
 fn interval(text: &str) -> Option<Millis> {
     match text.strip_suffix(['u', 'U']) {
         Some(micros) => micros.parse::<u64>().ok().map(|micros| micros / 1000),
-        None => text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1000)),
+        None => text
+            .parse::<u64>()
+            .ok()
+            .and_then(|seconds| seconds.checked_mul(1000)),
     }
     .filter(|ms| *ms > 0)
 }
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let default = u64::try_from(init.int("default_interval")).unwrap_or(120).max(1) * 1000;
-    let wrong = |name: &'static str, text: &str, what: &str| InitError::Param { name, why: format!("{text:?}: {what}") };
+    let wrong = |name: &'static str, text: &str, what: &str| InitError::Param {
+        name,
+        why: format!("{text:?}: {what}"),
+    };
     let mut timers = Vec::new();
     for text in init.list("timer") {
-        let name = value(&text, "name").ok_or_else(|| wrong("timer", &text, "name= is missing"))?.to_owned();
+        let name = value(&text, "name")
+            .ok_or_else(|| wrong("timer", &text, "name= is missing"))?
+            .to_owned();
         let interval = match value(&text, "interval") {
             None => default,
-            Some(given) => interval(given).ok_or_else(|| wrong("timer", &text, "the interval is no number above 0"))?,
+            Some(given) => {
+                interval(given).ok_or_else(|| wrong("timer", &text, "the interval is no number above 0"))?
+            }
         };
-        timers.push(Timer { name, interval: interval.max(FINEST), routes: Vec::new(), next: AtomicU64::new(0) });
+        timers.push(Timer {
+            name,
+            interval: interval.max(FINEST),
+            routes: Vec::new(),
+            next: AtomicU64::new(0),
+        });
     }
     for text in init.list("exec") {
         let name = value(&text, "timer").ok_or_else(|| wrong("exec", &text, "timer= is missing"))?;
@@ -83,37 +113,57 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
             return Err(wrong("exec", &text, "there is no such route"));
         }
         let timer = timers.iter_mut().find(|timer| timer.name == name);
-        timer.ok_or_else(|| wrong("exec", &text, "there is no such timer"))?.routes.push(route.to_owned());
+        timer
+            .ok_or_else(|| wrong("exec", &text, "there is no such timer"))?
+            .routes
+            .push(route.to_owned());
     }
     Ok(Arc::new(Timers(timers)))
 }
 
 fn finest(script: &Script) -> Option<Millis> {
     let timers = script.states.get::<Timers>()?;
-    let shortest = timers.0.iter().filter(|timer| !timer.routes.is_empty()).map(|timer| timer.interval).min()?;
+    let shortest = timers
+        .0
+        .iter()
+        .filter(|timer| !timer.routes.is_empty())
+        .map(|timer| timer.interval)
+        .min()?;
     Some(shortest.min(1000))
 }
 
 fn run(env: &mut Env<'_>) {
-    let Some(timers) = env.state::<Timers>() else { return };
+    let Some(timers) = env.state::<Timers>() else {
+        return;
+    };
     let now = env.host.now();
     for timer in &timers.0 {
         let next = timer.next.load(Ordering::Relaxed);
         if next > now {
             continue;
         }
-        timer.next.store(now.saturating_add(timer.interval), Ordering::Relaxed);
+        timer
+            .next
+            .store(now.saturating_add(timer.interval), Ordering::Relaxed);
         // the first turn comes after one interval
         if next != 0 {
-            timer.routes.iter().for_each(|route| run_route(env, route.as_bytes()));
+            timer
+                .routes
+                .iter()
+                .for_each(|route| run_route(env, route.as_bytes()));
         }
     }
 }
 
 /// Runs a route block on a request that nobody sent.
 pub(super) fn run_route(env: &mut Env<'_>, name: &[u8]) {
-    let (Some(route), Ok(msg)) = (env.script.program.route(name), Message::parse(NOBODY)) else { return };
-    let mut ctx = Context { msg, ..Context::default() };
+    let (Some(route), Ok(msg)) = (env.script.program.route(name), Message::parse(NOBODY)) else {
+        return;
+    };
+    let mut ctx = Context {
+        msg,
+        ..Context::default()
+    };
     let mut lists = Lists::default();
     let mut inner = Env {
         ctx: &mut ctx,
@@ -133,7 +183,13 @@ mod tests {
 
     #[test]
     fn intervals_are_read() {
-        for (text, expected) in [("10", Some(10_000)), ("100000u", Some(100)), ("0", None), ("x", None), ("5u", None)] {
+        for (text, expected) in [
+            ("10", Some(10_000)),
+            ("100000u", Some(100)),
+            ("0", None),
+            ("x", None),
+            ("5u", None),
+        ] {
             assert_eq!(interval(text), expected, "{text}");
         }
         assert_eq!(value("name=ta;interval=10;mode=1;", "interval"), Some("10"));

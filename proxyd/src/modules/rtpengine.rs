@@ -118,48 +118,224 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("wsapi", UNUSED),
     ],
     functions: &[
-        Function { names: &["rtpengine_offer"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Offers SDP to a relay.", call: no_relay },
-        Function { names: &["rtpengine_answer"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Answers SDP at a relay.", call: no_relay },
-        Function { names: &["rtpengine_delete"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Ends a session at a relay.", call: no_relay },
-        Function { names: &["rtpengine_destroy"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Ends a session at a relay.", call: no_relay },
-        Function { names: &["rtpengine_query"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay for figures.", call: no_relay },
-        Function { names: &["rtpengine_info"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Sends SDP for information.", call: no_relay },
-        Function { names: &["rtpengine_connect"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Connects two sessions.", call: no_relay },
-        Function { names: &["rtpengine_unsubscribe"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Ends a subscription.", call: no_relay },
-        Function { names: &["rtpengine_subscribe_answer"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Answers a subscription.", call: no_relay },
-        Function { names: &["rtpengine_manage"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Offers, answers or deletes, by the message.", call: manage },
-        Function { names: &["block_dtmf"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["unblock_dtmf"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["block_media"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["unblock_media"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["play_dtmf"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["play_media"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["stop_media"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["silence_media"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["unsilence_media"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["start_forwarding"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["stop_forwarding"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["start_recording"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["stop_recording"], args: &[Arg::OptText("flags"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["rtpengine_query_v"], args: &[Arg::Text("fmt"), Arg::Pv("var")], routes: Routes::ANY, doc: "Asks a relay for figures.", call: no_relay },
-        Function { names: &["rtpengine_subscribe_request"], args: &[Arg::Text("flags"), Arg::Pv("sdp"), Arg::Pv("to_tag"), Arg::Text("streams"), Arg::OptText("via-branch")], routes: Routes::ANY, doc: "Subscribes to media.", call: no_relay },
-        Function { names: &["set_rtpengine_set"], args: &[Arg::Int("setid"), Arg::OptInt("setid")], routes: Routes::ANY, doc: "Chooses a set of relays.", call: choose_set },
+        Function {
+            names: &["rtpengine_offer"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Offers SDP to a relay.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_answer"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Answers SDP at a relay.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_delete"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Ends a session at a relay.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_destroy"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Ends a session at a relay.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_query"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay for figures.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_info"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Sends SDP for information.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_connect"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Connects two sessions.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_unsubscribe"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Ends a subscription.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_subscribe_answer"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Answers a subscription.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_manage"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Offers, answers or deletes, by the message.",
+            call: manage,
+        },
+        Function {
+            names: &["block_dtmf"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["unblock_dtmf"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["block_media"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["unblock_media"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["play_dtmf"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["play_media"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["stop_media"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["silence_media"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["unsilence_media"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["start_forwarding"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["stop_forwarding"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["start_recording"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["stop_recording"],
+            args: &[Arg::OptText("flags"), Arg::OptText("via-branch")],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_query_v"],
+            args: &[Arg::Text("fmt"), Arg::Pv("var")],
+            routes: Routes::ANY,
+            doc: "Asks a relay for figures.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpengine_subscribe_request"],
+            args: &[
+                Arg::Text("flags"),
+                Arg::Pv("sdp"),
+                Arg::Pv("to_tag"),
+                Arg::Text("streams"),
+                Arg::OptText("via-branch"),
+            ],
+            routes: Routes::ANY,
+            doc: "Subscribes to media.",
+            call: no_relay,
+        },
+        Function {
+            names: &["set_rtpengine_set"],
+            args: &[Arg::Int("setid"), Arg::OptInt("setid")],
+            routes: Routes::ANY,
+            doc: "Chooses a set of relays.",
+            call: choose_set,
+        },
     ],
-    rpcs: &[Rpc { name: "rtpengine.show", doc: "Lists the relays: none.", call: list }],
-    ..ModuleDef::new("rtpengine", "Media relays; accepted, each call is answered as if none was there.")
+    rpcs: &[Rpc {
+        name: "rtpengine.show",
+        doc: "Lists the relays: none.",
+        call: list,
+    }],
+    ..ModuleDef::new(
+        "rtpengine",
+        "Media relays; accepted, each call is answered as if none was there.",
+    )
 };
 
 /// Kamailio: what happens when no relay answers.
 fn no_relay(call: &mut Call<'_, '_>) -> Code {
     let call_id = String::from_utf8_lossy(call.env.ctx.msg.call_id());
-    log::error("rtpengine", format_args!("{}: no available proxies for callid={call_id}", call.name));
+    log::error(
+        "rtpengine",
+        format_args!("{}: no available proxies for callid={call_id}", call.name),
+    );
     Code::FALSE
 }
 
 fn manage(call: &mut Call<'_, '_>) -> Code {
     let msg = &call.env.ctx.msg;
     let ends = msg.is_request() && matches!(msg.method(), Method::Bye | Method::Cancel);
-    if msg.body().is_empty() && !ends { Code::FALSE } else { no_relay(call) }
+    if msg.body().is_empty() && !ends {
+        Code::FALSE
+    } else {
+        no_relay(call)
+    }
 }
 
 fn choose_set(_call: &mut Call<'_, '_>) -> Code {

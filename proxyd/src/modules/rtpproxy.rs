@@ -34,32 +34,106 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("timeout_tag_pv", UNUSED),
     ],
     functions: &[
-        Function { names: &["rtpproxy_offer"], args: &[Arg::OptText("flags"), Arg::OptText("ip_address")], routes: Routes::ANY, doc: "Offers SDP to a relay.", call: no_relay },
-        Function { names: &["rtpproxy_answer"], args: &[Arg::OptText("flags"), Arg::OptText("ip_address")], routes: Routes::ANY, doc: "Answers SDP at a relay.", call: no_relay },
-        Function { names: &["rtpproxy_manage"], args: &[Arg::OptText("flags"), Arg::OptText("ip_address")], routes: Routes::ANY, doc: "Offers, answers or deletes, by the message.", call: manage },
-        Function { names: &["rtpproxy_destroy", "unforce_rtp_proxy"], args: &[Arg::OptText("flags")], routes: Routes::ANY, doc: "Ends a session at a relay.", call: no_relay },
-        Function { names: &["rtpproxy_stream2uac"], args: &[Arg::Text("prompt"), Arg::Int("count")], routes: Routes::ANY, doc: "Plays a prompt.", call: no_relay },
-        Function { names: &["rtpproxy_stream2uas"], args: &[Arg::Text("prompt"), Arg::Int("count")], routes: Routes::ANY, doc: "Plays a prompt.", call: no_relay },
-        Function { names: &["rtpproxy_stop_stream2uac"], args: &[], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["rtpproxy_stop_stream2uas"], args: &[], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["start_recording"], args: &[], routes: Routes::ANY, doc: "Asks a relay to do so.", call: no_relay },
-        Function { names: &["set_rtp_proxy_set"], args: &[Arg::Int("setid")], routes: Routes::ANY, doc: "Chooses a set of relays.", call: choose_set },
+        Function {
+            names: &["rtpproxy_offer"],
+            args: &[Arg::OptText("flags"), Arg::OptText("ip_address")],
+            routes: Routes::ANY,
+            doc: "Offers SDP to a relay.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpproxy_answer"],
+            args: &[Arg::OptText("flags"), Arg::OptText("ip_address")],
+            routes: Routes::ANY,
+            doc: "Answers SDP at a relay.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpproxy_manage"],
+            args: &[Arg::OptText("flags"), Arg::OptText("ip_address")],
+            routes: Routes::ANY,
+            doc: "Offers, answers or deletes, by the message.",
+            call: manage,
+        },
+        Function {
+            names: &["rtpproxy_destroy", "unforce_rtp_proxy"],
+            args: &[Arg::OptText("flags")],
+            routes: Routes::ANY,
+            doc: "Ends a session at a relay.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpproxy_stream2uac"],
+            args: &[Arg::Text("prompt"), Arg::Int("count")],
+            routes: Routes::ANY,
+            doc: "Plays a prompt.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpproxy_stream2uas"],
+            args: &[Arg::Text("prompt"), Arg::Int("count")],
+            routes: Routes::ANY,
+            doc: "Plays a prompt.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpproxy_stop_stream2uac"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["rtpproxy_stop_stream2uas"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["start_recording"],
+            args: &[],
+            routes: Routes::ANY,
+            doc: "Asks a relay to do so.",
+            call: no_relay,
+        },
+        Function {
+            names: &["set_rtp_proxy_set"],
+            args: &[Arg::Int("setid")],
+            routes: Routes::ANY,
+            doc: "Chooses a set of relays.",
+            call: choose_set,
+        },
     ],
-    rpcs: &[Rpc { name: "rtpproxy.list", doc: "Lists the relays: none.", call: list }],
-    ..ModuleDef::new("rtpproxy", "Media relays; accepted, each call is answered as if none was there.")
+    rpcs: &[Rpc {
+        name: "rtpproxy.list",
+        doc: "Lists the relays: none.",
+        call: list,
+    }],
+    ..ModuleDef::new(
+        "rtpproxy",
+        "Media relays; accepted, each call is answered as if none was there.",
+    )
 };
 
 /// Kamailio: what happens when no relay answers.
 fn no_relay(call: &mut Call<'_, '_>) -> Code {
     let call_id = String::from_utf8_lossy(call.env.ctx.msg.call_id());
-    log::error("rtpproxy", format_args!("{}: no available proxies for callid={call_id}", call.name));
+    log::error(
+        "rtpproxy",
+        format_args!("{}: no available proxies for callid={call_id}", call.name),
+    );
     Code::FALSE
 }
 
 fn manage(call: &mut Call<'_, '_>) -> Code {
     let msg = &call.env.ctx.msg;
     let ends = msg.is_request() && matches!(msg.method(), Method::Bye | Method::Cancel);
-    if msg.body().is_empty() && !ends { Code::FALSE } else { no_relay(call) }
+    if msg.body().is_empty() && !ends {
+        Code::FALSE
+    } else {
+        no_relay(call)
+    }
 }
 
 fn choose_set(_call: &mut Call<'_, '_>) -> Code {

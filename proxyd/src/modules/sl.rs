@@ -3,7 +3,6 @@
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcResult;
-use crate::runtime::stats::Counter;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -16,17 +15,29 @@ use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
+use crate::stats::Counter;
 use serde_json::Map;
 use serde_json::Value;
 use std::sync::Arc;
 
-const ANSWERING: Routes = Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT).or(Routes::BRANCH_FAILURE);
+const ANSWERING: Routes = Routes::REQUEST
+    .or(Routes::FAILURE)
+    .or(Routes::EVENT)
+    .or(Routes::BRANCH_FAILURE);
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Int("bind_tm", 1, "Answer in the transaction when there is one (send_reply)."),
-        Param::Text("default_reason", "Internal Server Error", "Reason when none is given."),
+        Param::Int(
+            "bind_tm",
+            1,
+            "Answer in the transaction when there is one (send_reply).",
+        ),
+        Param::Text(
+            "default_reason",
+            "Internal Server Error",
+            "Reason when none is given.",
+        ),
         Param::Int("default_code", 500, "Status when none is given."),
         Param::Ignored("event_callback", "KEMI languages are not embedded"),
         Param::Ignored("event_callback_fl_ack", "KEMI languages are not embedded"),
@@ -70,7 +81,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             call: sl_forward_reply,
         },
     ],
-    rpcs: &[Rpc { name: "sl.stats", doc: "Counts of replies without a transaction, by status.", call: stats }],
+    rpcs: &[Rpc {
+        name: "sl.stats",
+        doc: "Counts of replies without a transaction, by status.",
+        call: stats,
+    }],
     events: &["sl:filtered-ack", "sl:local-response"],
     init: Some(init),
     ..ModuleDef::new("sl", "Answers without a transaction.")
@@ -83,17 +98,22 @@ struct Sl {
 
 /// The statuses and classes that are counted, in the order of the answer.
 const COUNTED: [&str; 18] = [
-    "200", "202", "2xx", "300", "301", "302", "3xx", "400", "401", "403", "404", "407", "408", "483", "4xx", "5xx", "6xx",
-    "xxx",
+    "200", "202", "2xx", "300", "301", "302", "3xx", "400", "401", "403", "404", "407", "408", "483", "4xx",
+    "5xx", "6xx", "xxx",
 ];
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let counter = |name: &'static str| (name, init.statistics.counter("sl", &format!("{name}_replies")));
-    Ok(Arc::new(Sl { counts: COUNTED.map(counter).to_vec() }))
+    Ok(Arc::new(Sl {
+        counts: COUNTED.map(counter).to_vec(),
+    }))
 }
 
 fn stats(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let sl = script.states.get::<Sl>().ok_or_else(|| RpcFault::failed("module sl is not loaded"))?;
+    let sl = script
+        .states
+        .get::<Sl>()
+        .ok_or_else(|| RpcFault::failed("module sl is not loaded"))?;
     let mut answer = Map::new();
     for (name, counter) in &sl.counts {
         answer.insert((*name).to_owned(), Value::from(counter.value()));
@@ -103,25 +123,37 @@ fn stats(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 
 /// Status and reason of the first two arguments; none when the status is out of range.
 pub(crate) fn status_and_reason(call: &Call<'_, '_>) -> Option<(u16, Vec<u8>)> {
-    let status = u16::try_from(call.int(0)).ok().filter(|status| (100..=699).contains(status))?;
-    let reason: Vec<u8> = call.text(1).iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let status = u16::try_from(call.int(0))
+        .ok()
+        .filter(|status| (100..=699).contains(status))?;
+    let mut reason = call.text_owned(1);
+    if memchr::memchr2(b'\r', b'\n', &reason).is_some() {
+        reason.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+    }
     Some((status, reason))
 }
 
 fn bad_status(call: &Call<'_, '_>) -> Code {
     let name = call.name;
-    crate::log::error("sl", format_args!("{name}: {:?} is no status between 100 and 699", call.value(0)));
+    crate::log::error(
+        "sl",
+        format_args!("{name}: {:?} is no status between 100 and 699", call.value(0)),
+    );
     Code::FALSE
 }
 
 fn sl_send_reply(call: &mut Call<'_, '_>) -> Code {
-    let Some((status, reason)) = status_and_reason(call) else { return bad_status(call) };
+    let Some((status, reason)) = status_and_reason(call) else {
+        return bad_status(call);
+    };
     let (host, scope) = call.split();
     host.reply_stateless(scope, status, &reason)
 }
 
 fn send_reply(call: &mut Call<'_, '_>) -> Code {
-    let Some((status, reason)) = status_and_reason(call) else { return bad_status(call) };
+    let Some((status, reason)) = status_and_reason(call) else {
+        return bad_status(call);
+    };
     let (host, scope) = call.split();
     host.reply(scope, status, &reason)
 }
@@ -133,7 +165,10 @@ fn sl_reply_error(call: &mut Call<'_, '_>) -> Code {
     }
     let (status, text) = call.env.ctx.failure.reply();
     let stateful = call.env.host.transaction().is_some();
-    let (number, origin) = (if status == 500 { 1 } else { status }, if stateful { "TM" } else { "SL" });
+    let (number, origin) = (
+        if status == 500 { 1 } else { status },
+        if stateful { "TM" } else { "SL" },
+    );
     let reason = format!("{text} ({number}/{origin})");
     let (host, scope) = call.split();
     host.reply(scope, status, reason.as_bytes())
@@ -141,7 +176,9 @@ fn sl_reply_error(call: &mut Call<'_, '_>) -> Code {
 
 fn sl_forward_reply(call: &mut Call<'_, '_>) -> Code {
     if call.has(0) {
-        let Some((status, reason)) = status_and_reason(call) else { return bad_status(call) };
+        let Some((status, reason)) = status_and_reason(call) else {
+            return bad_status(call);
+        };
         call.env.ctx.new_status = Some((status, reason));
     }
     let (host, scope) = call.split();

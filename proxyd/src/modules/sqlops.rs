@@ -23,12 +23,12 @@ use crate::script::module::State;
 use crate::script::program::Format;
 use crate::script::program::PvRef;
 use crate::script::value::Value;
-use ahash::AHashMap;
 use parking_lot::Mutex;
 use shared::db;
 use shared::db::Engine;
 use shared::db::Rows;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -39,28 +39,44 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::List("sqlcon", "A connection: name=>url."),
         Param::List("sqlres", "A result's name; results need not be declared."),
         Param::Int("results_maxsize", 32, "How many results a worker may keep."),
-        Param::Int("connect_mode", 0, "0: a database that does not answer stops the start; 1, 2: it does not."),
+        Param::Int(
+            "connect_mode",
+            0,
+            "0: a database that does not answer stops the start; 1, 2: it does not.",
+        ),
         Param::Ignored("tr_buf_size", "transformations need no buffer"),
         Param::Ignored("log_buf_size", "statements are logged whole"),
     ],
     functions: &[
         Function {
             names: &["sql_query"],
-            args: &[Arg::Literal("connection"), Arg::Text("query"), Arg::OptLiteral("result")],
+            args: &[
+                Arg::Literal("connection"),
+                Arg::Text("query"),
+                Arg::OptLiteral("result"),
+            ],
             routes: Routes::ANY,
             doc: "Runs a statement, its rows to $dbr(result=>…): 1 rows, 2 none, 3 rows but no result named, -1 failed.",
             call: sql_query,
         },
         Function {
             names: &["sql_xquery"],
-            args: &[Arg::Literal("connection"), Arg::Text("query"), Arg::Literal("result")],
+            args: &[
+                Arg::Literal("connection"),
+                Arg::Text("query"),
+                Arg::Literal("result"),
+            ],
             routes: Routes::ANY,
             doc: "Runs a statement, its rows to $xavp(result=>column).",
             call: sql_xquery,
         },
         Function {
             names: &["sql_pvquery"],
-            args: &[Arg::Literal("connection"), Arg::Text("query"), Arg::Text("result")],
+            args: &[
+                Arg::Literal("connection"),
+                Arg::Text("query"),
+                Arg::Text("result"),
+            ],
             routes: Routes::ANY,
             doc: "Runs a statement, its columns to pseudo-variables.",
             call: sql_pvquery,
@@ -109,7 +125,7 @@ struct Connection {
 }
 
 /// Results by worker and name: a worker keeps them from message to message, as a process of Kamailio does.
-type Results = AHashMap<(usize, Box<[u8]>), Arc<Rows>>;
+type Results = BTreeMap<(usize, Box<[u8]>), Arc<Rows>>;
 
 struct SqlOps {
     connections: Vec<Connection>,
@@ -119,11 +135,16 @@ struct SqlOps {
 
 impl SqlOps {
     fn connection(&self, name: &[u8]) -> Option<&Connection> {
-        self.connections.iter().find(|connection| connection.name.as_bytes() == name)
+        self.connections
+            .iter()
+            .find(|connection| connection.name.as_bytes() == name)
     }
 
     fn result(&self, env: &Env<'_>, name: &[u8]) -> Option<Arc<Rows>> {
-        self.results.lock().get(&(env.host.worker().0, name.into())).map(Arc::clone)
+        self.results
+            .lock()
+            .get(&(env.host.worker().0, name.into()))
+            .map(Arc::clone)
     }
 
     /// Keeps a result, or forgets the one of this name.
@@ -134,7 +155,10 @@ impl SqlOps {
         results.remove(&key);
         let Some(rows) = rows else { return true };
         if results.keys().filter(|(of, _)| *of == worker).count() >= self.most {
-            log::error("sqlops", format_args!("more than results_maxsize={} results", self.most));
+            log::error(
+                "sqlops",
+                format_args!("more than results_maxsize={} results", self.most),
+            );
             return false;
         }
         results.insert(key, Arc::new(rows));
@@ -145,16 +169,27 @@ impl SqlOps {
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let mut connections = Vec::new();
     for text in init.list("sqlcon") {
-        let why = || InitError::Param { name: "sqlcon", why: format!("{text:?} is not name=>url") };
+        let why = || InitError::Param {
+            name: "sqlcon",
+            why: format!("{text:?} is not name=>url"),
+        };
         let (name, url) = text.split_once("=>").ok_or_else(why)?;
         let database = Database::shared(url.trim())?;
         if init.int("connect_mode") == 0 {
             database.with(|db| db.ping())?;
         }
-        connections.push(Connection { name: name.trim().to_owned(), database, affected: AtomicU64::new(0) });
+        connections.push(Connection {
+            name: name.trim().to_owned(),
+            database,
+            affected: AtomicU64::new(0),
+        });
     }
     let most = usize::try_from(init.int("results_maxsize")).unwrap_or(32).max(1);
-    Ok(Arc::new(SqlOps { connections, most, results: Mutex::default() }))
+    Ok(Arc::new(SqlOps {
+        connections,
+        most,
+        results: Mutex::default(),
+    }))
 }
 
 /// Runs the statement of a call; an error is logged with it.
@@ -162,7 +197,10 @@ fn run(call: &Call<'_, '_>) -> Option<Rows> {
     let state = call.state::<SqlOps>()?;
     let name = call.text(0);
     let Some(connection) = state.connection(&name) else {
-        log::error("sqlops", format_args!("invalid connection [{}]", String::from_utf8_lossy(&name)));
+        log::error(
+            "sqlops",
+            format_args!("invalid connection [{}]", String::from_utf8_lossy(&name)),
+        );
         return None;
     };
     let query = call.text(1);
@@ -183,7 +221,9 @@ fn run(call: &Call<'_, '_>) -> Option<Rows> {
 }
 
 fn sql_query(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<SqlOps>() else { return Code::FALSE };
+    let Some(state) = call.state::<SqlOps>() else {
+        return Code::FALSE;
+    };
     let rows = run(call);
     let failed = rows.is_none();
     let empty = rows.as_ref().is_none_or(Rows::is_empty);
@@ -222,8 +262,12 @@ fn sql_xquery(call: &mut Call<'_, '_>) -> Code {
     let all: Vec<_> = rows.iter().collect();
     for row in all.into_iter().rev() {
         let cells = row.names().iter().zip(row.cells());
-        let field = |(name, cell): (&String, &db::Value)| (Box::from(name.as_bytes()), value_of(cell).into_owned());
-        call.env.lists.xavp.push(&name, Item::Fields(cells.map(field).collect()));
+        let field =
+            |(name, cell): (&String, &db::Value)| (Box::from(name.as_bytes()), value_of(cell).into_owned());
+        call.env
+            .lists
+            .xavp
+            .push(&name, Item::Fields(cells.map(field).collect()));
     }
     Code(1)
 }
@@ -254,7 +298,11 @@ fn sql_pvquery(call: &mut Call<'_, '_>) -> Code {
                 log::error("sqlops", format_args!("Missing pv spec for column {}", at + 1));
                 return Code::FALSE;
             };
-            let is_list = pv.definition().names.first().is_some_and(|name| name.ends_with("avp"));
+            let is_list = pv
+                .definition()
+                .names
+                .first()
+                .is_some_and(|name| name.ends_with("avp"));
             if cell.is_null() && is_list {
                 continue;
             }
@@ -267,15 +315,23 @@ fn sql_pvquery(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn sql_query_async(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<SqlOps>() else { return Code::FALSE };
+    let Some(state) = call.state::<SqlOps>() else {
+        return Code::FALSE;
+    };
     let (name, query) = (call.text_owned(0), call.text_owned(1));
     let (Some(connection), Ok(sql)) = (state.connection(&name), String::from_utf8(query)) else {
-        log::error("sqlops", format_args!("invalid connection [{}] or query", String::from_utf8_lossy(&name)));
+        log::error(
+            "sqlops",
+            format_args!("invalid connection [{}] or query", String::from_utf8_lossy(&name)),
+        );
         return Code::FALSE;
     };
     // Kamailio: only servers take statements that way.
     if !matches!(connection.database.url().engine, Engine::MySql | Engine::Postgres) {
-        log::error("sqlops", format_args!("the db driver module doesn't support async query"));
+        log::error(
+            "sqlops",
+            format_args!("the db driver module doesn't support async query"),
+        );
         return Code::FALSE;
     }
     let database = Arc::clone(&connection.database);
@@ -288,7 +344,9 @@ fn sql_query_async(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn sql_result_free(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<SqlOps>() else { return Code::FALSE };
+    let Some(state) = call.state::<SqlOps>() else {
+        return Code::FALSE;
+    };
     let name = call.text_owned(0);
     state.keep(call.env, &name, None);
     Code::TRUE
@@ -305,7 +363,12 @@ enum Part {
 fn compile_dbr(inner: &PvInner<'_>) -> Result<PvData, String> {
     let text = std::str::from_utf8(inner.text).map_err(|_| "is not text".to_owned())?;
     let (name, key) = text.split_once("=>").ok_or("expected result=>key")?;
-    let brackets = |text: &str| text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).map(str::to_owned);
+    let brackets = |text: &str| {
+        text.trim()
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .map(str::to_owned)
+    };
     let parse = |text: &str| (inner.parse)(text.trim().as_bytes());
     let part = match key.trim() {
         "rows" => Part::Rows,
@@ -326,7 +389,10 @@ fn compile_dbr(inner: &PvInner<'_>) -> Result<PvData, String> {
             _ => return Err(format!("{key:?} is none of rows, cols, [row,col], colname[col]")),
         },
     };
-    Ok(PvData::Other(Box::new((Box::<[u8]>::from(name.trim().as_bytes()), part))))
+    Ok(PvData::Other(Box::new((
+        Box::<[u8]>::from(name.trim().as_bytes()),
+        part,
+    ))))
 }
 
 fn index(format: &Format, env: &Env<'_>) -> Option<usize> {
@@ -334,7 +400,9 @@ fn index(format: &Format, env: &Env<'_>) -> Option<usize> {
 }
 
 fn dbr<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let Some((name, part)) = spec.other::<(Box<[u8]>, Part)>() else { return Value::Null };
+    let Some((name, part)) = spec.other::<(Box<[u8]>, Part)>() else {
+        return Value::Null;
+    };
     let rows = env.state::<SqlOps>().and_then(|state| state.result(env, name));
     let count = |n: usize| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     match (part, rows) {

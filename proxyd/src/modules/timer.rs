@@ -22,7 +22,10 @@ use std::sync::atomic::Ordering;
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
-    params: &[Param::List("declare_timer", "A timer: id=route,milliseconds,slow|fast[,enable].")],
+    params: &[Param::List(
+        "declare_timer",
+        "A timer: id=route,milliseconds,slow|fast[,enable].",
+    )],
     functions: &[Function {
         names: &["timer_enable"],
         args: &[Arg::Literal("timer_id"), Arg::Int("enable")],
@@ -30,7 +33,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         doc: "Switches a timer on (1) or off (0).",
         call: timer_enable,
     }],
-    timers: &[ModuleTimer { name: "timer", interval: finest, run }],
+    timers: &[ModuleTimer {
+        name: "timer",
+        interval: finest,
+        run,
+    }],
     init: Some(init),
     ..ModuleDef::new("timer", "Route blocks at intervals, switched by the script.")
 };
@@ -64,7 +71,10 @@ fn parse(text: &str) -> Option<Timer> {
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let mut timers = Vec::new();
     for text in init.list("declare_timer") {
-        let why = |what: &str| InitError::Param { name: "declare_timer", why: format!("{text:?}: {what}") };
+        let why = |what: &str| InitError::Param {
+            name: "declare_timer",
+            why: format!("{text:?}: {what}"),
+        };
         let timer = parse(&text).ok_or_else(|| why("expected id=route,milliseconds,slow|fast[,enable]"))?;
         if init.program.route(timer.route.as_bytes()).is_none() {
             return Err(why("there is no such route"));
@@ -75,25 +85,47 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 }
 
 fn finest(script: &Script) -> Option<Millis> {
-    script.states.get::<Timers>()?.0.iter().map(|timer| timer.interval).min().map(|ms| ms.min(1000))
+    script
+        .states
+        .get::<Timers>()?
+        .0
+        .iter()
+        .map(|timer| timer.interval)
+        .min()
+        .map(|ms| ms.min(1000))
 }
 
 fn run(env: &mut Env<'_>) {
-    let Some(timers) = env.state::<Timers>() else { return };
+    let Some(timers) = env.state::<Timers>() else {
+        return;
+    };
     let now = env.host.now();
-    for timer in timers.0.iter().filter(|timer| timer.enabled.load(Ordering::Relaxed)) {
+    for timer in timers
+        .0
+        .iter()
+        .filter(|timer| timer.enabled.load(Ordering::Relaxed))
+    {
         if timer.next.load(Ordering::Relaxed) <= now {
-            timer.next.store(now.saturating_add(timer.interval), Ordering::Relaxed);
+            timer
+                .next
+                .store(now.saturating_add(timer.interval), Ordering::Relaxed);
             run_route(env, timer.route.as_bytes());
         }
     }
 }
 
 fn timer_enable(call: &mut Call<'_, '_>) -> Code {
-    let Some(timers) = call.state::<Timers>() else { return Code::FALSE };
+    let Some(timers) = call.state::<Timers>() else {
+        return Code::FALSE;
+    };
     let (id, on) = (call.text_owned(0), call.int(1) != 0);
-    let Some(timer) = timers.0.iter().find(|timer| timer.id.as_bytes() == id) else { return Code::FALSE };
-    timer.next.store(call.env.host.now().saturating_add(timer.interval), Ordering::Relaxed);
+    let Some(timer) = timers.0.iter().find(|timer| timer.id.as_bytes() == id) else {
+        return Code::FALSE;
+    };
+    timer.next.store(
+        call.env.host.now().saturating_add(timer.interval),
+        Ordering::Relaxed,
+    );
     timer.enabled.store(on, Ordering::Relaxed);
     Code::TRUE
 }
@@ -105,7 +137,10 @@ mod tests {
     #[test]
     fn declarations_are_read() {
         let timer = parse("MY_TIMER=MY_ROUTE,10,slow,enable").unwrap();
-        assert_eq!((&*timer.id, &*timer.route, timer.interval), ("MY_TIMER", "MY_ROUTE", 10));
+        assert_eq!(
+            (&*timer.id, &*timer.route, timer.interval),
+            ("MY_TIMER", "MY_ROUTE", 10)
+        );
         assert!(timer.enabled.load(Ordering::Relaxed));
         assert!(!parse("T=R,500,fast").unwrap().enabled.load(Ordering::Relaxed));
         for bad in ["", "T=R", "T=R,x,slow", "T=R,5,quick"] {

@@ -137,10 +137,26 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         set: None,
     }],
     rpcs: &[
-        Rpc { name: "tls.info", doc: "Shows how many connections there are.", call: info },
-        Rpc { name: "tls.list", doc: "Lists connections: none.", call: list },
-        Rpc { name: "tls.options", doc: "Lists options: none.", call: list },
-        Rpc { name: "tls.reload", doc: "Reads certificates anew: none.", call: reload },
+        Rpc {
+            name: "tls.info",
+            doc: "Shows how many connections there are.",
+            call: info,
+        },
+        Rpc {
+            name: "tls.list",
+            doc: "Lists connections: none.",
+            call: list,
+        },
+        Rpc {
+            name: "tls.options",
+            doc: "Lists options: none.",
+            call: list,
+        },
+        Rpc {
+            name: "tls.reload",
+            doc: "Reads certificates anew: none.",
+            call: reload,
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("tls", "TLS; accepted while no socket wants it.")
@@ -150,8 +166,16 @@ struct Tls;
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let secure = |transport| matches!(transport, Some(Transport::Tls | Transport::Wss));
-    match init.program.listens().iter().find(|listen| secure(listen.spec.transport)) {
-        Some(listen) => Err(InitError::Refused(format!("listen={}: sockets with TLS are not served", listen.spec))),
+    match init
+        .program
+        .listens()
+        .iter()
+        .find(|listen| secure(listen.spec.transport))
+    {
+        Some(listen) => Err(InitError::Refused(format!(
+            "listen={}: sockets with TLS are not served",
+            listen.spec
+        ))),
         None => Ok(Arc::new(Tls)),
     }
 }

@@ -21,7 +21,10 @@ use crate::script::value::Value;
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     needs: &["tm"],
-    params: &[Param::Ignored("precheck_trans", "t_precheck_trans() looks in the table itself")],
+    params: &[Param::Ignored(
+        "precheck_trans",
+        "t_precheck_trans() looks in the table itself",
+    )],
     functions: &[
         Function {
             names: &["t_precheck_trans"],
@@ -39,7 +42,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
         Function {
             names: &["t_reply_callid"],
-            args: &[Arg::Text("callid"), Arg::Text("cseq"), Arg::Text("code"), Arg::Text("reason")],
+            args: &[
+                Arg::Text("callid"),
+                Arg::Text("cseq"),
+                Arg::Text("code"),
+                Arg::Text("reason"),
+            ],
             routes: Routes::ANY,
             doc: "Answers the transaction with this Call-ID and CSeq; here: the current one.",
             call: t_reply_callid,
@@ -81,7 +89,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
         Function {
             names: &["t_continue"],
-            args: &[Arg::Int("index"), Arg::Int("label"), Arg::Route("route", Routes::REQUEST)],
+            args: &[
+                Arg::Int("index"),
+                Arg::Int("label"),
+                Arg::Route("route", Routes::REQUEST),
+            ],
             routes: Routes::ANY,
             doc: "Goes on with a suspended transaction in a route.",
             call: t_continue,
@@ -189,7 +201,9 @@ fn t_reply_callid(call: &mut Call<'_, '_>) -> Code {
     if *call.text(0) != *call.env.ctx.msg.call_id() {
         return Code::FALSE;
     }
-    let Ok(status) = u16::try_from(call.int(2)) else { return Code::FALSE };
+    let Ok(status) = u16::try_from(call.int(2)) else {
+        return Code::FALSE;
+    };
     let reason = call.text_owned(3);
     let (host, scope) = call.split();
     host.transaction_reply(scope, status, &reason)
@@ -220,7 +234,9 @@ fn t_continue(call: &mut Call<'_, '_>) -> Code {
     let (Ok(index), Ok(label)) = (u32::try_from(call.int(0)), u32::try_from(call.int(1))) else {
         return Code::FALSE;
     };
-    let Some(route) = call.route(2) else { return Code::FALSE };
+    let Some(route) = call.route(2, Routes::REQUEST) else {
+        return Code::FALSE;
+    };
     call.env.host.resume((index, label), route)
 }
 
@@ -230,7 +246,12 @@ fn t_flush_flags(_call: &mut Call<'_, '_>) -> Code {
 
 fn index(view: &TransactionView<'_>, route: Routes) -> i64 {
     let one = route.meets(Routes::BRANCH.or(Routes::ONREPLY).or(Routes::REPLY));
-    i64::try_from(if one { view.current_branch } else { view.branches.len() }).unwrap_or(0)
+    i64::try_from(if one {
+        view.current_branch
+    } else {
+        view.branches.len()
+    })
+    .unwrap_or(0)
 }
 
 fn branch_index<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
@@ -255,7 +276,9 @@ fn reply_reason<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
     if env.ctx.msg.is_reply() {
         return Value::text(env.ctx.msg.reason());
     }
-    let Some(view) = env.host.transaction() else { return Value::Null };
+    let Some(view) = env.host.transaction() else {
+        return Value::Null;
+    };
     if view.reply_reason.is_empty() && view.reply_status >= 300 {
         return Value::owned(shared::sip::status::reason(view.reply_status));
     }
@@ -263,7 +286,9 @@ fn reply_reason<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
 }
 
 fn named<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let Some(view) = env.host.transaction() else { return Value::Null };
+    let Some(view) = env.host.transaction() else {
+        return Value::Null;
+    };
     match &*spec.text(env) {
         b"id_index" | b"id_index_n" => Value::Int(i64::from(view.id.0)),
         b"id_label" | b"id_label_n" => Value::Int(i64::from(view.id.1)),
@@ -284,8 +309,12 @@ fn other_message(inner: &PvInner<'_>) -> Result<PvData, String> {
 }
 
 fn of_request<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let PvData::Format(format) = &spec.data else { return Value::Null };
-    let Some(view) = env.host.transaction() else { return Value::Null };
+    let PvData::Format(format) = &spec.data else {
+        return Value::Null;
+    };
+    let Some(view) = env.host.transaction() else {
+        return Value::Null;
+    };
     match view.request {
         Some(request) => expand_of(env, request.clone(), format),
         None => Value::owned(format.expand(env).into_owned()),
@@ -293,11 +322,24 @@ fn of_request<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 }
 
 fn of_reply<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let PvData::Format(format) = &spec.data else { return Value::Null };
+    let PvData::Format(format) = &spec.data else {
+        return Value::Null;
+    };
     if env.ctx.msg.is_reply() {
         return Value::owned(format.expand(env).into_owned());
     }
-    let Some(view) = env.host.transaction() else { return Value::Null };
-    let Some(reply) = view.reply else { return Value::Null };
-    expand_of(env, Context { msg: reply.clone(), ..Context::default() }, format)
+    let Some(view) = env.host.transaction() else {
+        return Value::Null;
+    };
+    let Some(reply) = view.reply else {
+        return Value::Null;
+    };
+    expand_of(
+        env,
+        Context {
+            msg: reply.clone(),
+            ..Context::default()
+        },
+        format,
+    )
 }

@@ -33,7 +33,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     ],
     functions: &[Function {
         names: &["xhttp_reply"],
-        args: &[Arg::Int("code"), Arg::Text("reason"), Arg::Text("ctype"), Arg::Text("body")],
+        args: &[
+            Arg::Int("code"),
+            Arg::Text("reason"),
+            Arg::Text("ctype"),
+            Arg::Text("body"),
+        ],
         routes: Routes::REQUEST.or(Routes::EVENT),
         doc: "Answers an HTTP request, once.",
         call: xhttp_reply,
@@ -63,14 +68,22 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
             return Ok(None);
         }
         let compiled = Regex::compile(text.as_bytes(), Options::PLAIN);
-        compiled.map(Some).map_err(|error| InitError::Param { name, why: error.to_string() })
+        compiled.map(Some).map_err(|error| InitError::Param {
+            name,
+            why: error.to_string(),
+        })
     };
-    Ok(Arc::new(Xhttp { skip: regex("url_skip")?, only: regex("url_match")? }))
+    Ok(Arc::new(Xhttp {
+        skip: regex("url_skip")?,
+        only: regex("url_match")?,
+    }))
 }
 
 /// Whether the script wants this HTTP request.
 pub(crate) fn wants(script: &Script, request: &Message) -> bool {
-    let Some(state) = script.states.get::<Xhttp>() else { return false };
+    let Some(state) = script.states.get::<Xhttp>() else {
+        return false;
+    };
     let url = request.request_uri();
     !state.skip.as_ref().is_some_and(|skip| skip.is_match(url))
         && state.only.as_ref().is_none_or(|only| only.is_match(url))
@@ -78,8 +91,14 @@ pub(crate) fn wants(script: &Script, request: &Message) -> bool {
 
 fn xhttp_reply(call: &mut Call<'_, '_>) -> Code {
     let status = call.int(0);
-    let Some(status) = u16::try_from(status).ok().filter(|status| (100..=700).contains(status)) else {
-        log::error("xhttp", format_args!("xhttp_reply: invalid code parameter {status}"));
+    let Some(status) = u16::try_from(status)
+        .ok()
+        .filter(|status| (100..=700).contains(status))
+    else {
+        log::error(
+            "xhttp",
+            format_args!("xhttp_reply: invalid code parameter {status}"),
+        );
         return Code::FALSE;
     };
     let (reason, kind, body) = (call.text_owned(1), call.text_owned(2), call.text_owned(3));
@@ -101,12 +120,24 @@ pub(super) fn reply(env: &mut Env<'_>, status: u16, reason: &[u8], kind: &[u8], 
         log::error("xhttp", format_args!("the HTTP request was answered already"));
         return false;
     }
-    let version: &[u8] = if ctx.msg.version().ends_with(b"1.0") { b"HTTP/1.0" } else { b"HTTP/1.1" };
+    let version: &[u8] = if ctx.msg.version().ends_with(b"1.0") {
+        b"HTTP/1.0"
+    } else {
+        b"HTTP/1.1"
+    };
     let (status, peer) = (status.to_string(), ctx.source.peer.to_string());
     let mut out = Vec::with_capacity(256 + body.len());
     line(&mut out, &[version, b" ", status.as_bytes(), b" ", reason]);
     // Kamailio: the Via that it invents for the request comes back under this name.
-    line(&mut out, &[b"Sia: SIP/2.0/", ctx.source.transport.via().as_bytes(), b" ", peer.as_bytes()]);
+    line(
+        &mut out,
+        &[
+            b"Sia: SIP/2.0/",
+            ctx.source.transport.via().as_bytes(),
+            b" ",
+            peer.as_bytes(),
+        ],
+    );
     out.extend_from_slice(&ctx.reply_headers);
     if !kind.is_empty() {
         line(&mut out, &[b"Content-Type: ", kind]);
@@ -121,7 +152,9 @@ pub(super) fn reply(env: &mut Env<'_>, status: u16, reason: &[u8], kind: &[u8], 
 
 /// Appends a header line; a line end in what a script puts together does not begin another one.
 fn line(out: &mut Vec<u8>, parts: &[&[u8]]) {
-    parts.iter().for_each(|part| out.extend(part.iter().filter(|byte| !matches!(byte, b'\r' | b'\n'))));
+    parts
+        .iter()
+        .for_each(|part| out.extend(part.iter().filter(|byte| !matches!(byte, b'\r' | b'\n'))));
     out.extend_from_slice(b"\r\n");
 }
 

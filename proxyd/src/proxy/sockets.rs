@@ -24,14 +24,29 @@ pub struct Listener {
 
 impl Listener {
     /// A socket that shows its own address.
-    pub fn new(transport: Transport, address: SocketAddr, advertise: Option<(String, u16)>, name: Option<String>) -> Self {
+    pub fn new(
+        transport: Transport,
+        address: SocketAddr,
+        advertise: Option<(String, u16)>,
+        name: Option<String>,
+    ) -> Self {
         let host_text = match (&advertise, address.ip()) {
             (Some((host, _)), _) => host.clone(),
             (None, IpAddr::V4(ip)) => ip.to_string(),
             (None, IpAddr::V6(ip)) => format!("[{ip}]"),
         };
-        let port_text = advertise.as_ref().map_or(address.port(), |(_, port)| *port).to_string();
-        Self { transport, address, advertise, name, host_text, port_text }
+        let port_text = advertise
+            .as_ref()
+            .map_or(address.port(), |(_, port)| *port)
+            .to_string();
+        Self {
+            transport,
+            address,
+            advertise,
+            name,
+            host_text,
+            port_text,
+        }
     }
 }
 
@@ -64,13 +79,20 @@ impl Sockets {
     /// Whether host and port name this proxy; `port` 0 and no transport match any (Kamailio's `myself`).
     pub fn is_local(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
         let transport_fits = |mine: Transport| transport.is_none_or(|wanted| wanted == mine);
-        let bare = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]")).unwrap_or(host);
+        let bare = host
+            .strip_prefix(b"[")
+            .and_then(|h| h.strip_suffix(b"]"))
+            .unwrap_or(host);
         let first = bare.first().copied().unwrap_or(0);
         if first.is_ascii_digit() || bare.contains(&b':') {
-            let ip = std::str::from_utf8(bare).ok().and_then(|text| text.parse::<IpAddr>().ok());
+            let ip = std::str::from_utf8(bare)
+                .ok()
+                .and_then(|text| text.parse::<IpAddr>().ok());
             if let Some(ip) = ip {
                 let bound = self.listeners.iter().any(|l| {
-                    l.address.ip() == ip && (port == 0 || l.address.port() == port) && transport_fits(l.transport)
+                    l.address.ip() == ip
+                        && (port == 0 || l.address.port() == port)
+                        && transport_fits(l.transport)
                 });
                 if bound {
                     return true;
@@ -92,13 +114,19 @@ impl Sockets {
 
     /// The first socket of a transport and address family.
     pub fn first(&self, transport: Transport, v6: bool) -> Option<SocketId> {
-        let at = self.listeners.iter().position(|l| l.transport == transport && l.address.is_ipv6() == v6)?;
+        let at = self
+            .listeners
+            .iter()
+            .position(|l| l.transport == transport && l.address.is_ipv6() == v6)?;
         SocketId::try_from(at).ok()
     }
 
     /// The socket bound to this address and transport.
     pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
-        let at = self.listeners.iter().position(|l| l.transport == transport && l.address == address)?;
+        let at = self
+            .listeners
+            .iter()
+            .position(|l| l.transport == transport && l.address == address)?;
         SocketId::try_from(at).ok()
     }
 }
@@ -110,8 +138,17 @@ mod tests {
     #[test]
     fn myself_follows_kamailio() {
         let sockets = Sockets {
-            listeners: vec![Listener::new(Transport::Udp, SocketAddr::from(([10, 0, 0, 1], 5060)), None, None)],
-            aliases: vec![Alias { transport: None, host: "sip.test".into(), port: Some(5070) }],
+            listeners: vec![Listener::new(
+                Transport::Udp,
+                SocketAddr::from(([10, 0, 0, 1], 5060)),
+                None,
+                None,
+            )],
+            aliases: vec![Alias {
+                transport: None,
+                host: "sip.test".into(),
+                port: Some(5070),
+            }],
         };
         for (host, port, expected) in [
             ("10.0.0.1", 5060, true),
@@ -122,7 +159,11 @@ mod tests {
             ("sip.test", 5070, true),
             ("sip.test", 5060, false),
         ] {
-            assert_eq!(sockets.is_local(host.as_bytes(), port, None), expected, "{host}:{port}");
+            assert_eq!(
+                sockets.is_local(host.as_bytes(), port, None),
+                expected,
+                "{host}:{port}"
+            );
         }
     }
 }

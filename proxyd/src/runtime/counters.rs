@@ -1,7 +1,7 @@
 //! The counters of the core, sl and tm, as `stats.*` and `tm.stats` show them (inventory of Kamailio's statistics).
 
-use super::stats::Counter;
-use super::stats::Statistics;
+use crate::stats::Counter;
+use crate::stats::Statistics;
 use shared::sip::Method;
 use std::sync::Arc;
 
@@ -181,7 +181,11 @@ impl Counters {
 
     /// A reply went upstream: made here, or passed on.
     pub(crate) fn rpl_sent(&self, status: u16, local: bool) {
-        if local { self.tm_answered.inc() } else { self.tm_relayed.inc() }
+        if local {
+            self.tm_answered.inc()
+        } else {
+            self.tm_relayed.inc()
+        }
         if status >= 200
             && let Some(class) = self.tm_classes.get(usize::from(status / 100) - 2)
         {

@@ -2,8 +2,8 @@
 
 use super::Guard;
 use super::Runtime;
-use super::ids::TagKind;
 use super::outbox::Outbox;
+use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
@@ -11,6 +11,7 @@ use crate::proxy::sockets::Sockets;
 use crate::script::exec;
 use crate::script::exec::Verdict;
 use crate::script::host::BranchView;
+use crate::script::host::HeldReply;
 use crate::script::host::Host;
 use crate::script::host::Intent;
 use crate::script::host::Job;
@@ -47,8 +48,6 @@ pub(crate) struct Live {
     pub(crate) current: Option<Guard>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
-    /// A buffer for one message.
-    pub(crate) scratch: Vec<u8>,
     /// Edits of one message on its way out.
     pub(crate) lumps: Lumps,
     /// The number of this worker.
@@ -62,10 +61,9 @@ impl Live {
         Self {
             outbox,
             script: runtime.script.load_full(),
-            now: super::clock::now(),
+            now: crate::clock::now(),
             current: None,
             intent: Intent::default(),
-            scratch: Vec::with_capacity(4096),
             lumps: Lumps::default(),
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
@@ -83,14 +81,29 @@ impl Live {
         vars: &mut Vars,
         script: &Script,
     ) -> Verdict {
-        let mut env = Env { ctx, lists, vars, script, host: self, route: kind, rc: 0 };
+        let mut env = Env {
+            ctx,
+            lists,
+            vars,
+            script,
+            host: self,
+            route: kind,
+            rc: 0,
+        };
         exec::run(route, &mut env)
     }
 
     /// Runs `event_route[name]` when the script has one.
     pub(crate) fn run_event(&mut self, name: &str, scope: Scope<'_>) -> Option<Verdict> {
         let route = scope.script.program.event_route(name)?;
-        Some(self.run(route, RouteKind::EVENT, scope.ctx, scope.lists, scope.vars, scope.script))
+        Some(self.run(
+            route,
+            RouteKind::EVENT,
+            scope.ctx,
+            scope.lists,
+            scope.vars,
+            scope.script,
+        ))
     }
 }
 
@@ -100,7 +113,7 @@ impl Host for Live {
     }
 
     fn wall(&self) -> Duration {
-        super::clock::wall()
+        crate::clock::wall()
     }
 
     fn random(&mut self) -> u64 {
@@ -121,11 +134,16 @@ impl Host for Live {
     }
 
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
-        self.outbox.send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(bytes))
+        self.outbox
+            .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(bytes))
     }
 
     fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
         self.send_stateless_reply(scope.ctx, status, reason)
+    }
+
+    fn held_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Option<HeldReply> {
+        self.hold_stateless_reply(scope.ctx, status, reason)
     }
 
     fn reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
@@ -141,7 +159,11 @@ impl Host for Live {
     }
 
     fn local_tag(&mut self, ctx: &Context) -> Vec<u8> {
-        let kind = if self.current.is_some() { TagKind::Stateful } else { TagKind::Stateless };
+        let kind = if self.current.is_some() {
+            TagKind::Stateful
+        } else {
+            TagKind::Stateless
+        };
         self.runtime.keys.tag(&ctx.msg, kind).to_vec()
     }
 
@@ -175,7 +197,10 @@ impl Host for Live {
 
     fn drop_replies(&mut self) {
         if let Some(transaction) = &mut self.current {
-            transaction.branches.iter_mut().for_each(|branch| branch.dropped = true);
+            transaction
+                .branches
+                .iter_mut()
+                .for_each(|branch| branch.dropped = true);
         }
     }
 

@@ -50,7 +50,13 @@ pub(crate) struct Defaults {
 /// The listeners that the specifications ask for; UDP before TCP, as Via is chosen by the first that fits.
 pub(crate) fn listeners(specs: &[SocketSpec], defaults: Defaults) -> Result<Vec<Listener>, ListenError> {
     let machine = interfaces::addresses().map_err(ListenError::Interfaces)?;
-    let everything = [SocketSpec { transport: None, host: Host::Any, port: Some(defaults.port), advertise: None, name: None }];
+    let everything = [SocketSpec {
+        transport: None,
+        host: Host::Any,
+        port: Some(defaults.port),
+        advertise: None,
+        name: None,
+    }];
     let specs = if specs.is_empty() { &everything[..] } else { specs };
     let mut found: Vec<Listener> = Vec::new();
     for spec in specs {
@@ -66,9 +72,14 @@ pub(crate) fn listeners(specs: &[SocketSpec], defaults: Defaults) -> Result<Vec<
         for ip in addresses(&spec.host, &machine)? {
             for transport in transports {
                 let address = SocketAddr::new(ip, port);
-                let known = found.iter().any(|l| l.transport == *transport && l.address == address);
+                let known = found
+                    .iter()
+                    .any(|l| l.transport == *transport && l.address == address);
                 if !known {
-                    let advertise = spec.advertise.as_ref().map(|a| (host_text(&a.host), a.port.unwrap_or(port)));
+                    let advertise = spec
+                        .advertise
+                        .as_ref()
+                        .map(|a| (host_text(&a.host), a.port.unwrap_or(port)));
                     found.push(Listener::new(*transport, address, advertise, spec.name.clone()));
                 }
             }
@@ -92,21 +103,34 @@ fn addresses(host: &Host, machine: &[InterfaceAddress]) -> Result<Vec<IpAddr>, L
         Host::Any => return Ok(machine.iter().map(|a| a.address).collect()),
         Host::Name(name) => name,
     };
-    let of_interface: Vec<IpAddr> = machine.iter().filter(|a| a.name == *name).map(|a| a.address).collect();
+    let of_interface: Vec<IpAddr> = machine
+        .iter()
+        .filter(|a| a.name == *name)
+        .map(|a| a.address)
+        .collect();
     if !of_interface.is_empty() {
         return Ok(of_interface);
     }
-    let resolved = (name.as_str(), 0u16).to_socket_addrs().map_err(|_| ListenError::Name(name.clone()))?;
+    let resolved = (name.as_str(), 0u16)
+        .to_socket_addrs()
+        .map_err(|_| ListenError::Name(name.clone()))?;
     Ok(resolved.map(|address| address.ip()).take(1).collect())
 }
 
 /// Opens the UDP sockets, by index; none for other transports.
 pub(crate) fn bind_udp(listeners: &[Listener]) -> Result<Vec<Option<Arc<UdpSocket>>>, ListenError> {
-    let options = UdpOptions { timeout: super::worker::PATIENCE, ..UdpOptions::default() };
+    let options = UdpOptions {
+        timeout: super::worker::PATIENCE,
+        ..UdpOptions::default()
+    };
     let open = |listener: &Listener| match listener.transport {
         Transport::Udp => match UdpSocket::bind(listener.address, &options) {
             Ok(socket) => Ok(Some(Arc::new(socket))),
-            Err(error) => Err(ListenError::Bind { transport: listener.transport, address: listener.address, error }),
+            Err(error) => Err(ListenError::Bind {
+                transport: listener.transport,
+                address: listener.address,
+                error,
+            }),
         },
         _ => Ok(None),
     };
@@ -120,20 +144,52 @@ mod tests {
     #[test]
     fn one_line_without_a_transport_is_two_sockets() {
         let spec = |text: &str| text.parse::<SocketSpec>().expect(text);
-        let defaults = Defaults { port: 5060, tcp: true };
-        let found = listeners(&[spec("127.0.0.1:5070"), spec("udp:127.0.0.1:5070"), spec("udp:[::1]")], defaults);
-        let found: Vec<String> =
-            found.expect("addresses").iter().map(|l| format!("{}:{}", l.transport, l.address)).collect();
-        assert_eq!(found, ["udp:127.0.0.1:5070", "tcp:127.0.0.1:5070", "udp:[::1]:5060"]);
+        let defaults = Defaults {
+            port: 5060,
+            tcp: true,
+        };
+        let found = listeners(
+            &[
+                spec("127.0.0.1:5070"),
+                spec("udp:127.0.0.1:5070"),
+                spec("udp:[::1]"),
+            ],
+            defaults,
+        );
+        let found: Vec<String> = found
+            .expect("addresses")
+            .iter()
+            .map(|l| format!("{}:{}", l.transport, l.address))
+            .collect();
+        assert_eq!(
+            found,
+            ["udp:127.0.0.1:5070", "tcp:127.0.0.1:5070", "udp:[::1]:5060"]
+        );
     }
 
     #[test]
     fn what_cannot_be_listened_on_is_named() {
         let spec = |text: &str| text.parse::<SocketSpec>().expect(text);
-        let defaults = Defaults { port: 5060, tcp: true };
+        let defaults = Defaults {
+            port: 5060,
+            tcp: true,
+        };
         let error = listeners(&[spec("udp:no-such-interface0.invalid:5060")], defaults).expect_err("unknown");
-        assert!(error.to_string().contains("no-such-interface0.invalid"), "{error}");
-        let error = bind_udp(&[Listener::new(Transport::Udp, ([203, 0, 113, 1], 5060).into(), None, None)]);
-        assert!(error.expect_err("foreign").to_string().starts_with("cannot listen on udp:203.0.113.1:5060"));
+        assert!(
+            error.to_string().contains("no-such-interface0.invalid"),
+            "{error}"
+        );
+        let error = bind_udp(&[Listener::new(
+            Transport::Udp,
+            ([203, 0, 113, 1], 5060).into(),
+            None,
+            None,
+        )]);
+        assert!(
+            error
+                .expect_err("foreign")
+                .to_string()
+                .starts_with("cannot listen on udp:203.0.113.1:5060")
+        );
     }
 }

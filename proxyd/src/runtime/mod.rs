@@ -2,8 +2,6 @@
 
 mod counters;
 mod host;
-pub mod clock;
-pub mod ids;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
@@ -12,26 +10,26 @@ pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
-pub mod stats;
+mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
 mod transaction;
 pub(crate) mod worker;
 
-use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
 use crate::script::host::Job;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
+use crate::stats::Statistics;
 use crate::transaction::key::Id;
 use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
+use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
-use crate::transport::conn::Connections;
 use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
@@ -39,7 +37,7 @@ use parking_lot::Mutex;
 use shared::net::Transport;
 use shared::sip::Message;
 use shared::sip::Uri;
-use stats::Statistics;
+use spares::Spares;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -68,8 +66,10 @@ pub struct Runtime {
     pub(crate) transactions: TransactionTable,
     /// Names to addresses.
     pub(crate) resolver: Resolver,
+    /// Contexts to be used again.
+    pub(crate) spares: Spares,
     /// Tags.
-    pub(crate) keys: ids::Keys,
+    pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
     pub(crate) loop_keys: ahash::RandomState,
     /// Counters of the runtime.
@@ -101,12 +101,19 @@ impl std::ops::Deref for TransactionTable {
 
 impl TransactionTable {
     pub(crate) fn new(now: u64) -> Self {
-        Self(Table::new(256, MAX_TRANSACTIONS, ahash::RandomState::new(), 10, now))
+        Self(Table::new(
+            256,
+            MAX_TRANSACTIONS,
+            ahash::RandomState::new(),
+            10,
+            now,
+        ))
     }
 
     /// Whether the transaction of this request, or the INVITE that a CANCEL is for, is known.
     pub(crate) fn contains(&self, msg: &Message) -> bool {
-        let lookup = crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
+        let lookup =
+            crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
         self.find(&lookup).is_some()
     }
 }
@@ -128,9 +135,10 @@ impl Runtime {
             sockets,
             udp,
             streams,
-            transactions: TransactionTable::new(clock::now()),
+            transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
-            keys: ids::Keys::new(),
+            keys: crate::ids::Keys::new(),
+            spares: Spares::default(),
             loop_keys: ahash::RandomState::new(),
             counters,
             statistics,
@@ -147,28 +155,48 @@ impl Runtime {
         self.stop_asked.notify_one();
     }
 
-    /// An empty context, to swap for one that a transaction keeps.
-    pub(crate) fn fresh_context(&self) -> Box<Context> {
-        Box::default()
-    }
-
     /// Where a URI leads (RFC 3263); none when it cannot be resolved.
     pub(crate) fn resolve(&self, uri: &Uri<'_>, socket: Option<SocketId>) -> Option<Target> {
         let transport = match uri.param(b"transport") {
             Some(Some(name)) => Some(std::str::from_utf8(name).ok()?.parse::<Transport>().ok()?),
             _ => None,
         };
-        let forced = socket.and_then(|id| self.sockets.get(id)).map(|listener| listener.transport);
-        let host = uri.param(b"maddr").flatten().filter(|_| false).unwrap_or(uri.host); // Kamailio: maddr is ignored
-        if host.len() > 8 && host.get(host.len() - 8..).is_some_and(|tld| tld.eq_ignore_ascii_case(b".invalid")) {
+        let forced = socket
+            .and_then(|id| self.sockets.get(id))
+            .map(|listener| listener.transport);
+        let host = uri
+            .param(b"maddr")
+            .flatten()
+            .filter(|_| false)
+            .unwrap_or(uri.host); // Kamailio: maddr is ignored
+        if host.len() > 8
+            && host
+                .get(host.len() - 8..)
+                .is_some_and(|tld| tld.eq_ignore_ascii_case(b".invalid"))
+        {
             return None; // RFC 6761 §6.4: such names never exist
         }
-        let question = Question { host, port: uri.port, transport: transport.or(forced), sips: uri.scheme == shared::sip::Scheme::Sips };
+        let question = Question {
+            host,
+            port: uri.port,
+            transport: transport.or(forced),
+            sips: uri.scheme == shared::sip::Scheme::Sips,
+        };
         let target = match question.numeric() {
             Some(target) => target,
-            None => self.resolver.resolve(&question, &mut rand::random::<u32>).ok()?.into_iter().next()?,
+            None => self
+                .resolver
+                .resolve(&question, &mut rand::random::<u32>)
+                .ok()?
+                .into_iter()
+                .next()?,
         };
-        Some(Target { peer: target.addr, transport: target.transport, socket, conn: None })
+        Some(Target {
+            peer: target.addr,
+            transport: target.transport,
+            socket,
+            conn: None,
+        })
     }
 
     /// Goes on with a suspended transaction, on the timer worker.

@@ -29,17 +29,29 @@ struct Batch {
 impl Outbox {
     /// An outbox over these UDP sockets, by [`SocketId`], and the streams.
     pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Connections) -> Self {
-        let batch = |socket: &Arc<UdpSocket>| Batch { socket: Arc::clone(socket), queue: SendBatch::new() };
-        Self { batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(), streams, failed: 0 }
+        let batch = |socket: &Arc<UdpSocket>| Batch {
+            socket: Arc::clone(socket),
+            queue: SendBatch::new(),
+        };
+        Self {
+            batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(),
+            streams,
+            failed: 0,
+        }
     }
 
     /// The socket that a message to this target leaves from.
     pub(crate) fn socket_for(sockets: &Sockets, target: &Target) -> Option<SocketId> {
         let v6 = target.peer.is_ipv6();
         let fits = |id: &SocketId| {
-            sockets.get(*id).is_some_and(|l| l.transport == target.transport && l.address.is_ipv6() == v6)
+            sockets
+                .get(*id)
+                .is_some_and(|l| l.transport == target.transport && l.address.is_ipv6() == v6)
         };
-        target.socket.filter(fits).or_else(|| sockets.first(target.transport, v6))
+        target
+            .socket
+            .filter(fits)
+            .or_else(|| sockets.first(target.transport, v6))
     }
 
     /// Sends what `write` appends; false when there is no way to the target.
@@ -55,7 +67,9 @@ impl Outbox {
             write(&mut bytes);
             return self.send_stream(sockets, target, socket, bytes);
         }
-        let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else { return false };
+        let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else {
+            return false;
+        };
         batch.queue.push_with(target.peer, write);
         if batch.queue.is_full() {
             flush(batch, &mut self.failed);
@@ -63,8 +77,16 @@ impl Outbox {
         true
     }
 
-    fn send_stream(&self, sockets: &Sockets, target: &Target, socket: Option<SocketId>, bytes: Vec<u8>) -> bool {
-        let Some((id, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else { return false };
+    fn send_stream(
+        &self,
+        sockets: &Sockets,
+        target: &Target,
+        socket: Option<SocketId>,
+        bytes: Vec<u8>,
+    ) -> bool {
+        let Some((id, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
+            return false;
+        };
         let target = StreamTarget {
             transport: target.transport,
             remote: target.peer,

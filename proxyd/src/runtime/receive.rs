@@ -28,13 +28,19 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
-        let ctx = runtime.fresh_context();
-        Self { live: Live::new(runtime, worker), ctx, lists: Lists::default(), vars: Vars::default(), handled: 0 }
+        let ctx = runtime.spares.take();
+        Self {
+            live: Live::new(runtime, worker),
+            ctx,
+            lists: Lists::default(),
+            vars: Vars::default(),
+            handled: 0,
+        }
     }
 
     /// Reads the clock and picks up a reloaded script, once for a batch.
     pub(crate) fn begin_batch(&mut self) {
-        self.live.now = super::clock::now();
+        self.live.now = crate::clock::now();
         if !std::ptr::eq(&*self.live.script, &**self.live.runtime.script.load()) {
             self.live.script = self.live.runtime.script.load_full();
         }
@@ -50,7 +56,10 @@ impl Receiver {
         self.lists.clear();
         if let Err(error) = self.ctx.msg.reparse(bytes) {
             self.live.runtime.counters.bad_message();
-            crate::log::debug("core", format_args!("message from {} is not SIP: {error}", source.peer));
+            crate::log::debug(
+                "core",
+                format_args!("message from {} is not SIP: {error}", source.peer),
+            );
             return;
         }
         self.live.intent = Intent::default();
@@ -59,7 +68,8 @@ impl Receiver {
         } else if self.ctx.msg.is_reply() {
             self.live.runtime.counters.reply_in(self.ctx.msg.status());
             if self.ctx.msg.mandatory().is_ok() {
-                self.live.receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
+                self.live
+                    .receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
             }
         } else {
             self.live.runtime.counters.request_in(self.ctx.msg.method());
@@ -70,8 +80,7 @@ impl Receiver {
 
     fn request(&mut self) {
         match self.ctx.msg.mandatory() {
-            // a wrong CSeq method is for sanity_check() to judge
-            Ok(()) | Err(Missing::CSeqMethod) => {}
+            Ok(()) => {}
             Err(missing) => return self.refuse(missing),
         }
         if self.ctx.msg.method() == Method::Ack
@@ -80,14 +89,37 @@ impl Receiver {
             // the ACK of a reply without a transaction (RFC 3261 §8.2.7) is of no further use
             self.live.runtime.counters.sl_ack();
             let script = Arc::clone(&self.live.script);
-            let Self { live, ctx, lists, vars, .. } = self;
-            live.run_event("sl:filtered-ack", Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT });
+            let Self {
+                live,
+                ctx,
+                lists,
+                vars,
+                ..
+            } = self;
+            live.run_event(
+                "sl:filtered-ack",
+                Scope {
+                    ctx,
+                    lists,
+                    vars,
+                    script: &script,
+                    route: RouteKind::EVENT,
+                },
+            );
             return;
         }
         let script = Arc::clone(&self.live.script);
-        let Some(route) = script.program.request_route() else { return };
+        let Some(route) = script.program.request_route() else {
+            return;
+        };
         if self.admitted(&script) {
-            let Self { live, ctx, lists, vars, .. } = self;
+            let Self {
+                live,
+                ctx,
+                lists,
+                vars,
+                ..
+            } = self;
             live.run(route, RouteKind::REQUEST, ctx, lists, vars, &script);
         }
         self.finish();
@@ -95,10 +127,24 @@ impl Receiver {
 
     /// Asks the modules that look at each request first.
     fn admitted(&mut self, script: &Script) -> bool {
-        let Self { live, ctx, lists, vars, .. } = self;
+        let Self {
+            live,
+            ctx,
+            lists,
+            vars,
+            ..
+        } = self;
         script.hooks().all(|hook| match hook {
             Hook::RequestIn(run) => {
-                let mut env = Env { ctx, lists, vars, script, host: live, route: RouteKind::REQUEST, rc: 0 };
+                let mut env = Env {
+                    ctx,
+                    lists,
+                    vars,
+                    script,
+                    host: live,
+                    route: RouteKind::REQUEST,
+                    rc: 0,
+                };
                 run(&mut env)
             }
             _ => true,
@@ -107,7 +153,9 @@ impl Receiver {
 
     /// Gives the request to the transaction that the script made for it.
     fn finish(&mut self) {
-        let Some(mut guard) = self.live.current.take() else { return };
+        let Some(mut guard) = self.live.current.take() else {
+            return;
+        };
         if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
             // Kamailio: a transaction that was neither answered nor relayed is dropped with a warning
             let id = guard.id;
@@ -115,7 +163,7 @@ impl Receiver {
             self.live.runtime.transactions.remove(id);
             return;
         }
-        let fresh = self.live.runtime.fresh_context();
+        let fresh = self.live.runtime.spares.take();
         guard.request = Some(std::mem::replace(&mut self.ctx, fresh));
         guard.lists = std::mem::take(&mut self.lists);
         self.live.settle(guard);
@@ -125,7 +173,8 @@ impl Receiver {
     fn refuse(&mut self, missing: Missing) {
         self.live.runtime.counters.bad_message();
         if self.ctx.msg.method() != Method::Ack && self.ctx.msg.top_via().is_some() {
-            self.live.send_stateless_reply(&mut self.ctx, missing.status(), missing.reason().as_bytes());
+            self.live
+                .send_stateless_reply(&mut self.ctx, missing.status(), missing.reason().as_bytes());
         }
     }
 
@@ -139,14 +188,35 @@ impl Receiver {
             return;
         }
         if !crate::modules::xhttp::wants(&script, &self.ctx.msg) {
-            crate::log::debug("xhttp", format_args!("HTTP request from {} is not for the script", self.ctx.source.peer));
+            crate::log::debug(
+                "xhttp",
+                format_args!("HTTP request from {} is not for the script", self.ctx.source.peer),
+            );
             return;
         }
-        let Self { live, ctx, lists, vars, .. } = self;
-        let scope = Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT };
+        let Self {
+            live,
+            ctx,
+            lists,
+            vars,
+            ..
+        } = self;
+        let scope = Scope {
+            ctx,
+            lists,
+            vars,
+            script: &script,
+            route: RouteKind::EVENT,
+        };
         let ran: Option<Verdict> = live.run_event("xhttp:request", scope);
         if ran.is_none() {
-            crate::log::debug("xhttp", format_args!("HTTP request from {} and no event_route for it", self.ctx.source.peer));
+            crate::log::debug(
+                "xhttp",
+                format_args!(
+                    "HTTP request from {} and no event_route for it",
+                    self.ctx.source.peer
+                ),
+            );
         }
         self.live.current = None;
     }
@@ -158,8 +228,23 @@ pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
     receiver.begin_batch();
     let script = Arc::clone(&receiver.live.script);
     for event in ["htable:mod-init", "core:worker-one-init"] {
-        let Receiver { live, ctx, lists, vars, .. } = &mut receiver;
-        live.run_event(event, Scope { ctx, lists, vars, script: &script, route: RouteKind::EVENT });
+        let Receiver {
+            live,
+            ctx,
+            lists,
+            vars,
+            ..
+        } = &mut receiver;
+        live.run_event(
+            event,
+            Scope {
+                ctx,
+                lists,
+                vars,
+                script: &script,
+                route: RouteKind::EVENT,
+            },
+        );
     }
     receiver.live.outbox.flush();
 }

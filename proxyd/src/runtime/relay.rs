@@ -13,9 +13,9 @@ use crate::modules::tm::disable;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
+use crate::proxy::context::RecordRouteForm;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::context::RecordRouteForm;
 use crate::proxy::record_route;
 use crate::proxy::request::ForwardPlan;
 use crate::proxy::request::ViaBranch;
@@ -46,6 +46,7 @@ use crate::transaction::table::Inserted;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
 use shared::sip::Method;
+use shared::sip::Scheme;
 use smallvec::SmallVec;
 
 /// The most branches one transaction may have.
@@ -152,7 +153,9 @@ impl Live {
         let actions = t.server.on(event, self.now, &t.timers, reliable);
         for action in actions.iter() {
             if action == Action::RetransmitResponse && !t.reply.is_empty() {
-                self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
+                self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+                    out.extend_from_slice(&t.reply)
+                });
             }
         }
         self.settle(guard);
@@ -202,27 +205,53 @@ impl Live {
 
     /// Forwards the request under way to all its targets.
     pub(crate) fn relay_request(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
-        let Scope { ctx, lists, vars, script, route } = scope;
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
         match ctx.msg.method() {
             Method::Ack if self.current.is_none() => {
-                let scope = Scope { ctx, lists, vars, script, route };
+                let scope = Scope {
+                    ctx,
+                    lists,
+                    vars,
+                    script,
+                    route,
+                };
                 return self.relay_ack(scope, options);
             }
             Method::Cancel if self.current.is_none() => {
-                let scope = Scope { ctx, lists, vars, script, route };
+                let scope = Scope {
+                    ctx,
+                    lists,
+                    vars,
+                    script,
+                    route,
+                };
                 return self.relay_cancel(scope, options);
             }
             _ => {}
         }
         if self.current.is_none() {
-            let made = self.begin_transaction(Scope { ctx, lists, vars, script, route });
+            let made = self.begin_transaction(Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route,
+            });
             match made {
                 Code::EXIT => return Code::TRUE, // a retransmission: answered from its transaction
                 code if !code.is_true() => return code,
                 _ => {}
             }
         }
-        let Some(mut guard) = self.current.take() else { return Code::FALSE };
+        let Some(mut guard) = self.current.take() else {
+            return Code::FALSE;
+        };
         if guard.status >= 200 {
             self.current = Some(guard);
             return Code::FALSE;
@@ -247,7 +276,9 @@ impl Live {
         }
         ctx.branches.clear();
         ctx.uri_is_new = false;
-        let Some(guard) = &mut self.current else { return Code::FALSE };
+        let Some(guard) = &mut self.current else {
+            return Code::FALSE;
+        };
         if guard.branches.len() > first {
             ctx.failure = Failure::None;
             return Code::TRUE;
@@ -256,7 +287,16 @@ impl Live {
         if !tried {
             ctx.failure = Failure::NoBranches;
         }
-        self.answer_failure(Scope { ctx, lists, vars, script, route }, &options);
+        self.answer_failure(
+            Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route,
+            },
+            &options,
+        );
         Code::FALSE
     }
 
@@ -273,7 +313,13 @@ impl Live {
     }
 
     /// Answers an INVITE with 100 before it is sent on.
-    fn try_100(&mut self, guard: &mut super::Guard, ctx: &mut Context, tm: Option<&Tm>, options: RelayOptions) {
+    fn try_100(
+        &mut self,
+        guard: &mut super::Guard,
+        ctx: &mut Context,
+        tm: Option<&Tm>,
+        options: RelayOptions,
+    ) {
         let wanted = guard.invite
             && guard.status == 0
             && !guard.intent.no_auto_100
@@ -325,7 +371,13 @@ impl Live {
         guard.current_branch = number;
         let mut saved = None;
         if let Some(route) = armed {
-            saved = Some((ctx.lumps.clone(), ctx.new_uri.take(), ctx.dst_uri.take(), ctx.path.take(), ctx.bflags));
+            saved = Some((
+                ctx.lumps.clone(),
+                ctx.new_uri.take(),
+                ctx.dst_uri.take(),
+                ctx.path.take(),
+                ctx.bflags,
+            ));
             ctx.new_uri = Some(std::mem::take(&mut branch.uri));
             ctx.dst_uri = branch.dst_uri.take();
             ctx.path = branch.path.take();
@@ -352,7 +404,12 @@ impl Live {
     fn hop(&mut self, branch: Branch, options: &RelayOptions) -> Result<Hop, Failure> {
         let target = match options.target {
             Some(target) => target,
-            None => self.next_hop(&branch.uri, branch.dst_uri.as_deref(), branch.path.as_deref(), branch.socket)?,
+            None => self.next_hop(
+                &branch.uri,
+                branch.dst_uri.as_deref(),
+                branch.path.as_deref(),
+                branch.socket,
+            )?,
         };
         Ok(Hop { branch, target })
     }
@@ -368,6 +425,9 @@ impl Live {
         let first_path = path.and_then(first_route);
         let next = dst_uri.or(first_path).unwrap_or(uri);
         let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
+        if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
+            return Err(Failure::UnsupportedScheme);
+        }
         self.runtime.resolve(&parsed, socket).ok_or(Failure::Unresolvable)
     }
 
@@ -380,8 +440,13 @@ impl Live {
             ctx.failure = Failure::Send;
             return;
         };
-        let Some(listener) = sockets.get(socket) else { return };
-        let target = Target { socket: Some(socket), ..target };
+        let Some(listener) = sockets.get(socket) else {
+            return;
+        };
+        let target = Target {
+            socket: Some(socket),
+            ..target
+        };
         let id = key::Branch {
             id: guard.id,
             routed: routed_hash(&ctx.msg, &self.runtime.loop_keys),
@@ -412,11 +477,15 @@ impl Live {
         });
         let timers = guard.timers;
         let cancelled = guard.cancelled;
-        let Some(added) = guard.branches.last_mut() else { return };
+        let Some(added) = guard.branches.last_mut() else {
+            return;
+        };
         let reliable = added.reliable();
         let actions = added.client.on(ClientEvent::Start, self.now, &timers, reliable);
         if actions.contains(Action::SendRequest)
-            && !self.outbox.send_with(sockets, &target, |out| out.extend_from_slice(&added.sent))
+            && !self
+                .outbox
+                .send_with(sockets, &target, |out| out.extend_from_slice(&added.sent))
         {
             guard.branches.pop();
             ctx.failure = Failure::Send;
@@ -430,14 +499,44 @@ impl Live {
 
     /// An ACK to a 2xx goes on without a transaction; one to a refusal ends here.
     fn relay_ack(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
-        let Scope { ctx, lists, vars, script, route } = scope;
-        if self.match_transaction(Scope { ctx, lists, vars, script, route }) == Matched::Retransmission {
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
+        if self.match_transaction(Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        }) == Matched::Retransmission
+        {
             return Code::TRUE;
         }
-        let code = self.forward_stateless(Scope { ctx, lists, vars, script, route }, options.target);
+        let code = self.forward_stateless(
+            Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route,
+            },
+            options.target,
+        );
         for hook in script.hooks() {
             if let Hook::EndToEndAck(run) = hook {
-                let mut env = crate::script::module::Env { ctx, lists, vars, script, host: self, route, rc: 0 };
+                let mut env = crate::script::module::Env {
+                    ctx,
+                    lists,
+                    vars,
+                    script,
+                    host: self,
+                    route,
+                    rc: 0,
+                };
                 run(&mut env);
             }
         }
@@ -480,9 +579,14 @@ impl Live {
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
             branch: ViaBranch::Text(&branch),
         };
-        let target = Target { socket: Some(socket), ..target };
+        let target = Target {
+            socket: Some(socket),
+            ..target
+        };
         let lumps = &mut self.lumps;
-        let sent = self.outbox.send_with(sockets, &target, |bytes| write_request(bytes, lumps, ctx, &out));
+        let sent = self
+            .outbox
+            .send_with(sockets, &target, |bytes| write_request(bytes, lumps, ctx, &out));
         self.runtime.counters.fwd_request();
         if !sent {
             ctx.failure = Failure::Send;
@@ -492,21 +596,44 @@ impl Live {
 
     /// A CANCEL that finds its INVITE is answered and goes to each branch; another one goes on without a transaction.
     fn relay_cancel(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
-        let Scope { ctx, lists, vars, script, route } = scope;
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
         let runtime = std::sync::Arc::clone(&self.runtime);
         let table = &runtime.transactions;
         let Some(invite) = table.find(&Lookup::cancelled(parts(&ctx.msg), table.hasher())) else {
             return match script.states.get::<Tm>().map_or(0, |tm| tm.unmatched_cancel) {
                 2 => Code::TRUE,
-                _ => self.forward_stateless(Scope { ctx, lists, vars, script, route }, options.target),
+                _ => self.forward_stateless(
+                    Scope {
+                        ctx,
+                        lists,
+                        vars,
+                        script,
+                        route,
+                    },
+                    options.target,
+                ),
             };
         };
-        match self.begin_transaction(Scope { ctx, lists, vars, script, route }) {
+        match self.begin_transaction(Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        }) {
             Code::EXIT => return Code::TRUE,
             code if !code.is_true() => return code,
             _ => {}
         }
-        let Some(mut cancel) = self.current.take() else { return Code::FALSE };
+        let Some(mut cancel) = self.current.take() else {
+            return Code::FALSE;
+        };
         let mut guard = invite.transaction.lock_arc();
         let reason = if guard.status >= 200 || (!guard.is_pending() && !guard.branches.is_empty()) {
             &b"ok -- no more pending branches"[..]
@@ -550,11 +677,18 @@ impl Live {
     }
 
     /// The same for the branches that `which` chooses by number.
-    pub(crate) fn cancel_where(&mut self, guard: &mut super::Guard, headers: &[u8], which: impl Fn(usize) -> bool) {
+    pub(crate) fn cancel_where(
+        &mut self,
+        guard: &mut super::Guard,
+        headers: &[u8],
+        which: impl Fn(usize) -> bool,
+    ) {
         for number in 0..guard.branches.len() {
             if which(number) {
                 let timers = guard.timers;
-                let Some(branch) = guard.branches.get_mut(number) else { continue };
+                let Some(branch) = guard.branches.get_mut(number) else {
+                    continue;
+                };
                 let reliable = branch.reliable();
                 let actions = branch.client.on(ClientEvent::Cancel, self.now, &timers, reliable);
                 self.act_on_branch(guard, number, actions, headers);
@@ -564,7 +698,9 @@ impl Live {
 
     /// `t_cancel_branches`: all, all but the current one, or only that one.
     pub(crate) fn cancel_pending(&mut self, _scope: Scope<'_>, which: u32) -> Code {
-        let Some(mut guard) = self.current.take() else { return Code::FALSE };
+        let Some(mut guard) = self.current.take() else {
+            return Code::FALSE;
+        };
         let current = guard.current_branch;
         match which {
             0 => self.cancel_all(&mut guard, b""),
@@ -576,7 +712,13 @@ impl Live {
     }
 }
 
-type Saved = (shared::sip::Lumps, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, u32);
+type Saved = (
+    shared::sip::Lumps,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    u32,
+);
 
 fn restore(ctx: &mut Context, saved: Option<Saved>) {
     if let Some((lumps, new_uri, dst_uri, path, bflags)) = saved {
@@ -620,9 +762,14 @@ fn write_request(bytes: &mut Vec<u8>, scratch: &mut shared::sip::Lumps, ctx: &Co
             form: match &intent.form {
                 RecordRouteForm::Sockets => record_route::Form::Sockets,
                 RecordRouteForm::Advertised(address) => record_route::Form::Advertised(address),
-                RecordRouteForm::Preset(first, second) => record_route::Form::Preset(first, second.as_deref()),
+                RecordRouteForm::Preset(first, second) => {
+                    record_route::Form::Preset(first, second.as_deref())
+                }
             },
-            sips: out.uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:")),
+            sips: out
+                .uri
+                .get(..5)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:")),
             user: &intent.user,
             ftag: if intent.ftag { ctx.msg.from_tag() } else { b"" },
             full_lr: intent.full_lr,

@@ -1,18 +1,22 @@
 //! Replies made here: who they go to, what they say (RFC 3261 §8.2.6, §18.2.2; RFC 3581).
 
 use super::host::Live;
-use super::ids::TagKind;
+use crate::ids::Keys;
+use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
 use crate::proxy::request::AddressText;
 use crate::proxy::request::via_fix;
 use crate::proxy::response::datagram_destination;
+use crate::script::host::HeldReply;
 use crate::script::module::Code;
+use crate::script::module::Script;
 use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::build::Reply;
 use shared::sip::build::ViaFix;
 use shared::sip::build::write_reply;
+use std::sync::Arc;
 
 /// The address of the sender as text, for its Via.
 pub(crate) fn seen(ctx: &Context) -> AddressText {
@@ -36,7 +40,12 @@ pub(crate) fn reply_target(ctx: &Context) -> Target {
         }
         _ => source.peer,
     };
-    Target { peer, transport: source.transport, socket: Some(source.socket), conn: source.conn }
+    Target {
+        peer,
+        transport: source.transport,
+        socket: Some(source.socket),
+        conn: source.conn,
+    }
 }
 
 /// Contact lines of a redirect: the new Request-URI and every branch, with q.
@@ -80,10 +89,21 @@ pub(crate) fn write_q(q: i32, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(..end).unwrap_or_default());
 }
 
-impl Live {
-    /// Appends a reply made here.
-    pub(crate) fn write_reply(&self, out: &mut Vec<u8>, ctx: &Context, status: u16, reason: &[u8], kind: TagKind) {
-        let tag = self.runtime.keys.tag(&ctx.msg, kind);
+/// What a reply made here says; a value of its own, so that it can be written straight into the outbox.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) script: &'a Script,
+    pub(crate) status: u16,
+    pub(crate) reason: &'a [u8],
+    pub(crate) kind: TagKind,
+}
+
+impl Answer<'_> {
+    /// Appends it as the reply to a request.
+    pub(crate) fn write(&self, ctx: &Context, out: &mut Vec<u8>) {
+        let Self { status, reason, .. } = *self;
+        let tag = self.keys.tag(&ctx.msg, self.kind);
         let seen = seen(ctx);
         let mut redirect = Vec::new();
         let mut headers = &ctx.reply_headers[..];
@@ -92,10 +112,14 @@ impl Live {
             redirect_contacts(ctx, &mut redirect);
             headers = &redirect;
         }
-        let body = ctx.new_body.as_ref().filter(|_| status > 100).map(|new| shared::sip::build::Body {
-            content_type: new.content_type.as_deref().unwrap_or_default(),
-            bytes: &new.body,
-        });
+        let body = ctx
+            .new_body
+            .as_ref()
+            .filter(|_| status > 100)
+            .map(|new| shared::sip::build::Body {
+                content_type: new.content_type.as_deref().unwrap_or_default(),
+                bytes: &new.body,
+            });
         let reply = Reply {
             status,
             reason,
@@ -107,7 +131,9 @@ impl Live {
         };
         write_reply(out, &ctx.msg, &reply);
     }
+}
 
+impl Live {
     /// Answers without a transaction.
     pub(crate) fn send_stateless_reply(&mut self, ctx: &mut Context, status: u16, reason: &[u8]) -> Code {
         if ctx.msg.method() == Method::Ack || ctx.msg.top_via().is_none() {
@@ -115,15 +141,55 @@ impl Live {
         }
         let target = reply_target(ctx);
         ctx.answered = status;
-        let mut out = std::mem::take(&mut self.scratch);
-        out.clear();
         // RFC 3261 §13.2.2.4: the ACK to a 2xx is a request of its own, and the script's
-        let kind = if (200..300).contains(&status) { TagKind::Stateful } else { TagKind::Stateless };
-        self.write_reply(&mut out, ctx, status, reason, kind);
-        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |buffer| buffer.extend_from_slice(&out));
-        self.scratch = out;
-        self.runtime.counters.sl_reply(status);
+        let kind = if status < 300 {
+            TagKind::Stateful
+        } else {
+            TagKind::Stateless
+        };
+        let Self { runtime, script, .. } = self;
+        let answer = Answer {
+            keys: &runtime.keys,
+            script,
+            status,
+            reason,
+            kind,
+        };
+        let sent = self
+            .outbox
+            .send_with(&runtime.sockets, &target, |out| answer.write(ctx, out));
+        runtime.counters.sl_reply(status);
         if sent { Code::TRUE } else { Code::FALSE }
+    }
+
+    /// Makes an answer without a transaction, for another thread to send; none for one that goes another way.
+    pub(crate) fn hold_stateless_reply(
+        &self,
+        ctx: &Context,
+        status: u16,
+        reason: &[u8],
+    ) -> Option<HeldReply> {
+        if self.current.is_some() || ctx.source.transport != Transport::Udp || ctx.msg.top_via().is_none() {
+            return None;
+        }
+        let target = reply_target(ctx);
+        let runtime = Arc::clone(&self.runtime);
+        let socket = Arc::clone(runtime.udp.get(usize::from(target.socket?))?.as_ref()?);
+        let answer = Answer {
+            keys: &runtime.keys,
+            script: &self.script,
+            status,
+            reason,
+            kind: TagKind::Stateless,
+        };
+        let mut bytes = Vec::with_capacity(512);
+        answer.write(ctx, &mut bytes);
+        Some(Box::new(move || {
+            runtime.counters.sl_reply(status);
+            if let Err(error) = socket.send_to(&bytes, target.peer) {
+                crate::log::debug("udp", format_args!("sending to {}: {error}", target.peer));
+            }
+        }))
     }
 }
 
@@ -133,7 +199,14 @@ mod tests {
 
     #[test]
     fn q_is_written_short() {
-        for (q, expected) in [(1000, "1"), (0, "0"), (500, "0.5"), (550, "0.55"), (123, "0.123"), (5, "0.005")] {
+        for (q, expected) in [
+            (1000, "1"),
+            (0, "0"),
+            (500, "0.5"),
+            (550, "0.55"),
+            (123, "0.123"),
+            (5, "0.005"),
+        ] {
             let mut out = Vec::new();
             write_q(q, &mut out);
             assert_eq!(out, expected.as_bytes());

@@ -2,10 +2,11 @@
 
 use super::Guard;
 use super::host::Live;
-use super::ids::TagKind;
+use super::reply::Answer;
 use super::transaction::Cancelling;
 use super::transaction::Server;
 use super::transaction::Transaction;
+use crate::ids::TagKind;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
@@ -58,22 +59,30 @@ impl Live {
             }
         }
         let found = ctx.msg.top_via().and_then(|via| key::Branch::read(via.branch()?));
-        let located = found.and_then(|own| Some((self.runtime.transactions.by_id(own.id)?, usize::from(own.number))));
+        let located =
+            found.and_then(|own| Some((self.runtime.transactions.by_id(own.id)?, usize::from(own.number))));
         let Some((found, number)) = located else {
             if !self.forward_reply_stateless(ctx) {
-                crate::log::debug("tm", format_args!("reply {} without a transaction", ctx.msg.status()));
+                crate::log::debug(
+                    "tm",
+                    format_args!("reply {} without a transaction", ctx.msg.status()),
+                );
             }
             return;
         };
         let mut guard = found.transaction.lock_arc();
         let (timers, invite) = (guard.timers, guard.invite);
-        let Some(branch) = guard.branches.get_mut(number) else { return };
+        let Some(branch) = guard.branches.get_mut(number) else {
+            return;
+        };
         let status = ctx.msg.status();
         let reliable = branch.reliable();
         let cancel = ctx.msg.method() == Method::Cancel;
         if cancel && invite {
             if let Some(cancelling) = &mut branch.cancelling {
-                cancelling.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
+                cancelling
+                    .client
+                    .on(ClientEvent::Response(status), self.now, &timers, reliable);
             }
             return self.settle(guard);
         }
@@ -82,7 +91,9 @@ impl Live {
         }
         self.runtime.counters.rpl_received();
         branch.replied = true;
-        let actions = branch.client.on(ClientEvent::Response(status), self.now, &timers, reliable);
+        let actions = branch
+            .client
+            .on(ClientEvent::Response(status), self.now, &timers, reliable);
         if actions.contains(Action::SendAck) {
             self.send_ack(&guard, number, &ctx.msg);
         }
@@ -109,7 +120,9 @@ impl Live {
             let mut lists = std::mem::take(&mut guard.lists);
             self.current = Some(guard);
             let verdict = self.run(route, RouteKind::ONREPLY, ctx, &mut lists, vars, &script);
-            let Some(back) = self.current.take() else { unreachable!("the route leaves its transaction") };
+            let Some(back) = self.current.take() else {
+                unreachable!("the route leaves its transaction")
+            };
             guard = back;
             guard.lists = lists;
             if let Some(request) = &mut guard.request {
@@ -140,7 +153,7 @@ impl Live {
             }
             return guard;
         }
-        let kept = std::mem::replace(ctx, self.runtime.fresh_context());
+        let kept = std::mem::replace(ctx, self.runtime.spares.take());
         if let Some(branch) = guard.branches.get_mut(number) {
             branch.reply = Some(kept);
         }
@@ -159,11 +172,16 @@ impl Live {
             return guard;
         }
         let script = Arc::clone(&guard.script);
-        let Some(best) = Self::choose(&guard) else { return guard };
+        let Some(best) = Self::choose(&guard) else {
+            return guard;
+        };
         guard.current_branch = best;
         if matches!(guard.server, Server::Local) {
             let status = guard.branches.get(best).map_or(408, |branch| branch.status);
-            let reply = guard.branches.get_mut(best).and_then(|branch| branch.reply.take());
+            let reply = guard
+                .branches
+                .get_mut(best)
+                .and_then(|branch| branch.reply.take());
             return self.finish_local(guard, status, reply.as_ref().map(|ctx| &ctx.msg), vars);
         }
         guard = self.leg_failed(guard, best, vars, &script);
@@ -173,11 +191,17 @@ impl Live {
             let mut lists = std::mem::take(&mut guard.lists);
             // Kamailio: what a failure route changes in the request holds for its own leg
             let lumps = request.lumps.clone();
-            let target = (request.new_uri.clone(), request.dst_uri.clone(), request.path.clone());
+            let target = (
+                request.new_uri.clone(),
+                request.dst_uri.clone(),
+                request.path.clone(),
+            );
             request.uri_is_new = false;
             self.current = Some(guard);
             self.run(route, RouteKind::FAILURE, &mut request, &mut lists, vars, &script);
-            let Some(back) = self.current.take() else { unreachable!("the route leaves its transaction") };
+            let Some(back) = self.current.take() else {
+                unreachable!("the route leaves its transaction")
+            };
             guard = back;
             request.lumps = lumps;
             (request.new_uri, request.dst_uri, request.path) = target;
@@ -188,7 +212,9 @@ impl Live {
                 return guard;
             }
         }
-        let Some(best) = Self::choose(&guard) else { return guard };
+        let Some(best) = Self::choose(&guard) else {
+            return guard;
+        };
         guard.current_branch = best;
         self.send_best(guard, best, vars, &script)
     }
@@ -198,9 +224,14 @@ impl Live {
         if !script.hooks().any(|hook| matches!(hook, Hook::LegFailed(_))) {
             return guard;
         }
-        let Some(mut request) = guard.request.take() else { return guard };
+        let Some(mut request) = guard.request.take() else {
+            return guard;
+        };
         let mut lists = std::mem::take(&mut guard.lists);
-        let reply = guard.branches.get_mut(best).and_then(|branch| branch.reply.take());
+        let reply = guard
+            .branches
+            .get_mut(best)
+            .and_then(|branch| branch.reply.take());
         let status = guard.branches.get(best).map_or(408, |branch| branch.status);
         let made = made_here(status, script.states.get::<Tm>());
         let end = TransactionEnd {
@@ -213,10 +244,23 @@ impl Live {
         for hook in script.hooks() {
             if let Hook::LegFailed(run) = hook {
                 let (ctx, lists, route) = (&mut *request, &mut lists, RouteKind::FAILURE);
-                run(&mut Env { ctx, lists, vars, script, host: self, route, rc: 0 }, &end);
+                run(
+                    &mut Env {
+                        ctx,
+                        lists,
+                        vars,
+                        script,
+                        host: self,
+                        route,
+                        rc: 0,
+                    },
+                    &end,
+                );
             }
         }
-        let Some(mut guard) = self.current.take() else { unreachable!("a hook leaves its transaction") };
+        let Some(mut guard) = self.current.take() else {
+            unreachable!("a hook leaves its transaction")
+        };
         if let Some(branch) = guard.branches.get_mut(best) {
             branch.reply = reply;
         }
@@ -234,7 +278,10 @@ impl Live {
         }
         let tm = script.states.get::<Tm>();
         let status = guard.branches.get(best).map_or(408, |branch| branch.status);
-        let reply = guard.branches.get_mut(best).and_then(|branch| branch.reply.take());
+        let reply = guard
+            .branches
+            .get_mut(best)
+            .and_then(|branch| branch.reply.take());
         let remap = status == 503 && tm.is_none_or(|tm| tm.remap_503_500);
         match reply {
             Some(mut reply) if !remap => {
@@ -269,14 +316,24 @@ impl Live {
     /// Kamailio: those of earlier legs of a serial fork had their turn, whatever `failure_reply_mode` says.
     fn choose(guard: &Transaction) -> Option<usize> {
         let first = guard.leg;
-        let candidates = guard.branches.iter().enumerate().filter(|(number, branch)| {
-            *number >= first && branch.status >= 200 && !branch.dropped
-        });
+        let candidates = guard
+            .branches
+            .iter()
+            .enumerate()
+            .filter(|(number, branch)| *number >= first && branch.status >= 200 && !branch.dropped);
         let candidates = candidates.map(|(number, branch)| {
-            (number, Candidate { status: branch.status, made_here: branch.reply.is_none() })
+            (
+                number,
+                Candidate {
+                    status: branch.status,
+                    made_here: branch.reply.is_none(),
+                },
+            )
         });
         match response::choose(candidates, &Rules::default()) {
-            Some(Best::Forward(branch) | Best::Challenges(branch) | Best::Unavailable(branch)) => Some(branch),
+            Some(Best::Forward(branch) | Best::Challenges(branch) | Best::Unavailable(branch)) => {
+                Some(branch)
+            }
             None => guard.branches.len().checked_sub(1),
         }
     }
@@ -289,21 +346,39 @@ impl Live {
         for hook in script.hooks() {
             if let Hook::ResponseForwarded(run) = hook {
                 let mut lists = std::mem::take(&mut guard.lists);
-                let mut env = Env { ctx, lists: &mut lists, vars, script, host: self, route: RouteKind::ONREPLY, rc: 0 };
+                let mut env = Env {
+                    ctx,
+                    lists: &mut lists,
+                    vars,
+                    script,
+                    host: self,
+                    route: RouteKind::ONREPLY,
+                    rc: 0,
+                };
                 run(&mut env);
                 guard.lists = lists;
             }
         }
-        let status = ctx.new_status.as_ref().map_or(ctx.msg.status(), |(status, _)| *status);
+        let status = ctx
+            .new_status
+            .as_ref()
+            .map_or(ctx.msg.status(), |(status, _)| *status);
         let mut bytes = std::mem::take(&mut guard.reply);
         bytes.clear();
         write_upstream(&mut bytes, &mut self.lumps, ctx);
         guard.reply = bytes;
         let t = &mut **guard;
         let reliable = t.reliable();
-        let actions = t.server.on(ServerEvent::Respond(status, Origin::Relayed), self.now, &t.timers, reliable);
+        let actions = t.server.on(
+            ServerEvent::Respond(status, Origin::Relayed),
+            self.now,
+            &t.timers,
+            reliable,
+        );
         if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
+            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&t.reply)
+            });
         }
         let is_end = status >= 200 && t.status < 200;
         t.status = status;
@@ -314,15 +389,35 @@ impl Live {
     }
 
     /// Tells accounting that a final reply went upstream.
-    fn announce_end(&mut self, guard: &mut Guard, status: u16, reply: &Context, vars: &mut Vars, script: &Script) {
+    fn announce_end(
+        &mut self,
+        guard: &mut Guard,
+        status: u16,
+        reply: &Context,
+        vars: &mut Vars,
+        script: &Script,
+    ) {
         if !script.hooks().any(|hook| matches!(hook, Hook::ResponseOut(_))) {
             return;
         }
-        let Some(mut request) = guard.request.take() else { return };
+        let Some(mut request) = guard.request.take() else {
+            return;
+        };
         let mut lists = std::mem::take(&mut guard.lists);
-        let end =
-            TransactionEnd { status, reason: reply.msg.reason(), reply: Some(&reply.msg), to_tag: reply.msg.to_tag() };
+        let end = TransactionEnd {
+            status,
+            reason: reply.msg.reason(),
+            reply: Some(&reply.msg),
+            to_tag: reply.msg.to_tag(),
+        };
+        // Kamailio: accounting sees the Request-URI of the branch that answered
+        let answered = guard
+            .branches
+            .get(guard.current_branch)
+            .map(|branch| branch.uri.clone());
+        let uri = std::mem::replace(&mut request.new_uri, answered);
         self.run_response_out(&mut request, &mut lists, vars, script, &end);
+        request.new_uri = uri;
         guard.request = Some(request);
         guard.lists = lists;
     }
@@ -338,7 +433,15 @@ impl Live {
         for hook in script.hooks() {
             if let Hook::ResponseOut(run) = hook {
                 let route = RouteKind::REQUEST;
-                let mut env = Env { ctx: request, lists, vars, script, host: self, route, rc: 0 };
+                let mut env = Env {
+                    ctx: request,
+                    lists,
+                    vars,
+                    script,
+                    host: self,
+                    route,
+                    rc: 0,
+                };
                 run(&mut env, end);
             }
         }
@@ -357,10 +460,17 @@ impl Live {
         if let Some(mut request) = guard.request.take() {
             let mut lists = std::mem::take(&mut guard.lists);
             let tag = self.runtime.keys.tag(&request.msg, TagKind::Stateful);
-            let end = TransactionEnd { status, reason, reply, to_tag: &tag };
+            let end = TransactionEnd {
+                status,
+                reason,
+                reply,
+                to_tag: &tag,
+            };
             self.current = Some(guard);
             self.run_response_out(&mut request, &mut lists, vars, &script, &end);
-            let Some(back) = self.current.take() else { unreachable!("a hook leaves its transaction") };
+            let Some(back) = self.current.take() else {
+                unreachable!("a hook leaves its transaction")
+            };
             guard = back;
             guard.request = Some(request);
             guard.lists = lists;
@@ -369,18 +479,38 @@ impl Live {
     }
 
     /// Makes and sends a reply in a transaction, whoever holds its request.
-    pub(crate) fn respond_locally(&mut self, guard: &mut Guard, request: &mut Context, status: u16, reason: &[u8]) {
+    pub(crate) fn respond_locally(
+        &mut self,
+        guard: &mut Guard,
+        request: &mut Context,
+        status: u16,
+        reason: &[u8],
+    ) {
         let mut bytes = std::mem::take(&mut guard.reply);
         bytes.clear();
-        self.write_reply(&mut bytes, request, status, reason, TagKind::Stateful);
+        let answer = Answer {
+            keys: &self.runtime.keys,
+            script: &self.script,
+            status,
+            reason,
+            kind: TagKind::Stateful,
+        };
+        answer.write(request, &mut bytes);
         request.answered = status;
         guard.reply = bytes;
         let t = &mut **guard;
         let reliable = t.reliable();
         // Kamailio: a local 2xx is not repeated until its ACK; INVITEs are answered 2xx by real user agents.
-        let actions = t.server.on(ServerEvent::Respond(status, Origin::Relayed), self.now, &t.timers, reliable);
+        let actions = t.server.on(
+            ServerEvent::Respond(status, Origin::Relayed),
+            self.now,
+            &t.timers,
+            reliable,
+        );
         if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
+            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&t.reply)
+            });
         }
         t.status = status;
         self.runtime.counters.rpl_sent(status, true);
@@ -388,14 +518,28 @@ impl Live {
 
     /// `t_reply`: a final one ends every branch.
     pub(crate) fn reply_in_transaction(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        let Scope { ctx, lists, vars, script, route } = scope;
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
         if self.current.is_none() {
-            let made = self.begin_transaction(Scope { ctx, lists, vars, script, route });
+            let made = self.begin_transaction(Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route,
+            });
             if !made.is_true() {
                 return made;
             }
         }
-        let Some(mut guard) = self.current.take() else { return Code::FALSE };
+        let Some(mut guard) = self.current.take() else {
+            return Code::FALSE;
+        };
         if guard.status >= 200 {
             self.current = Some(guard);
             return Code::FALSE;
@@ -413,7 +557,12 @@ impl Live {
             self.cancel_all(&mut guard, &header);
             self.current = Some(guard);
             let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
-            let end = TransactionEnd { status, reason, reply: None, to_tag: &tag };
+            let end = TransactionEnd {
+                status,
+                reason,
+                reply: None,
+                to_tag: &tag,
+            };
             self.run_response_out(ctx, lists, vars, script, &end);
         } else {
             self.current = Some(guard);
@@ -422,11 +571,22 @@ impl Live {
     }
 
     /// Does what a client machine asks for, besides ACKs and passing up.
-    pub(crate) fn act_on_branch(&mut self, guard: &mut Guard, number: usize, actions: Actions, cancel_headers: &[u8]) {
+    pub(crate) fn act_on_branch(
+        &mut self,
+        guard: &mut Guard,
+        number: usize,
+        actions: Actions,
+        cancel_headers: &[u8],
+    ) {
         let timers = guard.timers;
-        let Some(branch) = guard.branches.get_mut(number) else { return };
+        let Some(branch) = guard.branches.get_mut(number) else {
+            return;
+        };
         if actions.contains(Action::RetransmitRequest) {
-            self.outbox.send_with(&self.runtime.sockets, &branch.target, |out| out.extend_from_slice(&branch.sent));
+            self.outbox
+                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                    out.extend_from_slice(&branch.sent)
+                });
         }
         if actions.contains(Action::SendCancel)
             && let Ok(sent) = Message::parse(branch.sent.clone())
@@ -436,15 +596,25 @@ impl Live {
             let mut client = NonInviteClient::new();
             let reliable = branch.reliable();
             client.on(ClientEvent::Start, self.now, &timers, reliable);
-            self.outbox.send_with(&self.runtime.sockets, &branch.target, |out| out.extend_from_slice(&bytes));
+            self.outbox
+                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                    out.extend_from_slice(&bytes)
+                });
             branch.cancelling = Some(Box::new(Cancelling { client, sent: bytes }));
         }
     }
 
     fn send_ack(&mut self, guard: &Guard, number: usize, reply: &Message) {
-        let Some(branch) = guard.branches.get(number) else { return };
-        let Ok(sent) = Message::parse(branch.sent.clone()) else { return };
-        self.outbox.send_with(&self.runtime.sockets, &branch.target, |out| write_ack(out, &sent, reply));
+        let Some(branch) = guard.branches.get(number) else {
+            return;
+        };
+        let Ok(sent) = Message::parse(branch.sent.clone()) else {
+            return;
+        };
+        self.outbox
+            .send_with(&self.runtime.sockets, &branch.target, |out| {
+                write_ack(out, &sent, reply)
+            });
     }
 
     /// Time has passed for a transaction.
@@ -453,13 +623,18 @@ impl Live {
         let timers = guard.timers;
         let mut ended = false;
         for number in 0..guard.branches.len() {
-            let Some(branch) = guard.branches.get_mut(number) else { continue };
+            let Some(branch) = guard.branches.get_mut(number) else {
+                continue;
+            };
             let reliable = branch.reliable();
             if let Some(cancelling) = &mut branch.cancelling {
-                let actions = cancelling.client.on(ClientEvent::Tick, self.now, &timers, reliable);
+                let actions = cancelling
+                    .client
+                    .on(ClientEvent::Tick, self.now, &timers, reliable);
                 if actions.contains(Action::RetransmitRequest) {
                     let (target, sent) = (&branch.target, &cancelling.sent);
-                    self.outbox.send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(sent));
+                    self.outbox
+                        .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(sent));
                 }
                 if cancelling.client.state() == crate::transaction::non_invite_client::State::Terminated {
                     branch.cancelling = None;
@@ -485,13 +660,19 @@ impl Live {
         let t = &mut *guard;
         let actions = t.server.on(ServerEvent::Tick, self.now, &timers, reliable);
         if actions.contains(Action::RetransmitResponse) && !t.reply.is_empty() {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| out.extend_from_slice(&t.reply));
+            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&t.reply)
+            });
         }
         if actions.contains(Action::Lifetime) && guard.status < 200 {
-            guard.branches.iter_mut().filter(|branch| branch.status < 200).for_each(|branch| {
-                branch.status = 408;
-                branch.timed_out = true;
-            });
+            guard
+                .branches
+                .iter_mut()
+                .filter(|branch| branch.status < 200)
+                .for_each(|branch| {
+                    branch.status = 408;
+                    branch.timed_out = true;
+                });
             self.cancel_all(&mut guard, b"");
             ended = true;
         }
@@ -503,18 +684,26 @@ impl Live {
 
     /// A request could not be sent on its connection: its branch has failed (RFC 3261 §16.9).
     pub(crate) fn fail_unsent(&mut self, bytes: &[u8], vars: &mut Vars) {
-        let Ok(message) = Message::parse(bytes) else { return };
+        let Ok(message) = Message::parse(bytes) else {
+            return;
+        };
         if !message.is_request() {
             return;
         }
         let own = message.top_via().and_then(|via| key::Branch::read(via.branch()?));
         let Some(own) = own else { return };
-        let Some(found) = self.runtime.transactions.by_id(own.id) else { return };
+        let Some(found) = self.runtime.transactions.by_id(own.id) else {
+            return;
+        };
         let mut guard = found.transaction.lock_arc();
         let (timers, number) = (guard.timers, usize::from(own.number));
-        let Some(branch) = guard.branches.get_mut(number) else { return };
+        let Some(branch) = guard.branches.get_mut(number) else {
+            return;
+        };
         let reliable = branch.reliable();
-        let actions = branch.client.on(ClientEvent::TransportError, self.now, &timers, reliable);
+        let actions = branch
+            .client
+            .on(ClientEvent::TransportError, self.now, &timers, reliable);
         if actions.contains(Action::TransportError) {
             branch.status = 503;
             guard.current_branch = number;
@@ -529,11 +718,15 @@ impl Live {
             return self.settle(guard);
         }
         let script = Arc::clone(&guard.script);
-        let Some(mut request) = guard.request.take() else { return };
+        let Some(mut request) = guard.request.take() else {
+            return;
+        };
         let mut lists = std::mem::take(&mut guard.lists);
         self.current = Some(guard);
         self.run(route, RouteKind::REQUEST, &mut request, &mut lists, vars, &script);
-        let Some(mut guard) = self.current.take() else { unreachable!("the route leaves its transaction") };
+        let Some(mut guard) = self.current.take() else {
+            unreachable!("the route leaves its transaction")
+        };
         if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
             self.respond_locally(&mut guard, &mut request, 500, b"Server Internal Error");
         }
@@ -543,13 +736,31 @@ impl Live {
     }
 
     /// Calls back whoever made a request of our own.
-    fn finish_local(&mut self, mut guard: Guard, status: u16, reply: Option<&Message>, _vars: &mut Vars) -> Guard {
+    fn finish_local(
+        &mut self,
+        mut guard: Guard,
+        status: u16,
+        reply: Option<&Message>,
+        _vars: &mut Vars,
+    ) -> Guard {
         guard.status = status;
-        let Some(done) = guard.done.take() else { return guard };
+        let Some(done) = guard.done.take() else {
+            return guard;
+        };
         let script = Arc::clone(&guard.script);
-        let request = guard.branches.first().map(|branch| branch.sent.clone()).unwrap_or_default();
+        let request = guard
+            .branches
+            .first()
+            .map(|branch| branch.sent.clone())
+            .unwrap_or_default();
         // the lock stays held: the callback may send requests, which are transactions of their own
-        done(&mut LocalReply { status, message: reply, request: &request, host: self, script: &script });
+        done(&mut LocalReply {
+            status,
+            message: reply,
+            request: &request,
+            host: self,
+            script: &script,
+        });
         guard
     }
 
@@ -557,11 +768,27 @@ impl Live {
     pub(crate) fn settle(&mut self, mut guard: Guard) {
         if guard.is_over() {
             let id = guard.id;
+            let kept = guard.branches.iter_mut().filter_map(|branch| branch.reply.take());
+            kept.for_each(|reply| self.runtime.spares.put(reply));
+            guard
+                .request
+                .take()
+                .into_iter()
+                .for_each(|request| self.runtime.spares.put(request));
             drop(guard);
             if self.runtime.transactions.remove(id).is_some() {
                 self.runtime.counters.tm_freed();
             }
             return;
+        }
+        // No route will ask for the request any more; a 2xx to an INVITE may be followed by another one.
+        let answered = guard.status >= if guard.invite { 300 } else { 200 };
+        if answered && !guard.is_pending() {
+            guard
+                .request
+                .take()
+                .into_iter()
+                .for_each(|request| self.runtime.spares.put(request));
         }
         let deadline = guard.next_deadline();
         if deadline < guard.armed {
@@ -572,13 +799,23 @@ impl Live {
 
     /// Sends a reply on by its next Via (RFC 3261 §16.11); false when there is none.
     pub(crate) fn forward_reply_stateless(&mut self, ctx: &mut Context) -> bool {
-        let Some(via) = ctx.msg.vias().nth(1).and_then(|value| value.via().ok()) else { return false };
+        let Some(via) = ctx.msg.vias().nth(1).and_then(|value| value.via().ok()) else {
+            return false;
+        };
         let next = response::destination(&via);
-        let (Some(peer), Some(transport)) = (next.address(), next.transport) else { return false };
-        let target = Target { peer, transport, socket: None, conn: next.connection };
+        let (Some(peer), Some(transport)) = (next.address(), next.transport) else {
+            return false;
+        };
+        let target = Target {
+            peer,
+            transport,
+            socket: None,
+            conn: next.connection,
+        };
         let lumps = &mut self.lumps;
-        let sent =
-            self.outbox.send_with(&self.runtime.sockets, &target, |out| write_upstream(out, lumps, ctx));
+        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |out| {
+            write_upstream(out, lumps, ctx)
+        });
         self.runtime.counters.fwd_reply();
         sent
     }
@@ -602,7 +839,11 @@ fn is_cancel(sent: &[u8]) -> bool {
 /// A Reason header line for CANCELs made here (RFC 3326), unless switched off.
 fn cancel_reason(script: &Script, value: &str) -> Vec<u8> {
     let wanted = script.states.get::<Tm>().is_none_or(|tm| tm.local_cancel_reason);
-    if wanted { format!("Reason: {value}\r\n").into_bytes() } else { Vec::new() }
+    if wanted {
+        format!("Reason: {value}\r\n").into_bytes()
+    } else {
+        Vec::new()
+    }
 }
 
 /// The reply for a branch that gave none.

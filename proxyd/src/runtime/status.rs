@@ -20,19 +20,24 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(runtime: Arc<Runtime>, workers: Vec<String>) -> Self {
-        Self { runtime, started: super::clock::wall(), workers }
+        Self {
+            runtime,
+            started: crate::clock::wall(),
+            workers,
+        }
     }
 }
 
 impl Status for Running {
     fn times(&self) -> (Duration, Duration) {
-        (super::clock::wall(), self.started)
+        (crate::clock::wall(), self.started)
     }
 
     fn processes(&self) -> Vec<(i32, String)> {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         let main = std::iter::once((pid, "main process - attendant".to_owned()));
-        main.chain(self.workers.iter().map(|worker| (pid, worker.clone()))).collect()
+        main.chain(self.workers.iter().map(|worker| (pid, worker.clone())))
+            .collect()
     }
 
     fn sockets(&self) -> Vec<SocketRow> {
@@ -42,7 +47,10 @@ impl Status for Running {
             address: listener.address.ip().to_string(),
             port: listener.address.port(),
             socket_name: listener.name.clone(),
-            advertise: listener.advertise.as_ref().map(|(host, port)| format!("{host}:{port}")),
+            advertise: listener
+                .advertise
+                .as_ref()
+                .map(|(host, port)| format!("{host}:{port}")),
         };
         self.runtime.sockets.listeners.iter().map(row).collect()
     }
@@ -61,7 +69,13 @@ impl Status for Running {
     fn tcp_info(&self) -> TcpInfo {
         let (open, tls) = self.runtime.streams.count();
         let options = self.runtime.streams.options();
-        let queued = self.runtime.streams.rows().iter().map(|row| row.queued).sum::<usize>();
+        let queued = self
+            .runtime
+            .streams
+            .rows()
+            .iter()
+            .map(|row| row.queued)
+            .sum::<usize>();
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         TcpInfo {
             readers: 1,
@@ -94,18 +108,37 @@ impl Status for Running {
         let options = self.runtime.streams.options();
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         vec![
-            ("max_connections", i64::try_from(options.max_connections).unwrap_or(i64::MAX)),
+            (
+                "max_connections",
+                i64::try_from(options.max_connections).unwrap_or(i64::MAX),
+            ),
             ("connect_timeout", seconds(options.connect_timeout)),
             ("send_timeout", seconds(options.send_timeout)),
             ("connection_lifetime", seconds(options.lifetime)),
             ("no_connect", i64::from(options.no_connect)),
             ("crlf_ping", i64::from(options.crlf_ping)),
-            ("tcp", i64::from(self.runtime.sockets.listeners.iter().any(|l| l.transport == Transport::Tcp))),
+            (
+                "tcp",
+                i64::from(
+                    self.runtime
+                        .sockets
+                        .listeners
+                        .iter()
+                        .any(|l| l.transport == Transport::Tcp),
+                ),
+            ),
         ]
     }
 
     fn modules(&self) -> Vec<String> {
-        self.runtime.script.load().modules.iter().rev().map(|module| module.def.name.to_owned()).collect()
+        self.runtime
+            .script
+            .load()
+            .modules
+            .iter()
+            .rev()
+            .map(|module| module.def.name.to_owned())
+            .collect()
     }
 
     fn defines(&self) -> Vec<(String, Option<String>)> {

@@ -29,7 +29,9 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
         let resumed = std::mem::take(&mut *runtime.resumed.lock());
         for ((index, label), route) in resumed {
             if let Some(found) = runtime.transactions.by_id(Id { index, label }) {
-                receiver.live.go_on(found.transaction.lock_arc(), route, &mut receiver.vars);
+                receiver
+                    .live
+                    .go_on(found.transaction.lock_arc(), route, &mut receiver.vars);
             }
         }
         for bytes in std::mem::take(&mut *runtime.unsent.lock()) {
@@ -50,7 +52,9 @@ impl Intervals {
     fn run(&mut self, receiver: &mut Receiver, now: u64) {
         let script = Arc::clone(&receiver.live.script);
         for timer in script.modules.iter().flat_map(|module| module.def.timers) {
-            let Some(interval) = (timer.interval)(&script).filter(|ms| *ms > 0) else { continue };
+            let Some(interval) = (timer.interval)(&script).filter(|ms| *ms > 0) else {
+                continue;
+            };
             let Some((_, at)) = self.next.iter_mut().find(|(name, _)| *name == timer.name) else {
                 self.next.push((timer.name, now + interval));
                 continue;
@@ -64,9 +68,23 @@ impl Intervals {
 }
 
 fn run_one(receiver: &mut Receiver, script: &crate::script::module::Script, timer: &ModuleTimer) {
-    let Receiver { live, ctx, lists, vars, .. } = receiver;
+    let Receiver {
+        live,
+        ctx,
+        lists,
+        vars,
+        ..
+    } = receiver;
     ctx.reset(crate::proxy::context::Source::default(), 0);
     ctx.msg.clear();
-    let mut env = Env { ctx, lists, vars, script, host: live, route: RouteKind::EVENT, rc: 0 };
+    let mut env = Env {
+        ctx,
+        lists,
+        vars,
+        script,
+        host: live,
+        route: RouteKind::EVENT,
+        rc: 0,
+    };
     (timer.run)(&mut env);
 }

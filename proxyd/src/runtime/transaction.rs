@@ -51,7 +51,9 @@ impl Server {
     pub(crate) fn is_terminated(&self) -> bool {
         match self {
             Self::Invite(machine) => machine.state() == crate::transaction::invite_server::State::Terminated,
-            Self::NonInvite(machine) => machine.state() == crate::transaction::non_invite_server::State::Terminated,
+            Self::NonInvite(machine) => {
+                machine.state() == crate::transaction::non_invite_server::State::Terminated
+            }
             Self::Local => true,
         }
     }
@@ -68,7 +70,11 @@ pub(crate) enum Client {
 
 impl Client {
     pub(crate) fn new(invite: bool) -> Self {
-        if invite { Self::Invite(InviteClient::new()) } else { Self::NonInvite(NonInviteClient::new()) }
+        if invite {
+            Self::Invite(InviteClient::new())
+        } else {
+            Self::NonInvite(NonInviteClient::new())
+        }
     }
 
     pub(crate) fn on(&mut self, event: ClientEvent, now: Millis, timers: &Timers, reliable: bool) -> Actions {
@@ -95,7 +101,9 @@ impl Client {
     pub(crate) fn is_terminated(&self) -> bool {
         match self {
             Self::Invite(machine) => machine.state() == crate::transaction::invite_client::State::Terminated,
-            Self::NonInvite(machine) => machine.state() == crate::transaction::non_invite_client::State::Terminated,
+            Self::NonInvite(machine) => {
+                machine.state() == crate::transaction::non_invite_client::State::Terminated
+            }
         }
     }
 }
@@ -185,7 +193,10 @@ impl Transaction {
     /// When something is due next.
     pub(crate) fn next_deadline(&self) -> Millis {
         let branches = self.branches.iter().map(|branch| {
-            let cancel = branch.cancelling.as_ref().map_or(NEVER, |c| c.client.next_deadline());
+            let cancel = branch
+                .cancelling
+                .as_ref()
+                .map_or(NEVER, |c| c.client.next_deadline());
             branch.client.next_deadline().min(cancel)
         });
         branches.fold(self.server.next_deadline(), Millis::min)
@@ -195,11 +206,18 @@ impl Transaction {
     pub(crate) fn is_over(&self) -> bool {
         !self.suspended
             && self.server.is_terminated()
-            && self.branches.iter().all(|branch| branch.client.is_terminated() && branch.cancelling.is_none())
+            && self
+                .branches
+                .iter()
+                .all(|branch| branch.client.is_terminated() && branch.cancelling.is_none())
     }
 
     /// The reply of the branch a route is about.
     pub(crate) fn current_reply(&self) -> Option<&Message> {
-        self.branches.get(self.current_branch)?.reply.as_ref().map(|ctx| &ctx.msg)
+        self.branches
+            .get(self.current_branch)?
+            .reply
+            .as_ref()
+            .map(|ctx| &ctx.msg)
     }
 }

@@ -4,8 +4,8 @@ use super::Runtime;
 use super::receive::Receiver;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Source;
-use crate::transport::conn::Inbound;
 use crate::transport::Queue;
+use crate::transport::conn::Inbound;
 use crate::transport::udp::Batch;
 use crate::transport::udp::UdpSocket;
 use crate::transport::udp::Wait;
@@ -34,7 +34,13 @@ pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, sock
         receiver.begin_batch();
         for datagram in batch.iter() {
             let peer = datagram.source;
-            let source = Source { peer, local, transport: Transport::Udp, socket: id, conn: None };
+            let source = Source {
+                peer,
+                local,
+                transport: Transport::Udp,
+                socket: id,
+                conn: None,
+            };
             guarded(&mut receiver, datagram.bytes, source);
         }
         receiver.live.outbox.flush();
@@ -51,9 +57,27 @@ pub(crate) fn serve_streams(runtime: Arc<Runtime>, worker: usize, queue: &Queue<
         }
         receiver.begin_batch();
         for inbound in batch.drain(..) {
-            let Inbound { bytes, source: peer, local, transport, conn, socket, broken } = inbound;
+            let Inbound {
+                bytes,
+                source: peer,
+                local,
+                transport,
+                conn,
+                socket,
+                broken,
+            } = inbound;
             if broken.is_none() {
-                guarded(&mut receiver, &bytes, Source { peer, local, transport, socket, conn });
+                guarded(
+                    &mut receiver,
+                    &bytes,
+                    Source {
+                        peer,
+                        local,
+                        transport,
+                        socket,
+                        conn,
+                    },
+                );
             }
         }
         receiver.live.outbox.flush();
@@ -64,9 +88,15 @@ pub(crate) fn serve_streams(runtime: Arc<Runtime>, worker: usize, queue: &Queue<
 fn guarded(receiver: &mut Receiver, bytes: &[u8], source: Source) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| receiver.message(bytes, source)));
     if outcome.is_err() {
-        crate::log::bug("core", format_args!("a message from {} could not be handled; it is dropped", source.peer));
+        crate::log::bug(
+            "core",
+            format_args!(
+                "a message from {} could not be handled; it is dropped",
+                source.peer
+            ),
+        );
         receiver.live.current = None;
         receiver.live.intent = crate::script::host::Intent::default();
-        receiver.ctx = receiver.live.runtime.fresh_context();
+        receiver.ctx = receiver.live.runtime.spares.take();
     }
 }

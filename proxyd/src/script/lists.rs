@@ -23,7 +23,11 @@ pub struct Extended {
 impl Extended {
     /// The n-th item of a root, the newest being 0; negative counts from the oldest.
     pub fn item(&self, root: &[u8], index: i64) -> Option<&Item> {
-        let mut matching = self.roots.iter().filter(|(name, _)| **name == *root).map(|(_, item)| item);
+        let mut matching = self
+            .roots
+            .iter()
+            .filter(|(name, _)| **name == *root)
+            .map(|(_, item)| item);
         if index >= 0 {
             matching.nth(usize::try_from(index).ok()?)
         } else {
@@ -47,7 +51,10 @@ impl Extended {
 
     /// All items of a root, the newest first.
     pub fn items<'a>(&'a self, root: &'a [u8]) -> impl Iterator<Item = &'a Item> {
-        self.roots.iter().filter(move |(name, _)| **name == *root).map(|(_, item)| item)
+        self.roots
+            .iter()
+            .filter(move |(name, _)| **name == *root)
+            .map(|(_, item)| item)
     }
 
     /// Puts an item before the older ones of its root.
@@ -57,7 +64,12 @@ impl Extended {
 
     /// Removes the n-th item of a root; false when there is none.
     pub fn remove(&mut self, root: &[u8], index: usize) -> bool {
-        let found = self.roots.iter().enumerate().filter(|(_, (name, _))| **name == *root).nth(index);
+        let found = self
+            .roots
+            .iter()
+            .enumerate()
+            .filter(|(_, (name, _))| **name == *root)
+            .nth(index);
         let Some((at, _)) = found else { return false };
         self.roots.remove(at);
         true
@@ -100,7 +112,11 @@ pub struct Originals {
 impl Lists {
     /// Every value of an AVP, the newest first.
     pub fn avps<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Owned> {
-        self.avps.iter().rev().filter(move |(n, _)| **n == *name).map(|(_, v)| v)
+        self.avps
+            .iter()
+            .rev()
+            .filter(move |(n, _)| **n == *name)
+            .map(|(_, v)| v)
     }
 
     /// Adds a value before the older ones of its name.
@@ -111,17 +127,24 @@ impl Lists {
     /// The position of the n-th newest value of a name.
     fn position(&self, name: &[u8], index: usize) -> Option<usize> {
         let newest_first = self.avps.iter().enumerate().rev();
-        newest_first.filter(|(_, (n, _))| **n == *name).map(|(at, _)| at).nth(index)
+        newest_first
+            .filter(|(_, (n, _))| **n == *name)
+            .map(|(at, _)| at)
+            .nth(index)
     }
 
     /// Removes the n-th newest value of a name; false when there is none.
     pub fn remove_avp(&mut self, name: &[u8], index: usize) -> bool {
-        self.position(name, index).map(|at| self.avps.remove(at)).is_some()
+        self.position(name, index)
+            .map(|at| self.avps.remove(at))
+            .is_some()
     }
 
     /// Replaces the n-th newest value of a name; false when there is none.
     pub fn replace_avp(&mut self, name: &[u8], index: usize, value: Owned) -> bool {
-        let Some(at) = self.position(name, index) else { return false };
+        let Some(at) = self.position(name, index) else {
+            return false;
+        };
         self.avps[at].1 = value;
         true
     }

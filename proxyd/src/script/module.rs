@@ -128,13 +128,21 @@ pub enum Arg {
 impl Arg {
     /// Whether a call may leave it out.
     pub const fn optional(self) -> bool {
-        matches!(self, Self::OptText(_) | Self::OptInt(_) | Self::OptPv(_) | Self::OptRegex(_) | Self::OptLiteral(_))
+        matches!(
+            self,
+            Self::OptText(_) | Self::OptInt(_) | Self::OptPv(_) | Self::OptRegex(_) | Self::OptLiteral(_)
+        )
     }
 
     /// Its name in help and messages.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Text(n) | Self::OptText(n) | Self::Int(n) | Self::OptInt(n) | Self::Pv(n) | Self::OptPv(n) => n,
+            Self::Text(n)
+            | Self::OptText(n)
+            | Self::Int(n)
+            | Self::OptInt(n)
+            | Self::Pv(n)
+            | Self::OptPv(n) => n,
             Self::Regex(n) | Self::OptRegex(n) | Self::LineRegex(n) | Self::Subst(n) => n,
             Self::Literal(n) | Self::OptLiteral(n) | Self::Flag(n) => n,
             Self::Route(n, _) => n,
@@ -175,7 +183,11 @@ impl Param {
     /// Its name.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Int(n, ..) | Self::Text(n, ..) | Self::List(n, _) | Self::Pv(n, ..) | Self::Ignored(n, _) => n,
+            Self::Int(n, ..)
+            | Self::Text(n, ..)
+            | Self::List(n, _)
+            | Self::Pv(n, ..)
+            | Self::Ignored(n, _) => n,
         }
     }
 }
@@ -303,7 +315,11 @@ impl PvSpec {
 
     /// The module's own type.
     pub fn other<T: 'static>(&self) -> Option<&T> {
-        if let PvData::Other(any) = &self.data { any.downcast_ref() } else { None }
+        if let PvData::Other(any) = &self.data {
+            any.downcast_ref()
+        } else {
+            None
+        }
     }
 }
 
@@ -494,7 +510,7 @@ pub struct Init<'a> {
     /// Core parameters and flags.
     pub program: &'a Program,
     /// Counters shown by `stats.*`.
-    pub statistics: &'a Arc<crate::runtime::stats::Statistics>,
+    pub statistics: &'a Arc<crate::stats::Statistics>,
     /// Every RPC method, for modules that serve them by another transport.
     pub methods: &'a Arc<Methods>,
     /// Runs what waits.
@@ -511,7 +527,13 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     fn last(&self, name: &str) -> Option<&ParamValue> {
-        self.module.params.values.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v)
+        self.module
+            .params
+            .values
+            .iter()
+            .rev()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v)
     }
 
     /// An integer parameter or its default.
@@ -519,7 +541,13 @@ impl Init<'_> {
         match self.last(name) {
             Some(ParamValue::Int(n)) => *n,
             Some(ParamValue::Text(text)) => super::value::leading_int(text).unwrap_or(0),
-            None => self.module.def.params.iter().find_map(|p| default_int(p, name)).unwrap_or(0),
+            None => self
+                .module
+                .def
+                .params
+                .iter()
+                .find_map(|p| default_int(p, name))
+                .unwrap_or(0),
         }
     }
 
@@ -528,7 +556,14 @@ impl Init<'_> {
         match self.last(name) {
             Some(ParamValue::Int(n)) => n.to_string(),
             Some(ParamValue::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-            None => self.module.def.params.iter().find_map(|p| default_text(p, name)).unwrap_or("").to_owned(),
+            None => self
+                .module
+                .def
+                .params
+                .iter()
+                .find_map(|p| default_text(p, name))
+                .unwrap_or("")
+                .to_owned(),
         }
     }
 
@@ -545,7 +580,13 @@ impl Init<'_> {
 
     /// A pseudo-variable parameter.
     pub fn pv(&self, name: &str) -> Option<Arc<PvRef>> {
-        self.module.params.pvs.iter().rev().find(|(n, _)| *n == name).map(|(_, pv)| Arc::clone(pv))
+        self.module
+            .params
+            .pvs
+            .iter()
+            .rev()
+            .find(|(n, _)| *n == name)
+            .map(|(_, pv)| Arc::clone(pv))
     }
 
     /// Whether the script sets it.
@@ -560,7 +601,11 @@ impl Init<'_> {
 }
 
 fn default_int(param: &Param, name: &str) -> Option<i64> {
-    if let Param::Int(n, value, _) = param { (*n == name).then_some(*value) } else { None }
+    if let Param::Int(n, value, _) = param {
+        (*n == name).then_some(*value)
+    } else {
+        None
+    }
 }
 
 fn default_text(param: &Param, name: &str) -> Option<&'static str> {
@@ -654,7 +699,10 @@ impl<'a> Env<'a> {
     /// Whether a host (and port, 0 for none) is ours, by socket, alias or module.
     pub fn is_myself(&self, host: &[u8], port: u16) -> bool {
         self.host.sockets().is_local(host, port, None)
-            || self.script.hooks().any(|hook| matches!(hook, Hook::Myself(asks) if asks(self.script, host, port)))
+            || self
+                .script
+                .hooks()
+                .any(|hook| matches!(hook, Hook::Myself(asks) if asks(self.script, host, port)))
     }
 }
 
@@ -699,7 +747,10 @@ impl<'a> Call<'_, 'a> {
 
     /// How many arguments were written.
     pub fn count(&self) -> usize {
-        self.args.iter().filter(|arg| !matches!(arg, CompiledArg::Absent)).count()
+        self.args
+            .iter()
+            .filter(|arg| !matches!(arg, CompiledArg::Absent))
+            .count()
     }
 
     /// Whether argument `n` was written.
@@ -759,12 +810,26 @@ impl<'a> Call<'_, 'a> {
 
     /// The substitution in argument `n`.
     pub fn subst(&self, n: usize) -> Option<&super::transform::subst::Subst> {
-        if let Some(CompiledArg::Subst(subst)) = self.args.get(n) { Some(subst) } else { None }
+        if let Some(CompiledArg::Subst(subst)) = self.args.get(n) {
+            Some(subst)
+        } else {
+            None
+        }
     }
 
-    /// The route block in argument `n`.
-    pub fn route(&self, n: usize) -> Option<super::host::RouteId> {
-        if let Some(CompiledArg::Route(id)) = self.args.get(n) { Some(*id) } else { None }
+    /// The route block in argument `n`: of one of these kinds, when its name is made at run time.
+    pub fn route(&self, n: usize, kinds: Routes) -> Option<super::host::RouteId> {
+        match self.args.get(n)? {
+            CompiledArg::Route(id) => Some(*id),
+            CompiledArg::Absent => None,
+            _ => {
+                let name = self.text(n);
+                self.env
+                    .script
+                    .program
+                    .find_route(kinds, std::str::from_utf8(&name).ok()?)
+            }
+        }
     }
 
     /// The state of a module.

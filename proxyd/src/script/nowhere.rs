@@ -25,7 +25,11 @@ use std::time::Duration;
 /// A text with variables of another message; its lists are those of the message under way. Empty is null.
 pub fn expand_of(env: &Env<'_>, mut ctx: Context, format: &Format) -> Value<'static> {
     let mut lists: Lists = env.lists.clone();
-    let mut host = Nowhere { sockets: env.host.sockets().clone(), intent: Intent::default(), wall: env.host.wall() };
+    let mut host = Nowhere {
+        sockets: env.host.sockets().clone(),
+        intent: Intent::default(),
+        wall: env.host.wall(),
+    };
     let there = Env {
         ctx: &mut ctx,
         lists: &mut lists,

@@ -450,7 +450,9 @@ impl Format {
 
     /// The pseudo-variables in it, in order.
     pub fn variables(&self) -> impl Iterator<Item = &PvRef> {
-        self.pieces.iter().filter_map(|piece| if let Piece::Pv(pv) = piece { Some(pv) } else { None })
+        self.pieces
+            .iter()
+            .filter_map(|piece| if let Piece::Pv(pv) = piece { Some(pv) } else { None })
     }
 
     /// The text, when no pseudo-variable is in it.

@@ -20,9 +20,15 @@ pub struct Options {
 
 impl Options {
     /// Those of `=~`.
-    pub const CONDITION: Self = Self { ignore_case: true, newline: false };
+    pub const CONDITION: Self = Self {
+        ignore_case: true,
+        newline: false,
+    };
     /// Those of `subst`-like functions and transformations without flags.
-    pub const PLAIN: Self = Self { ignore_case: false, newline: false };
+    pub const PLAIN: Self = Self {
+        ignore_case: false,
+        newline: false,
+    };
 }
 
 /// A compiled expression; cheap to clone.
@@ -42,7 +48,10 @@ pub struct RegexError {
 impl Regex {
     /// Compiles an expression.
     pub fn compile(pattern: &[u8], options: Options) -> Result<Self, RegexError> {
-        let refuse = |why: String| RegexError { pattern: String::from_utf8_lossy(pattern).into_owned(), why };
+        let refuse = |why: String| RegexError {
+            pattern: String::from_utf8_lossy(pattern).into_owned(),
+            why,
+        };
         let translated = translate(pattern).map_err(refuse)?;
         regex::bytes::RegexBuilder::new(&translated)
             .case_insensitive(options.ignore_case)
@@ -105,7 +114,9 @@ fn translate(pattern: &[u8]) -> Result<String, String> {
         at += 1;
         match byte {
             b'\\' => {
-                let Some(&next) = pattern.get(at) else { return Err("trailing backslash".into()) };
+                let Some(&next) = pattern.get(at) else {
+                    return Err("trailing backslash".into());
+                };
                 at += 1;
                 repeated = false;
                 match next {
@@ -191,7 +202,11 @@ fn interval(pattern: &[u8], at: usize) -> Option<(String, usize)> {
         return None;
     }
     let low = if low.is_empty() { "0" } else { low };
-    let text = if inner.contains(',') { format!("{{{low},{high}}}") } else { format!("{{{low}}}") };
+    let text = if inner.contains(',') {
+        format!("{{{low},{high}}}")
+    } else {
+        format!("{{{low}}}")
+    };
     Some((text, at + end + 1))
 }
 
@@ -204,7 +219,9 @@ fn class(pattern: &[u8], mut at: usize, out: &mut String) -> Result<usize, Strin
     }
     let mut first = true;
     loop {
-        let Some(&byte) = pattern.get(at) else { return Err("bracket without an end".into()) };
+        let Some(&byte) = pattern.get(at) else {
+            return Err("bracket without an end".into());
+        };
         at += 1;
         match byte {
             b']' if !first => {
@@ -217,7 +234,10 @@ fn class(pattern: &[u8], mut at: usize, out: &mut String) -> Result<usize, Strin
                     return Err("character class without an end".into());
                 };
                 let name = std::str::from_utf8(rest.get(..end).unwrap_or_default()).unwrap_or_default();
-                let known = ["alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"];
+                let known = [
+                    "alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+                    "upper", "xdigit",
+                ];
                 if !known.contains(&name) {
                     return Err(format!("unknown character class {name:?}"));
                 }
@@ -231,7 +251,11 @@ fn class(pattern: &[u8], mut at: usize, out: &mut String) -> Result<usize, Strin
                 // between two ends it makes a range; else it is itself
                 let opens = first || out.ends_with('[') || out.ends_with("[^");
                 let closes = pattern.get(at) == Some(&b']');
-                if opens || closes { out.push_str(r"\-") } else { out.push('-') }
+                if opens || closes {
+                    out.push_str(r"\-")
+                } else {
+                    out.push('-')
+                }
             }
             literal => push_literal(out, literal),
         }
@@ -279,7 +303,10 @@ mod tests {
     #[test]
     fn refuses_what_it_cannot_do() {
         for pattern in ["[", "(", r"(a)\1", "[[:nope:]]", "\\"] {
-            assert!(Regex::compile(pattern.as_bytes(), Options::CONDITION).is_err(), "{pattern}");
+            assert!(
+                Regex::compile(pattern.as_bytes(), Options::CONDITION).is_err(),
+                "{pattern}"
+            );
         }
     }
 

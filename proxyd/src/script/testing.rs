@@ -77,7 +77,10 @@ impl Host for FakeHost {
         self.wall
     }
     fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.random
     }
     fn sockets(&self) -> &Sockets {
@@ -177,19 +180,41 @@ pub(crate) struct Stage {
 impl Stage {
     /// A stage for a message from 127.0.0.2:5060 by UDP to our 127.0.0.1:5060, which is also `test.lan`.
     pub(crate) fn new(message: &str) -> Self {
-        let mut ctx = Context { msg: Message::parse(message.replace('\n', "\r\n")).expect("a test's message"), ..Context::default() };
+        let mut ctx = Context {
+            msg: Message::parse(message.replace('\n', "\r\n")).expect("a test's message"),
+            ..Context::default()
+        };
         ctx.source.peer = SocketAddr::from(([127, 0, 0, 2], 5060));
         ctx.source.local = SocketAddr::from(([127, 0, 0, 1], 5060));
         let listener = Listener::new(Transport::Udp, ctx.source.local, None, Some("main".to_owned()));
-        let alias = Alias { transport: None, host: "test.lan".to_owned(), port: None };
+        let alias = Alias {
+            transport: None,
+            host: "test.lan".to_owned(),
+            port: None,
+        };
         let host = FakeHost {
-            sockets: Sockets { listeners: vec![listener], aliases: vec![alias] },
+            sockets: Sockets {
+                listeners: vec![listener],
+                aliases: vec![alias],
+            },
             wall: Duration::new(1_700_000_000, 123_456_000),
             now: 60_000,
             ..FakeHost::default()
         };
-        let script = Script { program: Program::default(), modules: Vec::new(), states: States::default() };
-        Self { ctx, lists: Lists::default(), vars: Vars::default(), script, host, route: Routes::REQUEST, rc: 1 }
+        let script = Script {
+            program: Program::default(),
+            modules: Vec::new(),
+            states: States::default(),
+        };
+        Self {
+            ctx,
+            lists: Lists::default(),
+            vars: Vars::default(),
+            script,
+            host,
+            route: Routes::REQUEST,
+            rc: 1,
+        }
     }
 
     /// An OPTIONS request with all that is usual.
@@ -242,7 +267,10 @@ impl Stage {
 
     /// Calls a module's function with constant arguments.
     pub(crate) fn call(&mut self, module: &ModuleDef, name: &str, args: &[&str]) -> i32 {
-        let compiled: Vec<CompiledArg> = args.iter().map(|arg| CompiledArg::Text(arg.as_bytes().into())).collect();
+        let compiled: Vec<CompiledArg> = args
+            .iter()
+            .map(|arg| CompiledArg::Text(arg.as_bytes().into()))
+            .collect();
         self.call_with(module, name, compiled)
     }
 
@@ -253,9 +281,18 @@ impl Stage {
             .iter()
             .find(|row| row.names.contains(&name) && row.args.len() >= args.len())
             .unwrap_or_else(|| panic!("no function {name}"));
-        let args: Vec<CompiledArg> = args.into_iter().zip(function.args).map(|(arg, kind)| fit(arg, *kind)).collect();
+        let args: Vec<CompiledArg> = args
+            .into_iter()
+            .zip(function.args)
+            .map(|(arg, kind)| fit(arg, *kind))
+            .collect();
         let mut env = self.env();
-        (function.call)(&mut Call { env: &mut env, args: &args, name }).0
+        (function.call)(&mut Call {
+            env: &mut env,
+            args: &args,
+            name,
+        })
+        .0
     }
 
     /// The message with its edits.
@@ -274,7 +311,10 @@ fn fit(arg: CompiledArg, kind: super::module::Arg) -> CompiledArg {
     let regex = |options| CompiledArg::Regex(Regex::compile(text, options).expect("a regular expression"));
     match kind {
         Arg::Regex(_) | Arg::OptRegex(_) => regex(Options::CONDITION),
-        Arg::LineRegex(_) => regex(Options { ignore_case: true, newline: true }),
+        Arg::LineRegex(_) => regex(Options {
+            ignore_case: true,
+            newline: true,
+        }),
         Arg::Subst(_) => CompiledArg::Subst(Subst::constant(text).expect("a substitution")),
         _ => arg,
     }
@@ -306,7 +346,12 @@ fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String
     let data = match row.compile {
         Some(compile) => {
             let format = Format::default();
-            compile(&PvInner { text: inner.as_bytes(), format: &format, parse: &parse, names: &NoNames })?
+            compile(&PvInner {
+                text: inner.as_bytes(),
+                format: &format,
+                parse: &parse,
+                names: &NoNames,
+            })?
         }
         None => PvData::None,
     };

@@ -22,7 +22,11 @@ impl<'a> Value<'a> {
 
     /// Borrows bytes, null when they are empty: the rule of most message parts.
     pub fn text_or_null(bytes: &'a [u8]) -> Self {
-        if bytes.is_empty() { Self::Null } else { Self::text(bytes) }
+        if bytes.is_empty() {
+            Self::Null
+        } else {
+            Self::text(bytes)
+        }
     }
 
     /// Takes bytes.
@@ -128,7 +132,12 @@ pub fn leading_int(text: &[u8]) -> Option<i64> {
     };
     let mut value: Option<i64> = None;
     for digit in digits.iter().take_while(|b| b.is_ascii_digit()) {
-        value = Some(value.unwrap_or(0).saturating_mul(10).saturating_add(i64::from(digit - b'0')));
+        value = Some(
+            value
+                .unwrap_or(0)
+                .saturating_mul(10)
+                .saturating_add(i64::from(digit - b'0')),
+        );
     }
     value.map(|n| if negative { -n } else { n })
 }
@@ -152,9 +161,13 @@ mod tests {
 
     #[test]
     fn integers_are_read_and_printed() {
-        for (text, expected) in
-            [("12abc", Some(12)), ("-7", Some(-7)), ("", None), ("x1", None), ("99999999999999999999", Some(i64::MAX))]
-        {
+        for (text, expected) in [
+            ("12abc", Some(12)),
+            ("-7", Some(-7)),
+            ("", None),
+            ("x1", None),
+            ("99999999999999999999", Some(i64::MAX)),
+        ] {
             assert_eq!(leading_int(text.as_bytes()), expected, "{text}");
         }
         for n in [0, 7, -7, i64::MAX, i64::MIN] {

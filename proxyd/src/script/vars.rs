@@ -13,10 +13,13 @@ pub type Slot = u32;
 /// The slot of a name, made when it is new.
 pub fn slot(name: &[u8]) -> Slot {
     let mut names = NAMES.write();
-    let at = names.iter().position(|known| **known == *name).unwrap_or_else(|| {
-        names.push(name.into());
-        names.len() - 1
-    });
+    let at = names
+        .iter()
+        .position(|known| **known == *name)
+        .unwrap_or_else(|| {
+            names.push(name.into());
+            names.len() - 1
+        });
     Slot::try_from(at).unwrap_or(Slot::MAX)
 }
 
@@ -47,7 +50,11 @@ pub struct Vars {
 
 impl Default for Vars {
     fn default() -> Self {
-        let mut vars = Self { values: Vec::new(), nullable: Vec::new(), trace: None };
+        let mut vars = Self {
+            values: Vec::new(),
+            nullable: Vec::new(),
+            trace: None,
+        };
         for (slot, value) in PRESETS.read().iter() {
             vars.write(*slot, value.clone());
         }
@@ -58,7 +65,9 @@ impl Default for Vars {
 impl Vars {
     /// The value of a `$var`.
     pub fn read(&self, slot: Slot) -> Value<'_> {
-        self.values.get(slot as usize).map_or(Value::Int(0), Value::borrow)
+        self.values
+            .get(slot as usize)
+            .map_or(Value::Int(0), Value::borrow)
     }
 
     /// Sets a `$var`; null makes it integer 0.
@@ -69,7 +78,9 @@ impl Vars {
 
     /// The value of a `$vn`.
     pub fn read_nullable(&self, slot: Slot) -> Value<'_> {
-        self.nullable.get(slot as usize).map_or(Value::Null, Value::borrow)
+        self.nullable
+            .get(slot as usize)
+            .map_or(Value::Null, Value::borrow)
     }
 
     /// Sets a `$vn`.

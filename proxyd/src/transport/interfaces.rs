@@ -31,7 +31,9 @@ pub fn addresses() -> io::Result<Vec<InterfaceAddress>> {
         let up = entry.ifa_flags & libc::IFF_UP as libc::c_uint != 0;
         if up && let Some(address) = address(entry.ifa_addr) {
             // SAFETY: every entry has a name, a C string that lives as long as the list.
-            let name = unsafe { CStr::from_ptr(entry.ifa_name) }.to_string_lossy().into_owned();
+            let name = unsafe { CStr::from_ptr(entry.ifa_name) }
+                .to_string_lossy()
+                .into_owned();
             found.push(InterfaceAddress { name, address });
         }
         next = entry.ifa_next;
@@ -69,6 +71,10 @@ mod tests {
     #[test]
     fn loopback_is_among_them() {
         let all = addresses().expect("getifaddrs");
-        assert!(all.iter().any(|a| a.address.is_loopback() && a.name.starts_with("lo")), "{all:?}");
+        assert!(
+            all.iter()
+                .any(|a| a.address.is_loopback() && a.name.starts_with("lo")),
+            "{all:?}"
+        );
     }
 }

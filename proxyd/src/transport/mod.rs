@@ -2,8 +2,8 @@
 
 pub mod conn;
 pub mod dns;
-pub mod memory;
 pub mod interfaces;
+pub mod memory;
 mod queue;
 pub mod resolve;
 mod servers;

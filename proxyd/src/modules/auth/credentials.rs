@@ -319,7 +319,9 @@ pub(crate) fn is_own(env: &Env<'_>, username: &[u8], realm: &[u8], identity: Ide
 pub(crate) fn authorized<'m>(ctx: &'m Context) -> Option<auth::Auth<'m>> {
     let field = mark::authorized(ctx.id)?;
     let msg = &ctx.msg;
-    let headers = msg.all(HeaderName::Authorization).chain(msg.all(HeaderName::ProxyAuthorization));
+    let headers = msg
+        .all(HeaderName::Authorization)
+        .chain(msg.all(HeaderName::ProxyAuthorization));
     let header = headers.into_iter().find(|header| header.field.start == field)?;
     auth::Auth::parse(msg.value(header)).ok()
 }

@@ -196,4 +196,3 @@ fn a_database_that_does_not_fit_stops_the_start() {
     );
     assert!(start(&[("db_url", "nonsense")]).is_err());
 }
-

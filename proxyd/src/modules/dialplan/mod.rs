@@ -46,15 +46,31 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text("table_name", "dialplan", "Its table."),
         Param::Text("dpid_col", "dpid", "Column of the dialplan's number."),
         Param::Text("pr_col", "pr", "Column of the priority."),
-        Param::Text("match_op_col", "match_op", "Column of the operator: 0 equal, 1 regular expression, 2 fnmatch."),
+        Param::Text(
+            "match_op_col",
+            "match_op",
+            "Column of the operator: 0 equal, 1 regular expression, 2 fnmatch.",
+        ),
         Param::Text("match_exp_col", "match_exp", "Column of what is matched."),
-        Param::Text("match_len_col", "match_len", "Column of the length that the input must have; 0 any."),
-        Param::Text("subst_exp_col", "subst_exp", "Column of the expression whose groups the replacement uses."),
+        Param::Text(
+            "match_len_col",
+            "match_len",
+            "Column of the length that the input must have; 0 any.",
+        ),
+        Param::Text(
+            "subst_exp_col",
+            "subst_exp",
+            "Column of the expression whose groups the replacement uses.",
+        ),
         Param::Text("repl_exp_col", "repl_exp", "Column of the replacement."),
         Param::Text("attrs_col", "attrs", "Column of the attributes."),
         Param::Pv("attrs_pvar", "", "Gets the attributes of the rule that matched."),
         Param::Int("match_dynamic", 0, "1: expressions may hold pseudo-variables."),
-        Param::Int("append_branch", 1, "1: a new Request-URI in a failure_route is a new branch."),
+        Param::Int(
+            "append_branch",
+            1,
+            "1: a new Request-URI in a failure_route is a new branch.",
+        ),
         Param::Ignored("fetch_rows", "rows are read one by one"),
         Param::Ignored("reload_delta", "reloads are never refused"),
     ],
@@ -89,9 +105,21 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
     ],
     rpcs: &[
-        Rpc { name: "dialplan.dump", doc: "Lists the rules of a dialplan: dpid.", call: dump },
-        Rpc { name: "dialplan.reload", doc: "Reads the rules anew.", call: reload },
-        Rpc { name: "dialplan.translate", doc: "Translates a text: dpid, text.", call: translate },
+        Rpc {
+            name: "dialplan.dump",
+            doc: "Lists the rules of a dialplan: dpid.",
+            call: dump,
+        },
+        Rpc {
+            name: "dialplan.reload",
+            doc: "Reads the rules anew.",
+            call: reload,
+        },
+        Rpc {
+            name: "dialplan.translate",
+            doc: "Translates a text: dpid, text.",
+            call: translate,
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("dialplan", "Rules that match and translate numbers.")
@@ -127,7 +155,9 @@ impl Dialplan {
             plans.entry(rule.row.dpid).or_default().push(rule);
         }
         // Kamailio: rules for the input's own length come first, then by priority, then as they were read
-        plans.values_mut().for_each(|rules| rules.sort_by_key(|rule| (rule.row.match_len == 0, rule.row.priority)));
+        plans
+            .values_mut()
+            .for_each(|rules| rules.sort_by_key(|rule| (rule.row.match_len == 0, rule.row.priority)));
         Ok(plans)
     }
 
@@ -155,14 +185,26 @@ fn row_of(row: db::Row<'_>) -> Row {
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     if !init.is_set("db_url") {
-        return Err(InitError::Param { name: "db_url", why: "must be set: the rules are in a database".into() });
+        return Err(InitError::Param {
+            name: "db_url",
+            why: "must be set: the rules are in a database".into(),
+        });
     }
     let database = Database::shared(&init.text("db_url"))?;
     let table = init.text("table_name");
     if let Some(layout) = schema::table("dialplan") {
         database.check_version(&table, layout)?;
     }
-    let names = ["dpid", "pr", "match_op", "match_exp", "match_len", "subst_exp", "repl_exp", "attrs"];
+    let names = [
+        "dpid",
+        "pr",
+        "match_op",
+        "match_exp",
+        "match_len",
+        "subst_exp",
+        "repl_exp",
+        "attrs",
+    ];
     let state = Dialplan {
         database,
         table,
@@ -188,10 +230,15 @@ enum Outcome {
 /// Finds the first rule for an input and applies it.
 fn work(state: &Dialplan, env: Option<&Env<'_>>, dpid: i64, input: &[u8]) -> Outcome {
     let plans = state.plans.load();
-    let Some(rules) = plans.get(&dpid) else { return Outcome::NoPlan };
+    let Some(rules) = plans.get(&dpid) else {
+        return Outcome::NoPlan;
+    };
     let length = i64::try_from(input.len()).unwrap_or(i64::MAX);
-    let fits = |rule: &&Rule| (rule.row.match_len == 0 || rule.row.match_len == length) && rule.matches(input, env);
-    let Some(rule) = rules.iter().find(fits) else { return Outcome::NoRule };
+    let fits =
+        |rule: &&Rule| (rule.row.match_len == 0 || rule.row.match_len == length) && rule.matches(input, env);
+    let Some(rule) = rules.iter().find(fits) else {
+        return Outcome::NoRule;
+    };
     match rule.apply(input, env) {
         Made::Failed => Outcome::Failed,
         made => Outcome::Made(made, rule.row.attrs.clone()),
@@ -200,17 +247,25 @@ fn work(state: &Dialplan, env: Option<&Env<'_>>, dpid: i64, input: &[u8]) -> Out
 
 /// Translates for the script; the attributes are set, the text is handed to `store`.
 fn run(call: &mut Call<'_, '_>, input: &[u8], store: impl FnOnce(&mut Call<'_, '_>, &[u8]) -> bool) -> Code {
-    let Some(state) = call.state::<Dialplan>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dialplan>() else {
+        return Code::FALSE;
+    };
     let dpid = call.int(0);
     if input.is_empty() {
-        log::warning("dialplan", format_args!("invalid or empty input string to be matched"));
+        log::warning(
+            "dialplan",
+            format_args!("invalid or empty input string to be matched"),
+        );
         return Code::FALSE;
     }
     match work(state, Some(call.env), dpid, input) {
         Outcome::NoPlan => Code(-2),
         Outcome::NoRule => Code::FALSE,
         Outcome::Failed => {
-            log::error("dialplan", format_args!("dpid {dpid}: subst_exp of the matching rule does not fit the input"));
+            log::error(
+                "dialplan",
+                format_args!("dpid {dpid}: subst_exp of the matching rule does not fit the input"),
+            );
             Code::FALSE
         }
         Outcome::Made(made, attrs) => {
@@ -233,12 +288,19 @@ fn dp_translate(call: &mut Call<'_, '_>) -> Code {
     match args.get(1) {
         None | Some(CompiledArg::Absent) => {
             let uri = call.env.ctx.uri();
-            let user = Uri::parse(uri).ok().and_then(|uri| uri.user).unwrap_or_default().to_vec();
+            let user = Uri::parse(uri)
+                .ok()
+                .and_then(|uri| uri.user)
+                .unwrap_or_default()
+                .to_vec();
             run(call, &user, set_user)
         }
         Some(CompiledArg::Format(format)) => {
             let mut variables = format.variables();
-            let input = variables.next().map(|pv| pv.read(call.env).to_text().into_owned()).unwrap_or_default();
+            let input = variables
+                .next()
+                .map(|pv| pv.read(call.env).to_text().into_owned())
+                .unwrap_or_default();
             let output = variables.next();
             run(call, &input, |call, text| match output {
                 Some(pv) => write(call, pv, text),
@@ -274,11 +336,19 @@ fn write(call: &mut Call<'_, '_>, pv: &PvRef, text: &[u8]) -> bool {
 
 /// Puts a new user in the Request-URI.
 fn set_user(call: &mut Call<'_, '_>, user: &[u8]) -> bool {
-    let Some(state) = call.state::<Dialplan>() else { return false };
+    let Some(state) = call.state::<Dialplan>() else {
+        return false;
+    };
     let ctx = &mut *call.env.ctx;
     let uri = ctx.uri().to_vec();
-    let Ok(parsed) = Uri::parse(&uri) else { return false };
-    let scheme = uri.iter().position(|byte| *byte == b':').and_then(|at| uri.get(..=at)).unwrap_or(b"sip:");
+    let Ok(parsed) = Uri::parse(&uri) else {
+        return false;
+    };
+    let scheme = uri
+        .iter()
+        .position(|byte| *byte == b':')
+        .and_then(|at| uri.get(..=at))
+        .unwrap_or(b"sip:");
     let old = parsed.user.map_or(0, <[u8]>::len);
     let behind = uri.get(scheme.len() + old..).unwrap_or_default();
     let at: &[u8] = if parsed.user.is_some() { b"" } else { b"@" };
@@ -289,7 +359,9 @@ fn set_user(call: &mut Call<'_, '_>, user: &[u8]) -> bool {
 }
 
 fn dp_reload(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dialplan>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dialplan>() else {
+        return Code::FALSE;
+    };
     match state.reload(call.env.script) {
         Ok(()) => Code::TRUE,
         Err(why) => {
@@ -300,18 +372,27 @@ fn dp_reload(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn state(script: &Arc<Script>) -> Result<&Dialplan, RpcFault> {
-    script.states.get::<Dialplan>().ok_or_else(|| RpcFault::failed("dialplan is not loaded"))
+    script
+        .states
+        .get::<Dialplan>()
+        .ok_or_else(|| RpcFault::failed("dialplan is not loaded"))
 }
 
 fn reload(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    state(script)?.reload(script).map_err(|why| RpcFault::failed(format!("Dialplan Reload Failed: {why}")))?;
+    state(script)?
+        .reload(script)
+        .map_err(|why| RpcFault::failed(format!("Dialplan Reload Failed: {why}")))?;
     Ok(RpcReply::empty())
 }
 
 fn translate(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
-    let dpid = call.int(0).map_err(|_| RpcFault::failed("Dialplan ID or input parameter missing"))?;
-    let input = call.str(1).map_err(|_| RpcFault::failed("Dialplan ID or input parameter missing"))?;
+    let dpid = call
+        .int(0)
+        .map_err(|_| RpcFault::failed("Dialplan ID or input parameter missing"))?;
+    let input = call
+        .str(1)
+        .map_err(|_| RpcFault::failed("Dialplan ID or input parameter missing"))?;
     if input.is_empty() {
         return Err(RpcFault::failed("Empty input parameter"));
     }
@@ -319,7 +400,11 @@ fn translate(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         Outcome::NoPlan => Err(RpcFault::failed("Dialplan ID not matched")),
         Outcome::NoRule | Outcome::Failed => Err(RpcFault::failed("No translation")),
         Outcome::Made(made, attrs) => {
-            let text = if let Made::Text(text) = made { text } else { Vec::new() };
+            let text = if let Made::Text(text) = made {
+                text
+            } else {
+                Vec::new()
+            };
             Ok(json!({ "Output": String::from_utf8_lossy(&text), "Attributes": attrs }).into())
         }
     }
@@ -329,7 +414,9 @@ fn dump(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
     let dpid = call.int(0).map_err(|_| RpcFault::failed("Dialplan ID missing"))?;
     let plans = state.plans.load();
-    let rules = plans.get(&dpid).ok_or_else(|| RpcFault::failed("Dialplan ID not matched"))?;
+    let rules = plans
+        .get(&dpid)
+        .ok_or_else(|| RpcFault::failed("Dialplan ID not matched"))?;
     let entry = |rule: &Rule| {
         let row = &rule.row;
         json!({ "ENTRY": {

@@ -77,16 +77,26 @@ impl Rule {
             text => Some(Pattern::new(text, parse, dynamic).map_err(place)?),
         };
         let replacement = pieces(row.repl_exp.as_bytes(), parse).map_err(place)?;
-        let highest = replacement.iter().filter_map(|p| if let Piece::Group(n) = p { Some(*n) } else { None }).max();
+        let highest = replacement
+            .iter()
+            .filter_map(|p| if let Piece::Group(n) = p { Some(*n) } else { None })
+            .max();
         match (&subst, highest) {
             (Some(Pattern::Fixed(regex)), Some(group)) if group >= regex.captures_len() => {
                 let (repl, subst, has) = (&row.repl_exp, &row.subst_exp, regex.captures_len() - 1);
-                let why = format!("repl_exp {repl} refers to {group} sub-expressions, but subst_exp {subst} has only {has}");
+                let why = format!(
+                    "repl_exp {repl} refers to {group} sub-expressions, but subst_exp {subst} has only {has}"
+                );
                 return Err(place(why));
             }
             _ => {}
         }
-        Ok(Self { matcher, subst, replacement, row })
+        Ok(Self {
+            matcher,
+            subst,
+            replacement,
+            row,
+        })
     }
 
     /// Whether the rule is for this input.
@@ -130,7 +140,9 @@ impl Rule {
                 }
                 (Piece::Variables(format), Some(env)) => out.extend_from_slice(&format.expand(env)),
                 (Piece::Variables(format), None) => {
-                    format.variables().for_each(|pv| out.extend_from_slice(pv.text().as_bytes()));
+                    format
+                        .variables()
+                        .for_each(|pv| out.extend_from_slice(pv.text().as_bytes()));
                 }
             }
         }
@@ -163,11 +175,20 @@ impl Pattern {
 
 /// Compiles a regular expression in Perl's syntax, as far as it can be matched in linear time.
 fn compile(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text).unicode(false).size_limit(1 << 20).build().map_err(|error| {
-        let text_of = error.to_string();
-        let why = text_of.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        format!("regular expression {text:?}: {why}")
-    })
+    RegexBuilder::new(text)
+        .unicode(false)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|error| {
+            let text_of = error.to_string();
+            let why = text_of
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            format!("regular expression {text:?}: {why}")
+        })
 }
 
 /// Takes a replacement apart: `\1` to `\9`, pseudo-variables, text.
@@ -226,7 +247,10 @@ fn push_text(pieces: &mut Vec<Piece>, plain: &mut Vec<u8>, parse: Parse<'_>) -> 
 /// Where a pseudo-variable that begins with a dollar ends: behind its name and its parentheses.
 fn variable_end(text: &[u8]) -> usize {
     let mut at = 1;
-    while text.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+    while text
+        .get(at)
+        .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    {
         at += 1;
     }
     if text.get(at) != Some(&b'(') {
@@ -266,18 +290,48 @@ mod tests {
     #[test]
     fn rules_translate_as_in_kamailio() {
         for (operator, match_exp, subst, repl, input, expected) in [
-            (1, "^00([1-9][0-9]+)$", "^00([1-9][0-9]+)$", r"+\1", "0049301", Some(Made::Text(b"+49301".to_vec()))),
+            (
+                1,
+                "^00([1-9][0-9]+)$",
+                "^00([1-9][0-9]+)$",
+                r"+\1",
+                "0049301",
+                Some(Made::Text(b"+49301".to_vec())),
+            ),
             (0, "112", "", "sos", "112", Some(Made::Text(b"sos".to_vec()))),
             (1, "^.+$", "", "", "x", Some(Made::Nothing)),
-            (2, "q*", "^q(.*)$", r"Q\1", "qab", Some(Made::Text(b"Qab".to_vec()))),
+            (
+                2,
+                "q*",
+                "^q(.*)$",
+                r"Q\1",
+                "qab",
+                Some(Made::Text(b"Qab".to_vec())),
+            ),
             (1, "^s", "s", "T", "sossa", Some(Made::Text(b"T".to_vec()))),
             (1, "^a(.*)$", "^b(.*)$", r"x\1", "abc", Some(Made::Failed)),
-            (1, "^a(.*)$", "^a(.*)$", r"x\1y\0z", "abc", Some(Made::Text(b"xbcyabcz".to_vec()))),
-            (1, "(?i)^X([0-9]{2})$", "(?i)^X([0-9]{2})$", r"pcre\1", "x12", Some(Made::Text(b"pcre12".to_vec()))),
+            (
+                1,
+                "^a(.*)$",
+                "^a(.*)$",
+                r"x\1y\0z",
+                "abc",
+                Some(Made::Text(b"xbcyabcz".to_vec())),
+            ),
+            (
+                1,
+                "(?i)^X([0-9]{2})$",
+                "(?i)^X([0-9]{2})$",
+                r"pcre\1",
+                "x12",
+                Some(Made::Text(b"pcre12".to_vec())),
+            ),
             (0, "112", "", "sos", "1123", None),
         ] {
             let rule = rule(operator, match_exp, subst, repl).unwrap();
-            let made = rule.matches(input.as_bytes(), None).then(|| rule.apply(input.as_bytes(), None));
+            let made = rule
+                .matches(input.as_bytes(), None)
+                .then(|| rule.apply(input.as_bytes(), None));
             assert_eq!(made, expected, "{match_exp} {input}");
         }
     }
@@ -297,7 +351,13 @@ mod tests {
 
     #[test]
     fn variables_end_where_they_end() {
-        for (text, expected) in [("$rU|", 3), ("$var(pre)x", 9), ("$(avp(a)[0])x", 12), ("$", 1), ("$x(", 3)] {
+        for (text, expected) in [
+            ("$rU|", 3),
+            ("$var(pre)x", 9),
+            ("$(avp(a)[0])x", 12),
+            ("$", 1),
+            ("$x(", 3),
+        ] {
             assert_eq!(variable_end(text.as_bytes()), expected, "{text}");
         }
     }

@@ -43,16 +43,31 @@ pub(super) struct Attributes {
 impl Attributes {
     /// Reads `name=value;…`; unknown names are the script's own.
     pub(super) fn parse(body: &[u8]) -> Self {
-        let mut attributes = Self { body: body.to_vec(), ..Self::default() };
+        let mut attributes = Self {
+            body: body.to_vec(),
+            ..Self::default()
+        };
         for pair in body.split(|byte| *byte == b';') {
-            let Some(at) = pair.iter().position(|byte| *byte == b'=') else { continue };
-            let (name, value) = (pair.get(..at).unwrap_or_default(), pair.get(at + 1..).unwrap_or_default());
-            let number = || std::str::from_utf8(value).ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0);
+            let Some(at) = pair.iter().position(|byte| *byte == b'=') else {
+                continue;
+            };
+            let (name, value) = (
+                pair.get(..at).unwrap_or_default(),
+                pair.get(at + 1..).unwrap_or_default(),
+            );
+            let number = || {
+                std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|text| text.trim().parse::<u32>().ok())
+                    .unwrap_or(0)
+            };
             match name.trim_ascii() {
                 b"duid" => attributes.duid = value.to_vec(),
                 b"maxload" => attributes.max_load = number(),
                 b"weight" => attributes.weight = number(),
-                b"rweight" => attributes.relative_weight = Some(number()).filter(|n| (1..=100).contains(n)).unwrap_or(0),
+                b"rweight" => {
+                    attributes.relative_weight = Some(number()).filter(|n| (1..=100).contains(n)).unwrap_or(0)
+                }
                 b"socket" => attributes.socket = value.to_vec(),
                 b"sockname" => attributes.socket_name = value.to_vec(),
                 b"ping_socket" => attributes.ping_socket = value.to_vec(),
@@ -107,21 +122,42 @@ impl Destination {
     pub(super) fn new(uri: &[u8], flags: u32, priority: i64, attrs: &[u8]) -> Result<Self, String> {
         let has_scheme = uri.get(..4).is_some_and(|s| s.eq_ignore_ascii_case(b"sip:"))
             || uri.get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"sips:"));
-        let uri = if has_scheme { uri.to_vec() } else { [b"sip:", uri].concat() };
+        let uri = if has_scheme {
+            uri.to_vec()
+        } else {
+            [b"sip:", uri].concat()
+        };
         let shown = || String::from_utf8_lossy(&uri).into_owned();
         let parsed = Uri::parse(&uri).map_err(|error| format!("bad uri {:?}: {error}", shown()))?;
-        let host = std::str::from_utf8(parsed.host_bare()).map_err(|_| format!("bad uri {:?}", shown()))?.to_owned();
+        let host = std::str::from_utf8(parsed.host_bare())
+            .map_err(|_| format!("bad uri {:?}", shown()))?
+            .to_owned();
         if host.is_empty() {
             return Err(format!("bad uri {:?}: no host", shown()));
         }
-        let transport = parsed.param(b"transport").flatten().and_then(Transport::from_bytes);
+        let transport = parsed
+            .param(b"transport")
+            .flatten()
+            .and_then(Transport::from_bytes);
         let port = parsed.port.unwrap_or(0);
-        let after_user = uri.iter().position(|byte| *byte == b'@').filter(|_| parsed.user.is_some());
+        let after_user = uri
+            .iter()
+            .position(|byte| *byte == b'@')
+            .filter(|_| parsed.user.is_some());
         let after_scheme = uri.iter().position(|byte| *byte == b':').unwrap_or(0);
-        let domain = uri.get(after_user.unwrap_or(after_scheme) + 1..).unwrap_or_default().to_vec();
-        let addresses = if flags & NO_DNS != 0 { Vec::new() } else { resolve(&host) };
+        let domain = uri
+            .get(after_user.unwrap_or(after_scheme) + 1..)
+            .unwrap_or_default()
+            .to_vec();
+        let addresses = if flags & NO_DNS != 0 {
+            Vec::new()
+        } else {
+            resolve(&host)
+        };
         if addresses.is_empty() && flags & NO_DNS == 0 {
-            return Err(format!("could not resolve {host}; flag 16 keeps it from being looked up"));
+            return Err(format!(
+                "could not resolve {host}; flag 16 keeps it from being looked up"
+            ));
         }
         let attributes = Attributes::parse(attrs);
         let latency = Mutex::new(Latency::starting_at(attributes.latency));
@@ -171,14 +207,18 @@ impl Destination {
 
     fn store(&self, state: u32) -> u32 {
         let change = |flags: u32| Some(flags & !STATES | state & STATES);
-        self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).unwrap_or_default()
+        self.flags
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
+            .unwrap_or_default()
     }
 
     /// Takes over the state of the destination it replaces.
     pub(super) fn inherit(&self, old: &Self) {
         self.store(old.flags());
-        self.count.store(old.count.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.load.store(old.load.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.count
+            .store(old.count.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.load
+            .store(old.load.load(Ordering::Relaxed), Ordering::Relaxed);
         *self.latency.lock() = old.latency.lock().clone();
     }
 
@@ -188,8 +228,7 @@ impl Destination {
         let mut state = state & STATES;
         if state & TRYING != 0 {
             // what is down already does not come back by failing once more
-            if old & INACTIVE != 0 || self.count.fetch_add(1, Ordering::Relaxed) + 1 >= thresholds.probing
-            {
+            if old & INACTIVE != 0 || self.count.fetch_add(1, Ordering::Relaxed) + 1 >= thresholds.probing {
                 self.count.store(0, Ordering::Relaxed);
                 state = state & !TRYING | INACTIVE;
             }
@@ -218,7 +257,9 @@ pub(super) fn resolve(host: &str) -> Vec<IpAddr> {
         return vec![ip];
     }
     let found = std::net::ToSocketAddrs::to_socket_addrs(&(host, 0));
-    let mut addresses: Vec<IpAddr> = found.map(|all| all.map(|addr| addr.ip()).collect()).unwrap_or_default();
+    let mut addresses: Vec<IpAddr> = found
+        .map(|all| all.map(|addr| addr.ip()).collect())
+        .unwrap_or_default();
     addresses.dedup();
     addresses
 }
@@ -245,9 +286,13 @@ mod tests {
 
     #[test]
     fn attributes_are_read() {
-        let read = Attributes::parse(b"weight=50;duid=a;maxload=3;socket=udp:127.0.0.1:5077;foo=bar;rweight=400");
+        let read =
+            Attributes::parse(b"weight=50;duid=a;maxload=3;socket=udp:127.0.0.1:5077;foo=bar;rweight=400");
         assert_eq!((read.weight, read.max_load, read.relative_weight), (50, 3, 0));
-        assert_eq!((&*read.duid, &*read.socket), (&b"a"[..], &b"udp:127.0.0.1:5077"[..]));
+        assert_eq!(
+            (&*read.duid, &*read.socket),
+            (&b"a"[..], &b"udp:127.0.0.1:5077"[..])
+        );
         assert_eq!(Attributes::parse(b""), Attributes::default());
     }
 
@@ -255,8 +300,14 @@ mod tests {
     fn uris_are_taken_apart() {
         let destination = Destination::new(b"sip:h@127.0.0.31:5080;transport=tcp", 0, 0, b"").unwrap();
         assert_eq!(destination.domain, b"127.0.0.31:5080;transport=tcp");
-        assert_eq!((destination.port, destination.transport), (5080, Some(Transport::Tcp)));
-        assert_eq!(Destination::new(b"127.0.0.34", 0, 0, b"").unwrap().uri, b"sip:127.0.0.34");
+        assert_eq!(
+            (destination.port, destination.transport),
+            (5080, Some(Transport::Tcp))
+        );
+        assert_eq!(
+            Destination::new(b"127.0.0.34", 0, 0, b"").unwrap().uri,
+            b"sip:127.0.0.34"
+        );
         assert!(Destination::new(b"bad", 0, 0, b"").is_err());
         assert!(Destination::new(b"sip:no.such.host.invalid", NO_DNS, 0, b"").is_ok());
     }
@@ -264,7 +315,10 @@ mod tests {
     #[test]
     fn states_change_by_thresholds() {
         let destination = Destination::new(b"sip:127.0.0.1", 0, 0, b"").unwrap();
-        let limits = Thresholds { probing: 2, inactive: 2 };
+        let limits = Thresholds {
+            probing: 2,
+            inactive: 2,
+        };
         for (given, change, shown) in [
             (PROBING, Change::None, "AP"),
             (TRYING | PROBING, Change::None, "TP"),
@@ -275,7 +329,10 @@ mod tests {
             (DISABLED, Change::Down, "DX"),
             (0, Change::Up, "AX"),
         ] {
-            assert_eq!((destination.update(given, limits), &*destination.state()), (change, shown));
+            assert_eq!(
+                (destination.update(given, limits), &*destination.state()),
+                (change, shown)
+            );
         }
     }
 

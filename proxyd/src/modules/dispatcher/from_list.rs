@@ -44,7 +44,9 @@ impl Wanted {
 
 /// `ds_is_from_list([set[, mode[, uri]]])`.
 pub(super) fn is_from_list(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     let set = call.opt_int(0).unwrap_or(-1);
     let mode = call.opt_int(1).unwrap_or(ANY_TRANSPORT);
     let uri = call.text_owned(2);
@@ -57,13 +59,18 @@ pub(super) fn is_from_list(call: &mut Call<'_, '_>) -> Code {
         }
     } else {
         let Some(wanted) = Wanted::of_uri(&uri) else {
-            log::error("dispatcher", format_args!("bad uri [{}]", String::from_utf8_lossy(&uri)));
+            log::error(
+                "dispatcher",
+                format_args!("bad uri [{}]", String::from_utf8_lossy(&uri)),
+            );
             return Code::FALSE;
         };
         wanted
     };
     let sets = state.sets.load();
-    let found = sets.destinations().find(|(id, destination)| (set == -1 || set == *id) && wanted.fits(destination, mode));
+    let found = sets
+        .destinations()
+        .find(|(id, destination)| (set == -1 || set == *id) && wanted.fits(destination, mode));
     let Some((id, destination)) = found.map(|(id, destination)| (id, Arc::clone(destination))) else {
         return Code::FALSE;
     };
@@ -85,16 +92,27 @@ pub(super) fn is_from_list(call: &mut Call<'_, '_>) -> Code {
 
 /// `ds_is_active(set[, uri])`.
 pub(super) fn is_active(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     let (set, uri) = (call.int(0), call.text(1));
     let sets = state.sets.load();
-    let Some(set) = sets.get(set) else { return Code::FALSE };
+    let Some(set) = sets.get(set) else {
+        return Code::FALSE;
+    };
     let fits = |d: &&Arc<Destination>| uri.is_empty() || *d.uri == *uri;
-    Code::from(set.destinations.iter().filter(fits).any(|destination| destination.is_active()))
+    Code::from(
+        set.destinations
+            .iter()
+            .filter(fits)
+            .any(|destination| destination.is_active()),
+    )
 }
 
 /// `ds_list_exists(set)`.
 pub(super) fn exists(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     Code::from(state.sets.load().get(call.int(0)).is_some())
 }

@@ -16,7 +16,9 @@ pub(super) fn hash(parts: &[&[u8]]) -> u32 {
         let last = rest.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
         sum = sum.wrapping_add(fold(last));
     }
-    sum.wrapping_add(sum >> 11).wrapping_add(sum >> 13).wrapping_add(sum >> 23)
+    sum.wrapping_add(sum >> 11)
+        .wrapping_add(sum >> 13)
+        .wrapping_add(sum >> 23)
 }
 
 /// What of a URI is hashed.

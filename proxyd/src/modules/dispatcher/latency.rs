@@ -17,7 +17,11 @@ impl Latency {
     /// Starts at what the attribute `latency` says.
     pub(super) fn starting_at(milliseconds: u32) -> Self {
         let start = f64::from(milliseconds);
-        Self { average: start, estimate: start, ..Self::default() }
+        Self {
+            average: start,
+            estimate: start,
+            ..Self::default()
+        }
     }
 
     /// Takes in one answer; `alpha` weighs it in the short-term estimate.
@@ -28,7 +32,11 @@ impl Latency {
         let delta = milliseconds - self.average;
         self.average += delta / f64::from(self.count);
         self.variance += (delta * (milliseconds - self.average) - self.variance) / f64::from(self.count);
-        self.estimate = if first { milliseconds } else { self.estimate + alpha * (milliseconds - self.estimate) };
+        self.estimate = if first {
+            milliseconds
+        } else {
+            self.estimate + alpha * (milliseconds - self.estimate)
+        };
         self.max = self.max.max(milliseconds);
     }
 

@@ -28,17 +28,36 @@ impl Loads {
         if calls.len() >= MOST && !calls.contains_key(call_id) {
             return false;
         }
-        let old = calls.insert(call_id.into(), Entry { set, duid: duid.into(), expires });
+        let old = calls.insert(
+            call_id.into(),
+            Entry {
+                set,
+                duid: duid.into(),
+                expires,
+            },
+        );
         if let Some(old) = old {
             change(sets, &old, Step::Down);
         }
-        change(sets, &Entry { set, duid: duid.into(), expires }, Step::Up);
+        change(
+            sets,
+            &Entry {
+                set,
+                duid: duid.into(),
+                expires,
+            },
+            Step::Up,
+        );
         true
     }
 
     /// Marks a call as answered: it lives longer.
     pub(super) fn confirm(&self, call_id: &[u8], expires: Millis) -> bool {
-        self.calls.lock().get_mut(call_id).map(|entry| entry.expires = expires).is_some()
+        self.calls
+            .lock()
+            .get_mut(call_id)
+            .map(|entry| entry.expires = expires)
+            .is_some()
     }
 
     /// Ends a call.
@@ -65,9 +84,19 @@ enum Step {
 }
 
 fn change(sets: &Sets, entry: &Entry, step: Step) {
-    let Some(destination) = sets.by_duid(entry.set, &entry.duid) else { return };
-    let next = |load: u32| Some(if matches!(step, Step::Up) { load.saturating_add(1) } else { load.saturating_sub(1) });
-    let _ = destination.load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    let Some(destination) = sets.by_duid(entry.set, &entry.duid) else {
+        return;
+    };
+    let next = |load: u32| {
+        Some(if matches!(step, Step::Up) {
+            load.saturating_add(1)
+        } else {
+            load.saturating_sub(1)
+        })
+    };
+    let _ = destination
+        .load
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
 }
 
 #[cfg(test)]

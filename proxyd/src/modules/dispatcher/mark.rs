@@ -15,24 +15,39 @@ use shared::sip::Method;
 
 /// `ds_mark_dst([state])`.
 pub(super) fn mark_dst(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     let text = call.text(0);
-    let Some(wanted) = (if call.has(0) { destination::parse_state(&text) } else { Some(INACTIVE) }) else {
-        log::warning("dispatcher", format_args!("Failed to parse state flags: {}", String::from_utf8_lossy(&text)));
+    let Some(wanted) = (if call.has(0) {
+        destination::parse_state(&text)
+    } else {
+        Some(INACTIVE)
+    }) else {
+        log::warning(
+            "dispatcher",
+            format_args!("Failed to parse state flags: {}", String::from_utf8_lossy(&text)),
+        );
         return Code::FALSE;
     };
     if !state.failover() {
         log::warning("dispatcher", format_args!("failover support disabled"));
         return Code::FALSE;
     }
-    let Some(current) = select::current(call.env, &state.xavp_dst) else { return Code::FALSE };
+    let Some(current) = select::current(call.env, &state.xavp_dst) else {
+        return Code::FALSE;
+    };
     set_state(state, call.env, current.set, &current.uri, wanted)
 }
 
 /// `ds_mark_addr(state, set, uri)`.
 pub(super) fn mark_addr(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
-    let Some(wanted) = destination::parse_state(&call.text(0)) else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
+    let Some(wanted) = destination::parse_state(&call.text(0)) else {
+        return Code::FALSE;
+    };
     let (set, uri) = (call.int(1), call.text_owned(2));
     set_state(state, call.env, set, &uri, wanted)
 }
@@ -55,7 +70,9 @@ pub(super) fn tell(env: &mut Env<'_>, change: Change) {
         Change::Down => "dispatcher:dst-down",
         Change::Up => "dispatcher:dst-up",
     };
-    let Some(route) = env.script.program.event_route(name) else { return };
+    let Some(route) = env.script.program.event_route(name) else {
+        return;
+    };
     let mut inner = Env {
         ctx: &mut *env.ctx,
         lists: &mut *env.lists,
@@ -70,12 +87,22 @@ pub(super) fn tell(env: &mut Env<'_>, change: Change) {
 
 /// `ds_load_update()`.
 pub(super) fn load_update(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     let msg = &call.env.ctx.msg;
     let (status, method) = (msg.status(), msg.method());
     if status == 0 {
-        if matches!(method, Method::Bye | Method::Cancel) && !state.loads.remove(&state.sets.load(), msg.call_id()) {
-            log::error("dispatcher", format_args!("cannot find load for ({})", String::from_utf8_lossy(msg.call_id())));
+        if matches!(method, Method::Bye | Method::Cancel)
+            && !state.loads.remove(&state.sets.load(), msg.call_id())
+        {
+            log::error(
+                "dispatcher",
+                format_args!(
+                    "cannot find load for ({})",
+                    String::from_utf8_lossy(msg.call_id())
+                ),
+            );
         }
     } else if method == Method::Invite && (200..300).contains(&status) {
         let expires = call.env.host.now().saturating_add(state.expire);
@@ -86,7 +113,9 @@ pub(super) fn load_update(call: &mut Call<'_, '_>) -> Code {
 
 /// `ds_load_unset()`.
 pub(super) fn load_unset(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     state.loads.remove(&state.sets.load(), call.env.ctx.msg.call_id());
     Code::TRUE
 }

@@ -49,7 +49,11 @@ const FORWARDING: Routes = Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT)
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Text("list_file", "/etc/kamailio/dispatcher.list", "The file with the sets, when there is no db_url."),
+        Param::Text(
+            "list_file",
+            "/etc/kamailio/dispatcher.list",
+            "The file with the sets, when there is no db_url.",
+        ),
         Param::Text("db_url", "", "The database with the sets."),
         Param::Text("table_name", "dispatcher", "Its table."),
         Param::Text("setid_col", "setid", "Column of the set's number."),
@@ -57,41 +61,104 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text("flags_col", "flags", "Column of the flags."),
         Param::Text("priority_col", "priority", "Column of the priority."),
         Param::Text("attrs_col", "attrs", "Column of the attributes."),
-        Param::Text("ds_db_extra_attrs", "", "Further columns as attributes: name=column;…"),
+        Param::Text(
+            "ds_db_extra_attrs",
+            "",
+            "Further columns as attributes: name=column;…",
+        ),
         Param::Int("force_dst", 1, "Replaces a next hop that is set already."),
         Param::Int("flags", 0, "1: only the user of a URI is hashed; 2: failover."),
-        Param::Int("use_default", 0, "The last destination is for when no other is left."),
+        Param::Int(
+            "use_default",
+            0,
+            "The last destination is for when no other is left.",
+        ),
         Param::Text("xavp_dst", "_dsdst_", "The XAVP of the selected destinations."),
-        Param::Int("xavp_dst_mode", 0, "1: without attrs; 2: with socket; 4: with sockname."),
+        Param::Int(
+            "xavp_dst_mode",
+            0,
+            "1: without attrs; 2: with socket; 4: with sockname.",
+        ),
         Param::Text("xavp_ctx", "_dsctx_", "The XAVP of the selection: cnt."),
         Param::Int("xavp_ctx_mode", 0, "1: without cnt."),
         Param::Text("hash_pvar", "", "The text that algorithm 7 hashes."),
         Param::Pv("setid_pvname", "", "Gets the set that ds_is_from_list() matched."),
-        Param::Pv("attrs_pvname", "", "Gets the attributes that ds_is_from_list() matched."),
+        Param::Pv(
+            "attrs_pvname",
+            "",
+            "Gets the attributes that ds_is_from_list() matched.",
+        ),
         Param::Text("ds_ping_method", "OPTIONS", "Method of pings."),
         Param::Text("ds_ping_from", "sip:dispatcher@localhost", "From URI of pings."),
         Param::Int("ds_ping_interval", 0, "Seconds between pings; 0: none."),
-        Param::Int("ds_ping_fr_timer", 0, "Milliseconds to wait for an answer to a ping; 0: tm's fr_timer."),
+        Param::Int(
+            "ds_ping_fr_timer",
+            0,
+            "Milliseconds to wait for an answer to a ping; 0: tm's fr_timer.",
+        ),
         Param::Text("ds_ping_socket", "", "Socket of pings."),
-        Param::Int("ds_probing_threshold", 1, "Failures until a destination is inactive."),
+        Param::Int(
+            "ds_probing_threshold",
+            1,
+            "Failures until a destination is inactive.",
+        ),
         Param::Int("ds_inactive_threshold", 1, "Answers until it is active again."),
-        Param::Text("ds_ping_reply_codes", "", "Further good answers: code=403;class=3;…"),
-        Param::Int("ds_probing_mode", 0, "0: probes what is to be probed; 1: all; 2: inactive; 3: keeps probing."),
+        Param::Text(
+            "ds_ping_reply_codes",
+            "",
+            "Further good answers: code=403;class=3;…",
+        ),
+        Param::Int(
+            "ds_probing_mode",
+            0,
+            "0: probes what is to be probed; 1: all; 2: inactive; 3: keeps probing.",
+        ),
         Param::Int("ds_ping_latency_stats", 0, "Measures how long answers take."),
         Param::Int("ds_retain_latency_stats", 0, "Keeps the figures over a reload."),
-        Param::Int("ds_latency_estimator_alpha", 100, "Weight of one answer, in thousandths."),
+        Param::Int(
+            "ds_latency_estimator_alpha",
+            100,
+            "Weight of one answer, in thousandths.",
+        ),
         Param::Int("ds_hash_size", 0, "Above 0: calls are counted, for algorithm 10."),
-        Param::Int("ds_hash_expire", 7200, "Seconds until an answered call no longer counts."),
-        Param::Int("ds_hash_initexpire", 7200, "Seconds until an unanswered call no longer counts."),
-        Param::Int("ds_hash_check_interval", 30, "Seconds between looks for calls that expired."),
+        Param::Int(
+            "ds_hash_expire",
+            7200,
+            "Seconds until an answered call no longer counts.",
+        ),
+        Param::Int(
+            "ds_hash_initexpire",
+            7200,
+            "Seconds until an unanswered call no longer counts.",
+        ),
+        Param::Int(
+            "ds_hash_check_interval",
+            30,
+            "Seconds between looks for calls that expired.",
+        ),
         Param::Text("outbound_proxy", "", "Next hop of pings."),
         Param::Text("ds_default_socket", "", "Socket for destinations without one."),
         Param::Text("ds_default_sockname", "", "The same, by name."),
         Param::Int("event_callback_mode", 0, "1: event routes run only for pings."),
-        Param::Int("ds_attrs_none", 0, "Destinations without attributes have none=yes."),
-        Param::Int("ds_load_mode", 0, "1: a destination that cannot be used stops the load."),
-        Param::Int("reload_delta", 0, "Reloads are never refused; taken for compatibility."),
-        Param::Ignored("ds_dns_mode", "names are looked up at load and every ds_dns_interval"),
+        Param::Int(
+            "ds_attrs_none",
+            0,
+            "Destinations without attributes have none=yes.",
+        ),
+        Param::Int(
+            "ds_load_mode",
+            0,
+            "1: a destination that cannot be used stops the load.",
+        ),
+        Param::Int(
+            "reload_delta",
+            0,
+            "Reloads are never refused; taken for compatibility.",
+        ),
+        Param::Ignored(
+            "ds_dns_mode",
+            "names are looked up at load and every ds_dns_interval",
+        ),
         Param::Ignored("ds_dns_interval", "names are looked up when the sets are loaded"),
         Param::Ignored("ds_dns_ttl", "the resolver's own times count"),
         Param::Ignored("ds_dns_match_all", "all addresses of a name are matched"),
@@ -215,8 +282,16 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     rpcs: rpc::RPCS,
     events: &["dispatcher:dst-down", "dispatcher:dst-up"],
     timers: &[
-        ModuleTimer { name: "dispatcher pings", interval: ping::interval, run: ping::run },
-        ModuleTimer { name: "dispatcher call load", interval: expiry_interval, run: expire },
+        ModuleTimer {
+            name: "dispatcher pings",
+            interval: ping::interval,
+            run: ping::run,
+        },
+        ModuleTimer {
+            name: "dispatcher call load",
+            interval: expiry_interval,
+            run: expire,
+        },
     ],
     init: Some(init),
     ..ModuleDef::new("dispatcher", "Sets of destinations: load balancing and failover.")
@@ -285,7 +360,11 @@ impl Dispatcher {
 
     /// `flags` 1.
     fn hashed(&self) -> hash::UriPart {
-        if self.flags & 1 != 0 { hash::UriPart::User } else { hash::UriPart::Whole }
+        if self.flags & 1 != 0 {
+            hash::UriPart::User
+        } else {
+            hash::UriPart::Whole
+        }
     }
 
     /// The socket to send to a destination from.
@@ -304,9 +383,9 @@ impl Dispatcher {
                 let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
                 sets::parse_list(&text).map_err(|why| format!("{}: {why}", path.display()))?
             }
-            Origin::Database(database, columns) => {
-                database.with(|db| sets::load_table(db, columns)).map_err(|e| e.to_string())?
-            }
+            Origin::Database(database, columns) => database
+                .with(|db| sets::load_table(db, columns))
+                .map_err(|e| e.to_string())?,
         };
         Sets::build(&records, self.strict, self.seed)
     }
@@ -323,7 +402,11 @@ impl Dispatcher {
 
     /// Reads the sets anew; the old ones stay when that fails.
     fn reload(&self) -> Result<(), String> {
-        let keep = if self.retain_latency { Inherit::Latency } else { Inherit::Loads };
+        let keep = if self.retain_latency {
+            Inherit::Latency
+        } else {
+            Inherit::Loads
+        };
         self.replace(|_| self.read(), keep)
     }
 }
@@ -332,7 +415,9 @@ fn socket_named(env: &Env<'_>, name: &[u8]) -> Option<SocketId> {
     if name.is_empty() {
         return None;
     }
-    let named = |listener: &crate::proxy::sockets::Listener| listener.name.as_ref().is_some_and(|n| n.as_bytes() == name);
+    let named = |listener: &crate::proxy::sockets::Listener| {
+        listener.name.as_ref().is_some_and(|n| n.as_bytes() == name)
+    };
     let at = env.host.sockets().listeners.iter().position(named)?;
     SocketId::try_from(at).ok()
 }
@@ -362,7 +447,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
             flags: init.text("flags_col"),
             priority: init.text("priority_col"),
             attrs: init.text("attrs_col"),
-            extra: pairs.map(|(name, column)| (name.trim().to_owned(), column.trim().to_owned())).collect(),
+            extra: pairs
+                .map(|(name, column)| (name.trim().to_owned(), column.trim().to_owned()))
+                .collect(),
         };
         let database = Database::shared(&init.text("db_url"))?;
         if let Some(layout) = schema::table("dispatcher") {
@@ -375,9 +462,10 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let hash_pvar = init.text("hash_pvar");
     let hash_pvar = match &*hash_pvar {
         "" => None,
-        text => Some(
-            (init.parse)(text.as_bytes()).map_err(|why| InitError::Param { name: "hash_pvar", why })?,
-        ),
+        text => Some((init.parse)(text.as_bytes()).map_err(|why| InitError::Param {
+            name: "hash_pvar",
+            why,
+        })?),
     };
     let seconds = |name: &str| u64::try_from(init.int(name)).unwrap_or(0).saturating_mul(1000);
     let threshold = |name: &str| u32::try_from(init.int(name)).unwrap_or(1).max(1);
@@ -404,7 +492,10 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
             probing: threshold("ds_probing_threshold"),
             inactive: threshold("ds_inactive_threshold"),
         },
-        loads: init.previous::<Dispatcher>().map(|old| Arc::clone(&old.loads)).unwrap_or_default(),
+        loads: init
+            .previous::<Dispatcher>()
+            .map(|old| Arc::clone(&old.loads))
+            .unwrap_or_default(),
         hash_size: init.int("ds_hash_size"),
         init_expire: seconds("ds_hash_initexpire"),
         expire: seconds("ds_hash_expire"),
@@ -424,7 +515,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 }
 
 fn reload(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     match state.reload() {
         Ok(()) => Code::TRUE,
         Err(why) => {

@@ -1,8 +1,8 @@
 //! Probing: pings at intervals, and what their answers say about a destination.
 
 use super::Dispatcher;
-use super::destination::Destination;
 use super::destination::DISABLED;
+use super::destination::Destination;
 use super::destination::INACTIVE;
 use super::destination::NO_PING;
 use super::destination::PROBING;
@@ -47,11 +47,18 @@ impl Options {
         Ok(Self {
             method: init.text("ds_ping_method").into_bytes(),
             from: init.text("ds_ping_from"),
-            interval: u64::try_from(init.int("ds_ping_interval")).unwrap_or(0).saturating_mul(1000),
-            fr_timer: u32::try_from(init.int("ds_ping_fr_timer")).ok().filter(|ms| *ms > 0),
+            interval: u64::try_from(init.int("ds_ping_interval"))
+                .unwrap_or(0)
+                .saturating_mul(1000),
+            fr_timer: u32::try_from(init.int("ds_ping_fr_timer"))
+                .ok()
+                .filter(|ms| *ms > 0),
             socket: init.text("ds_ping_socket"),
             outbound_proxy: init.text("outbound_proxy"),
-            good: good(&codes).map_err(|why| InitError::Param { name: "ds_ping_reply_codes", why })?,
+            good: good(&codes).map_err(|why| InitError::Param {
+                name: "ds_ping_reply_codes",
+                why,
+            })?,
             mode: init.int("ds_probing_mode"),
             alpha: init.int("ds_latency_estimator_alpha").clamp(1, 1000) as f64 / 1000.0,
         })
@@ -97,12 +104,17 @@ pub(super) fn interval(script: &Script) -> Option<Millis> {
 
 /// Pings what is to be pinged.
 pub(super) fn run(env: &mut Env<'_>) {
-    let Some(state) = env.state::<Dispatcher>() else { return };
+    let Some(state) = env.state::<Dispatcher>() else {
+        return;
+    };
     if state.ping_active.load(Ordering::Relaxed) == 0 {
         return;
     }
     let sets = state.sets.load_full();
-    for (set, destination) in sets.destinations().filter(|(_, destination)| state.ping.wants(destination)) {
+    for (set, destination) in sets
+        .destinations()
+        .filter(|(_, destination)| state.ping.wants(destination))
+    {
         let ping = request(state, env, set, destination);
         env.host.originate(ping);
     }
@@ -110,8 +122,20 @@ pub(super) fn run(env: &mut Env<'_>) {
 
 fn request(state: &Dispatcher, env: &Env<'_>, set: i64, destination: &Arc<Destination>) -> LocalRequest {
     let attributes = &destination.attributes;
-    let own = |special: &[u8], general: &str| if special.is_empty() { general.as_bytes().to_vec() } else { special.to_vec() };
-    let in_brackets = |uri: &[u8]| if uri.contains(&b'<') { uri.to_vec() } else { [b"<", uri, b">"].concat() };
+    let own = |special: &[u8], general: &str| {
+        if special.is_empty() {
+            general.as_bytes().to_vec()
+        } else {
+            special.to_vec()
+        }
+    };
+    let in_brackets = |uri: &[u8]| {
+        if uri.contains(&b'<') {
+            uri.to_vec()
+        } else {
+            [b"<", uri, b">"].concat()
+        }
+    };
     let proxy = own(&attributes.outbound_proxy, &state.ping.outbound_proxy);
     let socket = own(&attributes.ping_socket, &state.ping.socket);
     let socket = super::socket_at(env, &socket).or_else(|| state.socket_of(env, destination));
@@ -124,8 +148,13 @@ fn request(state: &Dispatcher, env: &Env<'_>, set: i64, destination: &Arc<Destin
         to: in_brackets(&destination.uri),
         cseq: CSEQ,
         socket,
-        timers: TimerOverrides { fr: state.ping.fr_timer, ..TimerOverrides::default() },
-        done: Some(Box::new(move |reply: &mut LocalReply<'_>| answered(reply, set, &watched, sent))),
+        timers: TimerOverrides {
+            fr: state.ping.fr_timer,
+            ..TimerOverrides::default()
+        },
+        done: Some(Box::new(move |reply: &mut LocalReply<'_>| {
+            answered(reply, set, &watched, sent)
+        })),
         ..LocalRequest::default()
     }
 }
@@ -133,7 +162,9 @@ fn request(state: &Dispatcher, env: &Env<'_>, set: i64, destination: &Arc<Destin
 /// Judges the answer to a ping.
 fn answered(reply: &mut LocalReply<'_>, set: i64, destination: &Destination, sent: Millis) {
     let script = reply.script;
-    let Some(state) = script.states.get::<Dispatcher>() else { return };
+    let Some(state) = script.states.get::<Dispatcher>() else {
+        return;
+    };
     if state.latency_stats {
         let mut latency = destination.latency.lock();
         if reply.message.is_some() {
@@ -144,7 +175,9 @@ fn answered(reply: &mut LocalReply<'_>, set: i64, destination: &Destination, sen
     }
     // it may have been removed, marked or made anew meanwhile
     let sets = state.sets.load_full();
-    let Some(destination) = sets.find(set, &destination.uri) else { return };
+    let Some(destination) = sets.find(set, &destination.uri) else {
+        return;
+    };
     let flags = destination.flags();
     if flags & DISABLED != 0 {
         return;
@@ -160,9 +193,16 @@ fn answered(reply: &mut LocalReply<'_>, set: i64, destination: &Destination, sen
     if change == super::destination::Change::None {
         return;
     }
-    let request = if reply.request.is_empty() { fallback(&destination.uri) } else { reply.request.to_vec() };
+    let request = if reply.request.is_empty() {
+        fallback(&destination.uri)
+    } else {
+        reply.request.to_vec()
+    };
     let Ok(msg) = Message::parse(request) else { return };
-    let mut ctx = Context { msg, ..Context::default() };
+    let mut ctx = Context {
+        msg,
+        ..Context::default()
+    };
     let (mut lists, mut vars) = (Lists::default(), Vars::default());
     let mut env = Env {
         ctx: &mut ctx,
@@ -178,7 +218,8 @@ fn answered(reply: &mut LocalReply<'_>, set: i64, destination: &Destination, sen
 
 /// What event routes see when nothing was sent.
 fn fallback(uri: &[u8]) -> Vec<u8> {
-    let head: &[u8] = b" SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <sip:dispatcher@localhost>;tag=0\r\nTo: <";
+    let head: &[u8] =
+        b" SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <sip:dispatcher@localhost>;tag=0\r\nTo: <";
     let tail: &[u8] = b">\r\nCall-ID: dispatcher\r\nCSeq: 10 OPTIONS\r\nContent-Length: 0\r\n\r\n";
     [b"OPTIONS ", uri, head, uri, tail].concat()
 }

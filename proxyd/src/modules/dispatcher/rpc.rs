@@ -20,18 +20,53 @@ use std::sync::atomic::Ordering;
 
 /// The methods.
 pub(super) const RPCS: &[Rpc] = &[
-    Rpc { name: "dispatcher.add", doc: "Adds a destination in memory: set, uri [, flags, priority, attrs].", call: add },
-    Rpc { name: "dispatcher.hash", doc: "Shows the hash of texts: number of slots, value [, value].", call: hash },
-    Rpc { name: "dispatcher.list", doc: "Lists the sets; `short` leaves attributes out, `full` adds addresses.", call: list },
-    Rpc { name: "dispatcher.ping_active", doc: "Shows whether pings are sent, or sets it: 0 or 1.", call: ping_active },
-    Rpc { name: "dispatcher.reload", doc: "Reads the sets anew.", call: reload },
-    Rpc { name: "dispatcher.remove", doc: "Removes a destination from memory: set, uri.", call: remove },
-    Rpc { name: "dispatcher.set_duid_state", doc: "Sets a state: state, set, duid.", call: set_duid_state },
-    Rpc { name: "dispatcher.set_state", doc: "Sets a state: a, i, d or t, and p; set; uri or all.", call: set_state },
+    Rpc {
+        name: "dispatcher.add",
+        doc: "Adds a destination in memory: set, uri [, flags, priority, attrs].",
+        call: add,
+    },
+    Rpc {
+        name: "dispatcher.hash",
+        doc: "Shows the hash of texts: number of slots, value [, value].",
+        call: hash,
+    },
+    Rpc {
+        name: "dispatcher.list",
+        doc: "Lists the sets; `short` leaves attributes out, `full` adds addresses.",
+        call: list,
+    },
+    Rpc {
+        name: "dispatcher.ping_active",
+        doc: "Shows whether pings are sent, or sets it: 0 or 1.",
+        call: ping_active,
+    },
+    Rpc {
+        name: "dispatcher.reload",
+        doc: "Reads the sets anew.",
+        call: reload,
+    },
+    Rpc {
+        name: "dispatcher.remove",
+        doc: "Removes a destination from memory: set, uri.",
+        call: remove,
+    },
+    Rpc {
+        name: "dispatcher.set_duid_state",
+        doc: "Sets a state: state, set, duid.",
+        call: set_duid_state,
+    },
+    Rpc {
+        name: "dispatcher.set_state",
+        doc: "Sets a state: a, i, d or t, and p; set; uri or all.",
+        call: set_state,
+    },
 ];
 
 fn state(script: &Arc<Script>) -> Result<&Dispatcher, RpcFault> {
-    script.states.get::<Dispatcher>().ok_or_else(|| RpcFault::failed("dispatcher is not loaded"))
+    script
+        .states
+        .get::<Dispatcher>()
+        .ok_or_else(|| RpcFault::failed("dispatcher is not loaded"))
 }
 
 fn invalid<T>(_: T) -> RpcFault {
@@ -53,7 +88,10 @@ fn list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         _ => Detail::Usual,
     };
     let sets = state.sets.load();
-    let records: Vec<Value> = sets.iter().map(|set| json!({ "SET": show_set(state, set, detail) })).collect();
+    let records: Vec<Value> = sets
+        .iter()
+        .map(|set| json!({ "SET": show_set(state, set, detail) }))
+        .collect();
     if records.is_empty() {
         return Err(RpcFault::failed("No Destination Sets"));
     }
@@ -61,12 +99,20 @@ fn list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn show_set(state: &Dispatcher, set: &Set, detail: Detail) -> Value {
-    let targets: Vec<Value> = set.destinations.iter().map(|d| json!({ "DEST": show(state, d, detail) })).collect();
+    let targets: Vec<Value> = set
+        .destinations
+        .iter()
+        .map(|d| json!({ "DEST": show(state, d, detail) }))
+        .collect();
     json!({ "ID": set.id, "TARGETS": targets })
 }
 
 fn text(bytes: &[u8]) -> Value {
-    if bytes.is_empty() { Value::Null } else { String::from_utf8_lossy(bytes).into() }
+    if bytes.is_empty() {
+        Value::Null
+    } else {
+        String::from_utf8_lossy(bytes).into()
+    }
 }
 
 fn show(state: &Dispatcher, destination: &Destination, detail: Detail) -> Value {
@@ -78,7 +124,13 @@ fn show(state: &Dispatcher, destination: &Destination, detail: Detail) -> Value 
     add("PRIORITY", destination.priority.into());
     if detail == Detail::Full {
         add("HOST", destination.host.clone().into());
-        add("IPADDR", destination.addresses.first().map_or(Value::Null, |ip| ip.to_string().into()));
+        add(
+            "IPADDR",
+            destination
+                .addresses
+                .first()
+                .map_or(Value::Null, |ip| ip.to_string().into()),
+        );
         add("PORT", destination.port.into());
         add("PROTOID", destination.transport.map_or(0, protocol_number).into());
         add("DNSTIME_SEC", 0.into());
@@ -109,7 +161,10 @@ fn show(state: &Dispatcher, destination: &Destination, detail: Detail) -> Value 
         add("LATENCY", shown);
     }
     if state.counts_loads() {
-        add("RUNTIME", json!({ "DLGLOAD": destination.load.load(Ordering::Relaxed) }));
+        add(
+            "RUNTIME",
+            json!({ "DLGLOAD": destination.load.load(Ordering::Relaxed) }),
+        );
     }
     Value::Object(out)
 }
@@ -132,18 +187,30 @@ fn set_state(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn set_duid_state(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    change_state(call, script, |destination, wanted| *destination.attributes.duid == *wanted)
+    change_state(call, script, |destination, wanted| {
+        *destination.attributes.duid == *wanted
+    })
 }
 
-fn change_state(call: &RpcCall<'_>, script: &Arc<Script>, fits: fn(&Destination, &[u8]) -> bool) -> RpcResult {
+fn change_state(
+    call: &RpcCall<'_>,
+    script: &Arc<Script>,
+    fits: fn(&Destination, &[u8]) -> bool,
+) -> RpcResult {
     let state = state(script)?;
     let letters = call.str(0).map_err(invalid)?;
-    let flags = destination::parse_state(letters.as_bytes()).ok_or_else(|| RpcFault::failed("Unknown State Value"))?;
+    let flags = destination::parse_state(letters.as_bytes())
+        .ok_or_else(|| RpcFault::failed("Unknown State Value"))?;
     let (set, wanted) = (call.int(1).map_err(invalid)?, call.str(2).map_err(invalid)?);
     let sets = state.sets.load();
     let all = call.method == "dispatcher.set_state" && wanted == "all";
-    let set = sets.get(set).ok_or_else(|| RpcFault::failed("State Update Failed"))?;
-    let chosen = set.destinations.iter().filter(|destination| all || fits(destination, wanted.as_bytes()));
+    let set = sets
+        .get(set)
+        .ok_or_else(|| RpcFault::failed("State Update Failed"))?;
+    let chosen = set
+        .destinations
+        .iter()
+        .filter(|destination| all || fits(destination, wanted.as_bytes()));
     match chosen.map(|destination| destination.force(flags)).count() {
         0 => Err(RpcFault::failed("State Update Failed")),
         _ => Ok("Ok. Dispatcher state updated.".into()),
@@ -151,7 +218,9 @@ fn change_state(call: &RpcCall<'_>, script: &Arc<Script>, fits: fn(&Destination,
 }
 
 fn reload(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    state(script)?.reload().map_err(|why| RpcFault::failed(format!("Reload Failed: {why}")))?;
+    state(script)?
+        .reload()
+        .map_err(|why| RpcFault::failed(format!("Reload Failed: {why}")))?;
     Ok("Ok. Dispatcher successfully reloaded.".into())
 }
 
@@ -170,7 +239,11 @@ fn ping_active(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
     let (set, uri) = (call.int(0).map_err(invalid)?, call.str(1).map_err(invalid)?);
-    let flags = call.opt_int(2).map_err(invalid)?.and_then(|flags| u32::try_from(flags).ok()).unwrap_or(0);
+    let flags = call
+        .opt_int(2)
+        .map_err(invalid)?
+        .and_then(|flags| u32::try_from(flags).ok())
+        .unwrap_or(0);
     let priority = call.opt_int(3).map_err(invalid)?.unwrap_or(0);
     let attrs = call.opt_str(4).map_err(invalid)?.unwrap_or_default();
     let new = Destination::new(uri.as_bytes(), flags, priority, attrs.as_bytes())
@@ -185,7 +258,10 @@ fn remove(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
     let (set, uri) = (call.int(0).map_err(invalid)?, call.str(1).map_err(invalid)?);
     state
-        .replace(|sets| Ok(sets.without(set, uri.as_bytes(), state.seed)), Inherit::Loads)
+        .replace(
+            |sets| Ok(sets.without(set, uri.as_bytes(), state.seed)),
+            Inherit::Loads,
+        )
         .map_err(RpcFault::failed)?;
     Ok("Ok. Dispatcher destination removed.".into())
 }
@@ -195,6 +271,11 @@ fn hash(call: &RpcCall<'_>, _: &Arc<Script>) -> RpcResult {
     let first = call.str(1).map_err(invalid)?;
     let second = call.opt_str(2).map_err(invalid)?.unwrap_or_default();
     let id = hash::hash(&[first.as_bytes(), second.as_bytes()]);
-    let slot = u32::try_from(slots).ok().and_then(|slots| id.checked_rem(slots)).unwrap_or(0);
-    Ok(RpcReply::Value(json!({ "hashid": id.cast_signed(), "slot": slot })))
+    let slot = u32::try_from(slots)
+        .ok()
+        .and_then(|slots| id.checked_rem(slots))
+        .unwrap_or(0);
+    Ok(RpcReply::Value(
+        json!({ "hashid": id.cast_signed(), "slot": slot }),
+    ))
 }

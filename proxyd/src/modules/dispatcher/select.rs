@@ -34,11 +34,16 @@ const PARALLEL: i64 = 12;
 
 /// `ds_select_dst(set, algorithm[, limit])` and its kin.
 pub(super) fn select(call: &mut Call<'_, '_>, place: Place) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     let (set, algorithm, limit) = (call.int(0), call.int(1), call.int(2));
     let env = &mut *call.env;
     if place == Place::Dst && !state.force_dst && env.ctx.dst_uri.is_some() {
-        log::error("dispatcher", format_args!("destination is already set and force_dst is 0"));
+        log::error(
+            "dispatcher",
+            format_args!("destination is already set and force_dst is 0"),
+        );
         return Code::FALSE;
     }
     let mut chosen = Vec::new();
@@ -53,14 +58,19 @@ pub(super) fn select(call: &mut Call<'_, '_>, place: Place) -> Code {
 
 /// `ds_select_routes(rules, mode[, limit])`.
 pub(super) fn select_routes(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     let rules = call.text_owned(0);
     let place = match call.text(1).first() {
         Some(b'0' | b'd' | b'D') => Place::Dst,
         Some(b'1' | b'r' | b'R') => Place::Domain,
         Some(b'2' | b'x' | b'X') => Place::List,
         _ => {
-            log::error("dispatcher", format_args!("ds_select_routes: mode is none of d, r, x"));
+            log::error(
+                "dispatcher",
+                format_args!("ds_select_routes: mode is none of d, r, x"),
+            );
             return Code::FALSE;
         }
     };
@@ -69,9 +79,14 @@ pub(super) fn select_routes(call: &mut Call<'_, '_>) -> Code {
     let mut chosen = Vec::new();
     for rule in rules.split(|byte| *byte == b';').filter(|rule| !rule.is_empty()) {
         let text = std::str::from_utf8(rule).unwrap_or_default();
-        let parsed = text.split_once('=').and_then(|(set, alg)| Some((set.parse().ok()?, alg.parse().ok()?)));
+        let parsed = text
+            .split_once('=')
+            .and_then(|(set, alg)| Some((set.parse().ok()?, alg.parse().ok()?)));
         let Some((set, algorithm)) = parsed else {
-            log::error("dispatcher", format_args!("ds_select_routes: invalid rule {text:?}: set=algorithm expected"));
+            log::error(
+                "dispatcher",
+                format_args!("ds_select_routes: invalid rule {text:?}: set=algorithm expected"),
+            );
             return Code::FALSE;
         };
         if chosen.len() < most {
@@ -79,11 +94,18 @@ pub(super) fn select_routes(call: &mut Call<'_, '_>) -> Code {
             choose(state, env, set, algorithm, most, &mut chosen);
         }
     }
-    if chosen.is_empty() { Code::FALSE } else { finish(state, env, &chosen, place) }
+    if chosen.is_empty() {
+        Code::FALSE
+    } else {
+        finish(state, env, &chosen, place)
+    }
 }
 
 fn room(limit: i64) -> usize {
-    usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX)
+    usize::try_from(limit)
+        .ok()
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX)
 }
 
 /// Adds what the algorithm chooses of a set, the first choice first; false when there is nothing.
@@ -102,9 +124,17 @@ fn choose(
     };
     let all = &set.destinations;
     // with `use_default` the last one is only for when the others cannot be had
-    let turns = if state.use_default && all.len() > 1 { all.len() - 1 } else { all.len() };
+    let turns = if state.use_default && all.len() > 1 {
+        all.len() - 1
+    } else {
+        all.len()
+    };
     let counted = algorithm == 10 && state.counts_loads() && env.ctx.msg.method() == Method::Invite;
-    let start = if counted { least_loaded(set) } else { place_of(state, env, set, algorithm, turns) };
+    let start = if counted {
+        least_loaded(set)
+    } else {
+        place_of(state, env, set, algorithm, turns)
+    };
     let Some(start) = start else { return false };
     let found = (0..turns).map(|step| (start + step) % turns.max(1));
     let active = |at: &usize| all.get(*at).is_some_and(|destination| destination.is_active());
@@ -112,7 +142,9 @@ fn choose(
     if state.use_default && all.len() > 1 {
         order.extend(Some(all.len() - 1).filter(active));
     }
-    let Some(first) = order.first().copied() else { return false };
+    let Some(first) = order.first().copied() else {
+        return false;
+    };
     if matches!(algorithm, 4 | 13) || (algorithm == 5 && authorized_user(env.ctx).is_none()) {
         set.next.store((first + 1) % turns.max(1), Ordering::Relaxed);
     }
@@ -123,7 +155,11 @@ fn choose(
     if counted && let Some(first) = all.get(first) {
         count_load(state, env, id, first);
         entries.next();
-        chosen.push(Chosen { set: id, destination: Arc::clone(first), counted });
+        chosen.push(Chosen {
+            set: id,
+            destination: Arc::clone(first),
+            counted,
+        });
     }
     for destination in entries {
         if chosen.len() >= most {
@@ -131,7 +167,11 @@ fn choose(
         }
         let full = counted && is_full(destination);
         if !full {
-            chosen.push(Chosen { set: id, destination: Arc::clone(destination), counted });
+            chosen.push(Chosen {
+                set: id,
+                destination: Arc::clone(destination),
+                counted,
+            });
         }
     }
     true
@@ -158,12 +198,18 @@ fn place_of(state: &Dispatcher, env: &mut Env<'_>, set: &Set, algorithm: i64, tu
         6 => (turns > 0).then(|| (env.host.random() >> 16) as usize % turns),
         7 => {
             let Some(format) = &state.hash_pvar else {
-                log::error("dispatcher", format_args!("algorithm 7 needs the parameter hash_pvar"));
+                log::error(
+                    "dispatcher",
+                    format_args!("algorithm 7 needs the parameter hash_pvar"),
+                );
                 return None;
             };
             let text = format.expand(env);
             if text.is_empty() {
-                log::error("dispatcher", format_args!("can't get PV hash: hash_pvar is empty"));
+                log::error(
+                    "dispatcher",
+                    format_args!("can't get PV hash: hash_pvar is empty"),
+                );
                 return None;
             }
             modulo(hash::hash(&[&text]))
@@ -173,7 +219,10 @@ fn place_of(state: &Dispatcher, env: &mut Env<'_>, set: &Set, algorithm: i64, tu
         11 => Some(by_relative_weight(set)),
         13 => Some(fastest(state, set)),
         _ => {
-            log::warning("dispatcher", format_args!("algo {algorithm} not implemented - using first entry..."));
+            log::warning(
+                "dispatcher",
+                format_args!("algo {algorithm} not implemented - using first entry..."),
+            );
             Some(0)
         }
     }
@@ -181,7 +230,10 @@ fn place_of(state: &Dispatcher, env: &mut Env<'_>, set: &Set, algorithm: i64, tu
 
 /// The user of the credentials that a request carries.
 fn authorized_user(ctx: &Context) -> Option<&[u8]> {
-    let value = ctx.msg.first(HeaderName::ProxyAuthorization).or_else(|| ctx.msg.first(HeaderName::Authorization))?;
+    let value = ctx
+        .msg
+        .first(HeaderName::ProxyAuthorization)
+        .or_else(|| ctx.msg.first(HeaderName::Authorization))?;
     Auth::parse(value).ok()?.username
 }
 
@@ -192,18 +244,28 @@ fn is_full(destination: &Destination) -> bool {
 
 /// The active destination with the fewest calls that has room.
 fn least_loaded(set: &Set) -> Option<usize> {
-    let open = set.destinations.iter().enumerate().filter(|(_, d)| d.is_active() && !is_full(d));
-    open.min_by_key(|(_, destination)| destination.load.load(Ordering::Relaxed)).map(|(at, _)| at)
+    let open = set
+        .destinations
+        .iter()
+        .enumerate()
+        .filter(|(_, d)| d.is_active() && !is_full(d));
+    open.min_by_key(|(_, destination)| destination.load.load(Ordering::Relaxed))
+        .map(|(at, _)| at)
 }
 
 fn count_load(state: &Dispatcher, env: &Env<'_>, set: i64, destination: &Destination) {
     let duid = &destination.attributes.duid;
     if duid.is_empty() {
-        log::error("dispatcher", format_args!("a destination of set {set} has no duid: its load is not counted"));
+        log::error(
+            "dispatcher",
+            format_args!("a destination of set {set} has no duid: its load is not counted"),
+        );
         return;
     }
     let expires = env.host.now().saturating_add(state.init_expire);
-    state.loads.add(&state.sets.load(), env.ctx.msg.call_id(), set, duid, expires);
+    state
+        .loads
+        .add(&state.sets.load(), env.ctx.msg.call_id(), set, duid, expires);
 }
 
 fn by_relative_weight(set: &Set) -> usize {
@@ -222,7 +284,11 @@ fn by_relative_weight(set: &Set) -> usize {
 fn fastest(state: &Dispatcher, set: &Set) -> usize {
     let adjusted = |destination: &Destination| {
         let latency = destination.latency.lock();
-        let slow = if destination.attributes.congestion_control { latency.congestion() } else { latency.estimate };
+        let slow = if destination.attributes.congestion_control {
+            latency.congestion()
+        } else {
+            latency.estimate
+        };
         let slow = if state.latency_stats { slow as i64 } else { 0 };
         destination.priority - slow.checked_div(destination.priority).unwrap_or(0)
     };
@@ -230,12 +296,19 @@ fn fastest(state: &Dispatcher, set: &Set) -> usize {
     let best = all.iter().filter(|d| d.is_active()).map(|d| adjusted(d)).max();
     let start = set.next.load(Ordering::Relaxed);
     let mut turns = (0..all.len()).map(|step| (start + step) % all.len());
-    turns.find(|at| all.get(*at).is_some_and(|d| d.is_active() && Some(adjusted(d)) == best)).unwrap_or(0)
+    turns
+        .find(|at| {
+            all.get(*at)
+                .is_some_and(|d| d.is_active() && Some(adjusted(d)) == best)
+        })
+        .unwrap_or(0)
 }
 
 /// Puts what was chosen into the lists, and the first of it to use.
 fn finish(state: &Dispatcher, env: &mut Env<'_>, chosen: &[Chosen], place: Place) -> Code {
-    let Some(first) = chosen.first() else { return Code::FALSE };
+    let Some(first) = chosen.first() else {
+        return Code::FALSE;
+    };
     if state.failover() {
         for one in chosen.iter().rev() {
             let item = item(state, env, one);
@@ -244,14 +317,22 @@ fn finish(state: &Dispatcher, env: &mut Env<'_>, chosen: &[Chosen], place: Place
     }
     count(state, env, if state.failover() { chosen.len() } else { 0 });
     let socket = state.socket_of(env, &first.destination);
-    put(env, &first.destination.uri, &first.destination.domain, socket, place);
+    put(
+        env,
+        &first.destination.uri,
+        &first.destination.domain,
+        socket,
+        place,
+    );
     Code::TRUE
 }
 
 fn count(state: &Dispatcher, env: &mut Env<'_>, count: usize) {
     if state.xavp_ctx_mode & 1 == 0 {
         let count = Value::Int(i64::try_from(count).unwrap_or(0));
-        env.lists.xavp.push(&state.xavp_ctx, Item::Fields(vec![(b"cnt"[..].into(), count)]));
+        env.lists
+            .xavp
+            .push(&state.xavp_ctx, Item::Fields(vec![(b"cnt"[..].into(), count)]));
     }
 }
 
@@ -264,7 +345,11 @@ fn item(state: &Dispatcher, env: &Env<'_>, chosen: &Chosen) -> Item {
     add(b"uri", Value::owned(&*destination.uri));
     add(b"grp", Value::Int(chosen.set));
     if state.xavp_dst_mode & 1 == 0 && (!attributes.body.is_empty() || state.attrs_none) {
-        let body: &[u8] = if attributes.body.is_empty() { b"none=yes" } else { &attributes.body };
+        let body: &[u8] = if attributes.body.is_empty() {
+            b"none=yes"
+        } else {
+            &attributes.body
+        };
         add(b"attrs", Value::owned(body));
     }
     if let Some(socket) = state.socket_of(env, destination) {
@@ -309,7 +394,9 @@ fn with_domain(uri: &[u8], domain: &[u8]) -> Vec<u8> {
 
 /// Algorithm 12: a branch for each destination.
 fn fork(state: &Dispatcher, env: &mut Env<'_>, chosen: &[Chosen], place: Place) -> Code {
-    let Some((first, rest)) = chosen.split_first() else { return Code::FALSE };
+    let Some((first, rest)) = chosen.split_first() else {
+        return Code::FALSE;
+    };
     if place == Place::List {
         return Code::TRUE;
     }
@@ -318,17 +405,32 @@ fn fork(state: &Dispatcher, env: &mut Env<'_>, chosen: &[Chosen], place: Place) 
         let destination = &one.destination;
         let mut target = match place {
             Place::Domain => Branch::new(with_domain(&uri, &destination.domain)),
-            Place::Dst | Place::List => Branch { dst_uri: Some(destination.uri.clone()), ..Branch::new(uri.clone()) },
+            Place::Dst | Place::List => Branch {
+                dst_uri: Some(destination.uri.clone()),
+                ..Branch::new(uri.clone())
+            },
         };
         target.socket = state.socket_of(env, destination);
         if branch::append(&mut env.ctx.branches, target).is_err() {
-            log::warning("dispatcher", format_args!("set {} has more destinations than a request may have branches", one.set));
+            log::warning(
+                "dispatcher",
+                format_args!(
+                    "set {} has more destinations than a request may have branches",
+                    one.set
+                ),
+            );
             break;
         }
     }
     count(state, env, 0);
     let socket = state.socket_of(env, &first.destination);
-    put(env, &first.destination.uri, &first.destination.domain, socket, place);
+    put(
+        env,
+        &first.destination.uri,
+        &first.destination.domain,
+        socket,
+        place,
+    );
     Code::TRUE
 }
 
@@ -341,7 +443,9 @@ pub(super) enum Step {
 
 /// `ds_next_dst`, `ds_next_domain`, `ds_set_dst`, `ds_set_domain`.
 pub(super) fn take(call: &mut Call<'_, '_>, step: Step, place: Place) -> Code {
-    let Some(state) = call.state::<Dispatcher>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dispatcher>() else {
+        return Code::FALSE;
+    };
     if !state.failover() {
         log::warning("dispatcher", format_args!("failover support disabled"));
         return Code::FALSE;
@@ -351,14 +455,26 @@ pub(super) fn take(call: &mut Call<'_, '_>, step: Step, place: Place) -> Code {
     if step == Step::Next && !env.lists.xavp.remove(root, 0) {
         return Code::FALSE;
     }
-    let Some(entry) = current(env, root) else { return Code::FALSE };
+    let Some(entry) = current(env, root) else {
+        return Code::FALSE;
+    };
     if step == Step::Next
         && let Some(duid) = &entry.duid
     {
         let expires = env.host.now().saturating_add(state.init_expire);
-        state.loads.add(&state.sets.load(), env.ctx.msg.call_id(), entry.set, duid, expires);
+        state.loads.add(
+            &state.sets.load(),
+            env.ctx.msg.call_id(),
+            entry.set,
+            duid,
+            expires,
+        );
     }
-    let domain = entry.uri.iter().position(|byte| *byte == b'@').or_else(|| entry.uri.iter().position(|byte| *byte == b':'));
+    let domain = entry
+        .uri
+        .iter()
+        .position(|byte| *byte == b'@')
+        .or_else(|| entry.uri.iter().position(|byte| *byte == b':'));
     let domain = domain.and_then(|at| entry.uri.get(at + 1..)).unwrap_or_default();
     put(env, &entry.uri, domain, entry.socket, place);
     Code::TRUE
@@ -374,7 +490,9 @@ pub(super) struct Current {
 
 /// Reads the first entry of the list.
 pub(super) fn current(env: &Env<'_>, root: &[u8]) -> Option<Current> {
-    let Some(Item::Fields(fields)) = env.lists.xavp.item(root, 0) else { return None };
+    let Some(Item::Fields(fields)) = env.lists.xavp.item(root, 0) else {
+        return None;
+    };
     let field = |name: &[u8]| fields.iter().find(|(n, _)| **n == *name).map(|(_, value)| value);
     Some(Current {
         set: field(b"grp").map_or(0, Value::to_int),

@@ -43,10 +43,18 @@ impl Set {
         let mut deal: Vec<u8> = (0..SHARES as u8).collect();
         let mut state = seed ^ id.cast_unsigned();
         for at in (1..deal.len()).rev() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             deal.swap(at, (state >> 33) as usize % (at + 1));
         }
-        Self { id, destinations, next: AtomicUsize::new(0), deal: deal.into(), dealt: AtomicU32::new(0) }
+        Self {
+            id,
+            destinations,
+            next: AtomicUsize::new(0),
+            deal: deal.into(),
+            dealt: AtomicU32::new(0),
+        }
     }
 
     /// The destination whose weight the next share falls to; weights beyond 100 in sum do not count, what is missing
@@ -63,12 +71,20 @@ impl Set {
                 return at;
             }
         }
-        if sum == 0 { 0 } else { self.destinations.len().saturating_sub(1) }
+        if sum == 0 {
+            0
+        } else {
+            self.destinations.len().saturating_sub(1)
+        }
     }
 
     /// The same over relative weights of what is active; `weight` is that of one destination.
     pub(super) fn by_relative_weight(&self, weight: impl Fn(&Destination) -> f64) -> usize {
-        let weights: Vec<f64> = self.destinations.iter().map(|d| if d.is_active() { weight(d) } else { 0.0 }).collect();
+        let weights: Vec<f64> = self
+            .destinations
+            .iter()
+            .map(|d| if d.is_active() { weight(d) } else { 0.0 })
+            .collect();
         let sum: f64 = weights.iter().sum();
         if sum <= 0.0 {
             return 0;
@@ -102,18 +118,22 @@ impl Sets {
     pub(super) fn build(records: &[Record], strict: bool, seed: u64) -> Result<Self, String> {
         let mut lists: Vec<(i64, Vec<Arc<Destination>>)> = Vec::new();
         for record in records {
-            let destination = match Destination::new(&record.uri, record.flags, record.priority, &record.attrs) {
-                Ok(destination) => Arc::new(destination),
-                Err(why) if strict => return Err(why),
-                Err(why) => {
-                    let uri = String::from_utf8_lossy(&record.uri);
-                    log::warning(
-                        "dispatcher",
-                        format_args!("unable to add destination {uri} to set {} -- skipping: {why}", record.set),
-                    );
-                    continue;
-                }
-            };
+            let destination =
+                match Destination::new(&record.uri, record.flags, record.priority, &record.attrs) {
+                    Ok(destination) => Arc::new(destination),
+                    Err(why) if strict => return Err(why),
+                    Err(why) => {
+                        let uri = String::from_utf8_lossy(&record.uri);
+                        log::warning(
+                            "dispatcher",
+                            format_args!(
+                                "unable to add destination {uri} to set {} -- skipping: {why}",
+                                record.set
+                            ),
+                        );
+                        continue;
+                    }
+                };
             match lists.iter_mut().find(|(id, _)| *id == record.set) {
                 // Kamailio: of equal priorities the one read last comes first.
                 Some((_, list)) => list.insert(0, destination),
@@ -121,7 +141,12 @@ impl Sets {
             }
         }
         lists.sort_by_key(|(id, _)| *id);
-        Ok(Self(lists.into_iter().map(|(id, list)| Set::new(id, list, seed)).collect()))
+        Ok(Self(
+            lists
+                .into_iter()
+                .map(|(id, list)| Set::new(id, list, seed))
+                .collect(),
+        ))
     }
 
     /// The set with this number.
@@ -137,17 +162,25 @@ impl Sets {
 
     /// Every destination with its set.
     pub(super) fn destinations(&self) -> impl Iterator<Item = (i64, &Arc<Destination>)> {
-        self.0.iter().flat_map(|set| set.destinations.iter().map(|destination| (set.id, destination)))
+        self.0
+            .iter()
+            .flat_map(|set| set.destinations.iter().map(|destination| (set.id, destination)))
     }
 
     /// A destination by set and URI.
     pub(super) fn find(&self, set: i64, uri: &[u8]) -> Option<&Arc<Destination>> {
-        self.get(set)?.destinations.iter().find(|destination| *destination.uri == *uri)
+        self.get(set)?
+            .destinations
+            .iter()
+            .find(|destination| *destination.uri == *uri)
     }
 
     /// A destination by set and `duid`.
     pub(super) fn by_duid(&self, set: i64, duid: &[u8]) -> Option<&Arc<Destination>> {
-        self.get(set)?.destinations.iter().find(|destination| *destination.attributes.duid == *duid)
+        self.get(set)?
+            .destinations
+            .iter()
+            .find(|destination| *destination.attributes.duid == *duid)
     }
 
     /// The same sets with one more destination.
@@ -172,12 +205,20 @@ impl Sets {
     }
 
     fn lists(&self) -> Vec<(i64, Vec<Arc<Destination>>)> {
-        self.0.iter().map(|set| (set.id, set.destinations.clone())).collect()
+        self.0
+            .iter()
+            .map(|set| (set.id, set.destinations.clone()))
+            .collect()
     }
 
     fn of(mut lists: Vec<(i64, Vec<Arc<Destination>>)>, seed: u64) -> Self {
         lists.sort_by_key(|(id, _)| *id);
-        Self(lists.into_iter().map(|(id, list)| Set::new(id, list, seed)).collect())
+        Self(
+            lists
+                .into_iter()
+                .map(|(id, list)| Set::new(id, list, seed))
+                .collect(),
+        )
     }
 
     /// Takes over states, loads and turns of the sets that these replace.
@@ -186,11 +227,15 @@ impl Sets {
             let before = old.find(id, &destination.uri);
             match (before, what) {
                 (Some(before), Inherit::All) => destination.inherit(before),
-                (Some(before), Inherit::Latency) => *destination.latency.lock() = before.latency.lock().clone(),
+                (Some(before), Inherit::Latency) => {
+                    *destination.latency.lock() = before.latency.lock().clone()
+                }
                 _ => {}
             }
             if let Some(before) = before {
-                destination.load.store(before.load.load(Ordering::Relaxed), Ordering::Relaxed);
+                destination
+                    .load
+                    .store(before.load.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
     }
@@ -215,11 +260,23 @@ pub(super) fn parse_list(text: &str) -> Result<Vec<Record>, String> {
         let mut words = line.split_whitespace().peekable();
         let set = words.next().and_then(|word| word.parse().ok());
         let (Some(set), Some(uri)) = (set, words.next()) else {
-            return Err(format!("line {}: bad line [{line}]: set and destination expected", number + 1));
+            return Err(format!(
+                "line {}: bad line [{line}]: set and destination expected",
+                number + 1
+            ));
         };
-        let flags = words.next_if(|word| integer(word).is_some()).and_then(integer).unwrap_or(0);
-        let priority = words.next_if(|word| integer(word).is_some()).and_then(integer).unwrap_or(0);
-        let attrs = words.next().filter(|word| !word.starts_with('#')).unwrap_or_default();
+        let flags = words
+            .next_if(|word| integer(word).is_some())
+            .and_then(integer)
+            .unwrap_or(0);
+        let priority = words
+            .next_if(|word| integer(word).is_some())
+            .and_then(integer)
+            .unwrap_or(0);
+        let attrs = words
+            .next()
+            .filter(|word| !word.starts_with('#'))
+            .unwrap_or_default();
         records.push(Record {
             set,
             uri: uri.as_bytes().to_vec(),
@@ -253,7 +310,13 @@ pub(super) struct Columns {
 
 /// Reads the table.
 pub(super) fn load_table(db: &mut dyn Backend, columns: &Columns) -> Result<Vec<Record>, Error> {
-    let mut wanted = vec![&*columns.set, &*columns.destination, &*columns.flags, &*columns.priority, &*columns.attrs];
+    let mut wanted = vec![
+        &*columns.set,
+        &*columns.destination,
+        &*columns.flags,
+        &*columns.priority,
+        &*columns.attrs,
+    ];
     wanted.extend(columns.extra.iter().map(|(_, column)| &**column));
     let mut records = Vec::new();
     db.each(&Select::from(&columns.table).columns(&wanted), &mut |row| {
@@ -264,7 +327,10 @@ pub(super) fn load_table(db: &mut dyn Backend, columns: &Columns) -> Result<Vec<
 }
 
 fn record(row: Row<'_>, columns: &Columns) -> Option<Record> {
-    let mut attrs = row.at(4).map(|cell| cell.to_bytes().into_owned()).unwrap_or_default();
+    let mut attrs = row
+        .at(4)
+        .map(|cell| cell.to_bytes().into_owned())
+        .unwrap_or_default();
     for (at, (name, _)) in columns.extra.iter().enumerate() {
         let value = row.at(5 + at).map(Value::to_bytes).unwrap_or_default();
         if !value.is_empty() {
@@ -277,7 +343,11 @@ fn record(row: Row<'_>, columns: &Columns) -> Option<Record> {
     Some(Record {
         set: row.at(0)?.as_int()?,
         uri: row.at(1)?.to_bytes().into_owned(),
-        flags: row.at(2).and_then(Value::as_int).and_then(|flags| u32::try_from(flags).ok()).unwrap_or(0),
+        flags: row
+            .at(2)
+            .and_then(Value::as_int)
+            .and_then(|flags| u32::try_from(flags).ok())
+            .unwrap_or(0),
         priority: row.at(3).and_then(Value::as_int).unwrap_or(0),
         attrs,
     })
@@ -295,8 +365,16 @@ mod tests {
     fn lists_are_read_and_ordered() {
         let text = "# c\n\n1 sip:127.0.0.11:5060 0 0 duid=a;x=y\n1 sip:127.0.0.12 0x8 0\n1 sip:127.0.0.13 0 5 # p\n2 sip:127.0.0.14\n";
         let sets = sets(text);
-        let order: Vec<_> = sets.destinations().map(|(id, d)| (id, String::from_utf8_lossy(&d.uri).into_owned())).collect();
-        let expected = [(1, "sip:127.0.0.13"), (1, "sip:127.0.0.12"), (1, "sip:127.0.0.11:5060"), (2, "sip:127.0.0.14")];
+        let order: Vec<_> = sets
+            .destinations()
+            .map(|(id, d)| (id, String::from_utf8_lossy(&d.uri).into_owned()))
+            .collect();
+        let expected = [
+            (1, "sip:127.0.0.13"),
+            (1, "sip:127.0.0.12"),
+            (1, "sip:127.0.0.11:5060"),
+            (2, "sip:127.0.0.14"),
+        ];
         assert_eq!(order, expected.map(|(id, uri)| (id, uri.to_owned())));
         assert_eq!(sets.find(1, b"sip:127.0.0.12").unwrap().state(), "AP");
         assert!(sets.by_duid(1, b"a").is_some());
@@ -307,7 +385,9 @@ mod tests {
 
     #[test]
     fn weights_share_out_a_hundred() {
-        let sets = sets("3 sip:127.0.0.21 0 0 weight=10\n3 sip:127.0.0.22 0 0 weight=60\n3 sip:127.0.0.23 0 0 weight=20\n");
+        let sets = sets(
+            "3 sip:127.0.0.21 0 0 weight=10\n3 sip:127.0.0.22 0 0 weight=60\n3 sip:127.0.0.23 0 0 weight=20\n",
+        );
         let set = sets.get(3).unwrap();
         let mut got = [0; 3];
         (0..100).for_each(|_| got[set.by_weight()] += 1);

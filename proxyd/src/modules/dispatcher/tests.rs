@@ -1,3 +1,5 @@
+//! Destinations, algorithms and states without a network.
+
 use super::*;
 use crate::script::lists::Item;
 use crate::script::testing::Bench;
@@ -39,9 +41,15 @@ fn options(bench: &mut Bench, call_id: &str) {
 fn selected(bench: &Bench) -> Vec<String> {
     let uri = |item: &Item| match item {
         Item::Fields(fields) => {
-            let field = fields.iter().find(|(name, _)| **name == *b"uri").map(|(_, value)| value.clone());
+            let field = fields
+                .iter()
+                .find(|(name, _)| **name == *b"uri")
+                .map(|(_, value)| value.clone());
             let text = String::from_utf8_lossy(&field.unwrap_or(Value::Null).to_text()).into_owned();
-            text.trim_start_matches("sip:127.0.0.").get(..2).unwrap_or_default().to_owned()
+            text.trim_start_matches("sip:127.0.0.")
+                .get(..2)
+                .unwrap_or_default()
+                .to_owned()
         }
         Item::Plain(_) => String::new(),
     };
@@ -68,7 +76,11 @@ fn algorithms_choose_as_in_kamailio() {
     ] {
         options(&mut bench, call_id);
         assert_eq!(bench.call("ds_select_dst", &["1", algorithm]), 1);
-        assert_eq!(selected(&bench).join(" "), expected, "algorithm {algorithm} {call_id}");
+        assert_eq!(
+            selected(&bench).join(" "),
+            expected,
+            "algorithm {algorithm} {call_id}"
+        );
     }
     options(&mut bench, "x");
     for (set, algorithm, expected) in [("4", "8", 1), ("2", "4", -1), ("77", "4", -1)] {
@@ -89,7 +101,10 @@ fn failover_walks_the_list() {
     assert_eq!(bench.ctx.dst_uri.as_deref(), Some(&b"sip:127.0.0.16:5061"[..]));
     assert_eq!(bench.call("ds_next_domain", &[]), -1);
     let state = bench.script.states.get::<Dispatcher>().unwrap();
-    assert_eq!(state.sets.load().find(1, b"sip:127.0.0.14:5060").unwrap().state(), "IX");
+    assert_eq!(
+        state.sets.load().find(1, b"sip:127.0.0.14:5060").unwrap().state(),
+        "IX"
+    );
 }
 
 #[test]
@@ -158,7 +173,13 @@ fn calls_go_where_there_are_fewest() {
     assert_eq!(first, ["14", "16"]);
     let load = |bench: &Bench| {
         let state = bench.script.states.get::<Dispatcher>().unwrap();
-        state.sets.load().by_duid(1, b"d").unwrap().load.load(std::sync::atomic::Ordering::Relaxed)
+        state
+            .sets
+            .load()
+            .by_duid(1, b"d")
+            .unwrap()
+            .load
+            .load(std::sync::atomic::Ordering::Relaxed)
     };
     assert_eq!(load(&bench), 1);
     invite(&mut bench, "c1", "BYE");

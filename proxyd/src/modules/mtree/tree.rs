@@ -51,7 +51,12 @@ impl Tree {
                 width += 1;
             }
         }
-        Self { nodes: vec![Node::default()], positions, width: width.into(), items: 0 }
+        Self {
+            nodes: vec![Node::default()],
+            positions,
+            width: width.into(),
+            items: 0,
+        }
     }
 
     /// Adds a value; an error says why it cannot be.
@@ -64,16 +69,34 @@ impl Tree {
         for byte in prefix {
             let place = usize::from(self.positions[usize::from(*byte)]);
             if place >= self.width {
-                return Err(format!("prefix {:?}: {:?} is not in char_list", shown(), char::from(*byte)));
+                return Err(format!(
+                    "prefix {:?}: {:?} is not in char_list",
+                    shown(),
+                    char::from(*byte)
+                ));
             }
-            let next = self.nodes.get(at).and_then(|node| node.children.get(place)).copied().unwrap_or(0);
-            at = if next != 0 { next as usize } else { self.grow(at, place)? };
+            let next = self
+                .nodes
+                .get(at)
+                .and_then(|node| node.children.get(place))
+                .copied()
+                .unwrap_or(0);
+            at = if next != 0 {
+                next as usize
+            } else {
+                self.grow(at, place)?
+            };
         }
-        let Some(node) = self.nodes.get_mut(at) else { return Ok(()) };
+        let Some(node) = self.nodes.get_mut(at) else {
+            return Ok(());
+        };
         if !node.values.is_empty() && duplicates != Duplicates::Keep {
             return match duplicates {
                 Duplicates::Ignore => Ok(()),
-                _ => Err(format!("prefix {:?} is there twice; mt_allow_duplicates or mt_ignore_duplicates allow it", shown())),
+                _ => Err(format!(
+                    "prefix {:?} is there twice; mt_allow_duplicates or mt_ignore_duplicates allow it",
+                    shown()
+                )),
             };
         }
         node.values.insert(0, item);
@@ -100,13 +123,21 @@ impl Tree {
     /// Walks the prefixes of a text that have values, the shortest first.
     pub(super) fn prefixes<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [Item])> {
         let mut at = Some(0);
-        let nodes = text.iter().take(LONGEST).enumerate().map_while(move |(index, byte)| {
-            let place = usize::from(self.positions[usize::from(*byte)]);
-            let next = at.and_then(|at: usize| self.nodes.get(at)?.children.get(place).copied()).filter(|next| *next != 0);
-            at = next.map(|next| next as usize);
-            at.and_then(|at| Some((text.get(..=index)?, self.nodes.get(at)?)))
-        });
-        nodes.filter(|(_, node)| !node.values.is_empty()).map(|(prefix, node)| (prefix, &*node.values))
+        let nodes = text
+            .iter()
+            .take(LONGEST)
+            .enumerate()
+            .map_while(move |(index, byte)| {
+                let place = usize::from(self.positions[usize::from(*byte)]);
+                let next = at
+                    .and_then(|at: usize| self.nodes.get(at)?.children.get(place).copied())
+                    .filter(|next| *next != 0);
+                at = next.map(|next| next as usize);
+                at.and_then(|at| Some((text.get(..=index)?, self.nodes.get(at)?)))
+            });
+        nodes
+            .filter(|(_, node)| !node.values.is_empty())
+            .map(|(prefix, node)| (prefix, &*node.values))
     }
 
     /// The longest prefix of a text that has values.
@@ -121,7 +152,8 @@ impl Tree {
 
     /// About how much memory it takes.
     pub(super) fn size(&self) -> usize {
-        let of = |node: &Node| size_of::<Node>() + node.children.len() * 4 + node.values.len() * size_of::<Item>();
+        let of =
+            |node: &Node| size_of::<Node>() + node.children.len() * 4 + node.values.len() * size_of::<Item>();
         self.nodes.iter().map(of).sum()
     }
 
@@ -136,12 +168,23 @@ impl Tree {
         self.descend(0, &mut Vec::new(), &characters, visit);
     }
 
-    fn descend(&self, at: usize, prefix: &mut Vec<u8>, characters: &[u8], visit: &mut dyn FnMut(&[u8], &[Item])) {
+    fn descend(
+        &self,
+        at: usize,
+        prefix: &mut Vec<u8>,
+        characters: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[Item]),
+    ) {
         let Some(node) = self.nodes.get(at) else { return };
         if !node.values.is_empty() {
             visit(prefix, &node.values);
         }
-        for (child, byte) in node.children.iter().zip(characters).filter(|(child, _)| **child != 0) {
+        for (child, byte) in node
+            .children
+            .iter()
+            .zip(characters)
+            .filter(|(child, _)| **child != 0)
+        {
             prefix.push(*byte);
             self.descend(*child as usize, prefix, characters, visit);
             prefix.pop();
@@ -161,13 +204,26 @@ mod tests {
     fn the_longest_prefix_wins() {
         let mut tree = Tree::new(b"0123456789+");
         for (prefix, value) in [("1", "a"), ("123", "b"), ("12", "c"), ("+49", "d")] {
-            tree.insert(prefix.as_bytes(), text(value), Duplicates::Refuse).unwrap();
+            tree.insert(prefix.as_bytes(), text(value), Duplicates::Refuse)
+                .unwrap();
         }
-        for (number, expected) in [("1234", Some("b")), ("12", Some("c")), ("1x", Some("a")), ("2", None), ("+4930", Some("d")), ("", None)] {
-            let found = tree.longest(number.as_bytes()).map(|(_, values)| values[0].clone());
+        for (number, expected) in [
+            ("1234", Some("b")),
+            ("12", Some("c")),
+            ("1x", Some("a")),
+            ("2", None),
+            ("+4930", Some("d")),
+            ("", None),
+        ] {
+            let found = tree
+                .longest(number.as_bytes())
+                .map(|(_, values)| values[0].clone());
             assert_eq!(found, expected.map(text), "{number}");
         }
-        let all: Vec<_> = tree.prefixes(b"1234").map(|(_, values)| values[0].clone()).collect();
+        let all: Vec<_> = tree
+            .prefixes(b"1234")
+            .map(|(_, values)| values[0].clone())
+            .collect();
         assert_eq!(all, ["a", "c", "b"].map(text));
         let mut seen = Vec::new();
         tree.walk(&mut |prefix, _| seen.push(String::from_utf8_lossy(prefix).into_owned()));

@@ -321,5 +321,4 @@ mod tests {
         }
         assert_eq!(builder.finish().len(), 0);
     }
-
 }

@@ -1,7 +1,8 @@
+//! REGISTER after REGISTER against an empty location table.
+
 use super::MODULE;
 use crate::control::methods::Methods;
 use crate::modules::usrloc;
-use crate::runtime::stats::Statistics;
 use crate::script::module::Init;
 use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
@@ -12,6 +13,7 @@ use crate::script::module::States;
 use crate::script::program::Program;
 use crate::script::testing::Stage;
 use crate::script::value::Value;
+use crate::stats::Statistics;
 use shared::sip::Message;
 use std::sync::Arc;
 use std::time::Duration;
@@ -577,7 +579,12 @@ fn what_is_known_of_a_user() {
 fn a_contact_that_was_rewritten_is_stored_as_it_became() {
     let mut bench = Bench::new(&[]);
     bench.load_register(("c", 1), &["Contact: <sip:a@192.168.1.9:7>", "Expires: 600"]);
-    assert_eq!(bench.stage.call(&crate::modules::nathelper::MODULE, "fix_nated_contact", &[]), 1);
+    assert_eq!(
+        bench
+            .stage
+            .call(&crate::modules::nathelper::MODULE, "fix_nated_contact", &[]),
+        1
+    );
     assert_eq!(bench.stage.call(&MODULE, "save", &["location"]), 1);
     assert_eq!(bench.contacts(), "<sip:a@127.0.0.2:5060>;expires=600");
 }

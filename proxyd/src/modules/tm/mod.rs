@@ -15,7 +15,10 @@ use crate::script::module::Routes;
 use crate::script::module::State;
 use std::sync::Arc;
 
-const SENDING: Routes = Routes::REQUEST.or(Routes::FAILURE).or(Routes::EVENT).or(Routes::BRANCH_FAILURE);
+const SENDING: Routes = Routes::REQUEST
+    .or(Routes::FAILURE)
+    .or(Routes::EVENT)
+    .or(Routes::BRANCH_FAILURE);
 const AFTER: Routes = Routes::FAILURE.or(Routes::BRANCH_FAILURE).or(Routes::EVENT);
 
 /// The module's parameters, as transactions use them; times in milliseconds.
@@ -70,36 +73,100 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int("fr_inv_timer", 120_000, "Until the final reply to an INVITE, ms."),
         Param::Int("retr_timer1", 500, "First retransmission interval (T1), ms."),
         Param::Int("retr_timer2", 4_000, "Largest retransmission interval (T2), ms."),
-        Param::Int("wt_timer", 5_000, "How long an ended transaction absorbs retransmissions, ms."),
-        Param::Int("max_inv_lifetime", 180_000, "Longest life of an INVITE transaction, ms."),
-        Param::Int("max_noninv_lifetime", 32_000, "Longest life of another transaction, ms."),
+        Param::Int(
+            "wt_timer",
+            5_000,
+            "How long an ended transaction absorbs retransmissions, ms.",
+        ),
+        Param::Int(
+            "max_inv_lifetime",
+            180_000,
+            "Longest life of an INVITE transaction, ms.",
+        ),
+        Param::Int(
+            "max_noninv_lifetime",
+            32_000,
+            "Longest life of another transaction, ms.",
+        ),
         Param::Int("auto_inv_100", 1, "Answer INVITEs with 100."),
-        Param::Text("auto_inv_100_reason", "trying -- your call is important to us", "Reason of that 100."),
-        Param::Ignored("failure_reply_mode", "a failure route always sees the replies of its own leg"),
-        Param::Int("restart_fr_on_each_reply", 1, "Start fr_inv_timer anew with each provisional reply."),
+        Param::Text(
+            "auto_inv_100_reason",
+            "trying -- your call is important to us",
+            "Reason of that 100.",
+        ),
+        Param::Ignored(
+            "failure_reply_mode",
+            "a failure route always sees the replies of its own leg",
+        ),
+        Param::Int(
+            "restart_fr_on_each_reply",
+            1,
+            "Start fr_inv_timer anew with each provisional reply.",
+        ),
         Param::Int("disable_6xx_block", 0, "A 6xx does not end the other branches."),
-        Param::Int("aggregate_challenges", 1, "All branches' challenges go into the best 401 or 407."),
-        Param::Int("remap_503_500", 1, "An upstream 503 goes out as 500 (RFC 3261 §16.7)."),
+        Param::Int(
+            "aggregate_challenges",
+            1,
+            "All branches' challenges go into the best 401 or 407.",
+        ),
+        Param::Int(
+            "remap_503_500",
+            1,
+            "An upstream 503 goes out as 500 (RFC 3261 §16.7).",
+        ),
         Param::Int("reply_408_code", 408, "Status sent when no branch answered."),
         Param::Text("reply_408_reason", "Request Timeout", "Its reason."),
         Param::Int("local_cancel_reason", 1, "Reason header in CANCELs made here."),
-        Param::Int("e2e_cancel_reason", 1, "Reason headers of a received CANCEL go into ours."),
+        Param::Int(
+            "e2e_cancel_reason",
+            1,
+            "Reason headers of a received CANCEL go into ours.",
+        ),
         Param::Ignored("ac_extra_hdrs", "ACK and CANCEL carry what RFC 3261 gives them"),
-        Param::Int("unmatched_cancel", 0, "CANCEL without a transaction: 0 forward, 2 drop."),
-        Param::Ignored("cancel_b_method", "a CANCEL waits for a provisional reply (RFC 3261 §9.1)"),
+        Param::Int(
+            "unmatched_cancel",
+            0,
+            "CANCEL without a transaction: 0 forward, 2 drop.",
+        ),
+        Param::Ignored(
+            "cancel_b_method",
+            "a CANCEL waits for a provisional reply (RFC 3261 §9.1)",
+        ),
         Param::Int("relay_100", 0, "Pass 100 upstream."),
         Param::Int("default_code", 500, "Status of t_reply when none is given."),
         Param::Text("default_reason", "Server Internal Error", "Its reason."),
-        Param::Pv("fr_timer_avp", "", "Variable that overrides fr_timer, in seconds."),
-        Param::Pv("fr_inv_timer_avp", "", "Variable that overrides fr_inv_timer, in seconds."),
+        Param::Pv(
+            "fr_timer_avp",
+            "",
+            "Variable that overrides fr_timer, in seconds.",
+        ),
+        Param::Pv(
+            "fr_inv_timer_avp",
+            "",
+            "Variable that overrides fr_inv_timer, in seconds.",
+        ),
         Param::Pv("contacts_avp", "", "Where t_load_contacts keeps branches."),
-        Param::Pv("contact_flows_avp", "", "Where t_next_contact_flow keeps branches."),
-        Param::Text("xavp_contact", "", "Fields added to a contact loaded by t_load_contacts."),
+        Param::Pv(
+            "contact_flows_avp",
+            "",
+            "Where t_next_contact_flow keeps branches.",
+        ),
+        Param::Text(
+            "xavp_contact",
+            "",
+            "Fields added to a contact loaded by t_load_contacts.",
+        ),
         Param::Ignored("via1_matching", "requests always match by their whole top Via"),
         Param::Ignored("ruri_matching", "RFC 2543 requests always match by Request-URI"),
         Param::Ignored("callid_matching", "requests always match by Call-ID"),
-        Param::Ignored("callid_cseq_matching", "requests always match by Call-ID and CSeq"),
-        Param::Ignored("pass_provisional_replies", "provisional replies always run their hooks"),
+        Param::Ignored(
+            "callid_cseq_matching",
+            "requests always match by Call-ID and CSeq",
+        ),
+        Param::Ignored(
+            "pass_provisional_replies",
+            "provisional replies always run their hooks",
+        ),
         Param::Ignored("unix_tx_timeout", "the old FIFO protocol is gone"),
         Param::Ignored("blst_503", "destinations are not put on a blocklist"),
         Param::Ignored("blst_503_def_timeout", "destinations are not put on a blocklist"),
@@ -107,7 +174,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("blst_503_max_timeout", "destinations are not put on a blocklist"),
         Param::Ignored("blst_methods_add", "destinations are not put on a blocklist"),
         Param::Ignored("blst_methods_lookup", "destinations are not put on a blocklist"),
-        Param::Ignored("reparse_invite", "CANCEL and ACK are always made from the INVITE as it was sent"),
+        Param::Ignored(
+            "reparse_invite",
+            "CANCEL and ACK are always made from the INVITE as it was sent",
+        ),
         Param::Ignored("reparse_on_dns_failover", "each try writes its message anew"),
         Param::Ignored("dns_reuse_rcv_socket", "the socket of the first try is kept"),
         Param::Ignored("headers_mode", "all headers are kept"),
@@ -211,7 +281,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function {
             names: &["t_check_trans"],
             args: &[],
-            routes: Routes::REQUEST.or(Routes::ONREPLY).or(Routes::REPLY).or(Routes::EVENT),
+            routes: Routes::REQUEST
+                .or(Routes::ONREPLY)
+                .or(Routes::REPLY)
+                .or(Routes::EVENT),
             doc: "True when the request belongs to a transaction; a retransmission ends the script.",
             call: relay::t_check_trans,
         },
@@ -469,9 +542,14 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let millis = |name: &'static str| {
-        u32::try_from(init.int(name)).map_err(|_| InitError::Param { name, why: "is not a time in milliseconds".into() })
+        u32::try_from(init.int(name)).map_err(|_| InitError::Param {
+            name,
+            why: "is not a time in milliseconds".into(),
+        })
     };
-    let reply_408_code = u16::try_from(init.int("reply_408_code")).ok().filter(|code| (400..=699).contains(code));
+    let reply_408_code = u16::try_from(init.int("reply_408_code"))
+        .ok()
+        .filter(|code| (400..=699).contains(code));
     Ok(Arc::new(Tm {
         fr_timer: millis("fr_timer")?,
         fr_inv_timer: millis("fr_inv_timer")?,
@@ -486,8 +564,10 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         disable_6xx_block: init.int("disable_6xx_block") != 0,
         aggregate_challenges: init.int("aggregate_challenges") != 0,
         remap_503_500: init.int("remap_503_500") != 0,
-        reply_408_code: reply_408_code
-            .ok_or(InitError::Param { name: "reply_408_code", why: "is no status between 400 and 699".into() })?,
+        reply_408_code: reply_408_code.ok_or(InitError::Param {
+            name: "reply_408_code",
+            why: "is no status between 400 and 699".into(),
+        })?,
         reply_408_reason: init.text("reply_408_reason"),
         local_cancel_reason: init.int("local_cancel_reason") != 0,
         e2e_cancel_reason: init.int("e2e_cancel_reason") != 0,

@@ -54,11 +54,17 @@ pub(super) fn t_relay_to_tls(call: &mut Call<'_, '_>) -> Code {
 pub(super) fn t_relay_to(call: &mut Call<'_, '_>) -> Code {
     let flags = |text: &[u8]| {
         let text = std::str::from_utf8(text).ok()?.trim();
-        text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
+        text.strip_prefix("0x")
+            .map_or_else(|| text.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok())
     };
     let first = call.text_owned(0);
     let mut options = RelayOptions::default();
-    let bits = if call.has(1) { flags(&call.text(1)) } else { flags(&first) }.unwrap_or(0);
+    let bits = if call.has(1) {
+        flags(&call.text(1))
+    } else {
+        flags(&first)
+    }
+    .unwrap_or(0);
     options.no_100 = bits & 1 != 0;
     options.no_error_reply = bits & 2 != 0;
     if !first.is_empty() && flags(&first).is_none() {
@@ -80,7 +86,10 @@ pub(super) fn t_relay_to(call: &mut Call<'_, '_>) -> Code {
 
 /// `t_replicate("sip:host")`, `t_replicate(host, port)` or to the request's own target.
 pub(super) fn t_replicate(call: &mut Call<'_, '_>) -> Code {
-    let options = RelayOptions { replicate: true, ..RelayOptions::default() };
+    let options = RelayOptions {
+        replicate: true,
+        ..RelayOptions::default()
+    };
     if call.has(0) && !call.has(1) {
         let uri = call.text_owned(0);
         let target = call.env.host.resolve(&uri, None);
@@ -95,11 +104,25 @@ pub(super) fn t_replicate(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn t_replicate_udp(call: &mut Call<'_, '_>) -> Code {
-    relay_to(call, Some("udp"), RelayOptions { replicate: true, ..RelayOptions::default() })
+    relay_to(
+        call,
+        Some("udp"),
+        RelayOptions {
+            replicate: true,
+            ..RelayOptions::default()
+        },
+    )
 }
 
 pub(super) fn t_replicate_tcp(call: &mut Call<'_, '_>) -> Code {
-    relay_to(call, Some("tcp"), RelayOptions { replicate: true, ..RelayOptions::default() })
+    relay_to(
+        call,
+        Some("tcp"),
+        RelayOptions {
+            replicate: true,
+            ..RelayOptions::default()
+        },
+    )
 }
 
 pub(super) fn t_relay_cancel(call: &mut Call<'_, '_>) -> Code {
@@ -178,7 +201,9 @@ pub(super) fn t_load_contacts(call: &mut Call<'_, '_>) -> Code {
     let mut all: Vec<Branch> = std::iter::once(first).chain(ctx.branches.drain(..)).collect();
     all.sort_by_key(|branch| branch.q); // stable: pushed lowest first, so that the highest is on top
     for branch in all {
-        env.lists.xavp.push(WAITING, crate::script::lists::Item::Fields(fields(branch)));
+        env.lists
+            .xavp
+            .push(WAITING, crate::script::lists::Item::Fields(fields(branch)));
     }
     Code::TRUE
 }
@@ -191,7 +216,10 @@ fn fields(branch: Branch) -> Vec<(Box<[u8]>, Value<'static>)> {
         (Box::from(&b"dst_uri"[..]), optional(branch.dst_uri)),
         (Box::from(&b"path"[..]), optional(branch.path)),
         (Box::from(&b"flags"[..]), Value::Int(i64::from(branch.flags))),
-        (Box::from(&b"sock"[..]), branch.socket.map_or(Value::Null, |id| Value::Int(i64::from(id)))),
+        (
+            Box::from(&b"sock"[..]),
+            branch.socket.map_or(Value::Null, |id| Value::Int(i64::from(id))),
+        ),
         (Box::from(&b"instance"[..]), optional(branch.instance)),
         (Box::from(&b"ruid"[..]), optional(branch.ruid)),
         (Box::from(&b"ua"[..]), optional(branch.location_ua)),
@@ -199,7 +227,12 @@ fn fields(branch: Branch) -> Vec<(Box<[u8]>, Value<'static>)> {
 }
 
 fn branch(fields: &[(Box<[u8]>, Value<'static>)]) -> Branch {
-    let field = |name: &[u8]| fields.iter().find(|(n, _)| **n == *name).map_or(Value::Null, |(_, v)| v.clone());
+    let field = |name: &[u8]| {
+        fields
+            .iter()
+            .find(|(n, _)| **n == *name)
+            .map_or(Value::Null, |(_, v)| v.clone())
+    };
     let text = |name: &[u8]| match field(name) {
         Value::Null => None,
         value => Some(value.into_text().into_owned()),
@@ -210,7 +243,9 @@ fn branch(fields: &[(Box<[u8]>, Value<'static>)]) -> Branch {
         path: text(b"path"),
         q: i32::try_from(field(b"q").to_int()).unwrap_or(-1),
         flags: u32::try_from(field(b"flags").to_int()).unwrap_or(0),
-        socket: u16::try_from(field(b"sock").to_int()).ok().filter(|_| !field(b"sock").is_null()),
+        socket: u16::try_from(field(b"sock").to_int())
+            .ok()
+            .filter(|_| !field(b"sock").is_null()),
         instance: text(b"instance"),
         ruid: text(b"ruid"),
         location_ua: text(b"ua"),
@@ -230,7 +265,9 @@ pub(super) fn t_next_contacts(call: &mut Call<'_, '_>) -> Code {
         env.lists.xavp.remove(WAITING, 0);
     }
     let mut taken = taken.into_iter();
-    let Some(first) = taken.next() else { return Code(-2) };
+    let Some(first) = taken.next() else {
+        return Code(-2);
+    };
     let ctx = &mut *env.ctx;
     ctx.set_uri(first.uri);
     ctx.set_dst_uri(first.dst_uri);

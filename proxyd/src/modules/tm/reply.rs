@@ -9,7 +9,10 @@ use crate::script::module::Routes;
 
 pub(super) fn t_reply(call: &mut Call<'_, '_>) -> Code {
     let Some((status, reason)) = sl::status_and_reason(call) else {
-        crate::log::error("tm", format_args!("t_reply: {:?} is no status between 100 and 699", call.value(0)));
+        crate::log::error(
+            "tm",
+            format_args!("t_reply: {:?} is no status between 100 and 699", call.value(0)),
+        );
         return Code::FALSE;
     };
     let (host, scope) = call.split();
@@ -33,25 +36,25 @@ pub(super) fn t_retransmit_reply(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn t_on_failure(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::FAILURE);
     call.env.host.intent().armed.failure = route;
     Code::TRUE
 }
 
 pub(super) fn t_on_reply(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::ONREPLY);
     call.env.host.intent().armed.reply = route;
     Code::TRUE
 }
 
 pub(super) fn t_on_branch(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::BRANCH);
     call.env.host.intent().armed.branch = route;
     Code::TRUE
 }
 
 pub(super) fn t_on_branch_failure(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::BRANCH_FAILURE);
     call.env.host.intent().armed.branch_failure = route;
     Code::TRUE
 }
@@ -77,7 +80,9 @@ fn current<'a>(view: &TransactionView<'a>) -> Option<BranchView<'a>> {
 
 /// In a reply's route the reply's status counts, in a failure route that of the best branch, else the last one sent.
 pub(super) fn t_check_status(call: &mut Call<'_, '_>) -> Code {
-    let Some(regex) = call.regex(0) else { return Code::FALSE };
+    let Some(regex) = call.regex(0) else {
+        return Code::FALSE;
+    };
     let status = if call.env.route.meets(Routes::ONREPLY.or(Routes::REPLY)) {
         call.env.ctx.msg.status()
     } else {
@@ -90,12 +95,20 @@ pub(super) fn t_check_status(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn t_grep_status(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.int(0);
-    asks(call, |view| view.branches.iter().any(|branch| i64::from(branch.status) == wanted))
+    asks(call, |view| {
+        view.branches
+            .iter()
+            .any(|branch| i64::from(branch.status) == wanted)
+    })
 }
 
 pub(super) fn t_get_status_code(call: &mut Call<'_, '_>) -> Code {
     let status = call.env.host.transaction().map_or(0, |view| view.status);
-    if status == 0 { Code::FALSE } else { Code(i32::from(status)) }
+    if status == 0 {
+        Code::FALSE
+    } else {
+        Code(i32::from(status))
+    }
 }
 
 pub(super) fn t_is_canceled(call: &mut Call<'_, '_>) -> Code {
@@ -103,7 +116,9 @@ pub(super) fn t_is_canceled(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn t_is_expired(call: &mut Call<'_, '_>) -> Code {
-    asks(call, |view| view.branches.iter().all(|branch| branch.timed_out) && !view.branches.is_empty())
+    asks(call, |view| {
+        view.branches.iter().all(|branch| branch.timed_out) && !view.branches.is_empty()
+    })
 }
 
 pub(super) fn t_branch_timeout(call: &mut Call<'_, '_>) -> Code {

@@ -4,15 +4,19 @@ use super::Tm;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcResult;
-use crate::runtime::stats::Counter;
-use crate::runtime::stats::Statistics;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
+use crate::stats::Counter;
+use crate::stats::Statistics;
 use serde_json::Map;
 use serde_json::Value;
 use std::sync::Arc;
 
-pub(super) static RPCS: &[Rpc] = &[Rpc { name: "tm.stats", doc: "Counts of transactions and replies.", call: stats }];
+pub(super) static RPCS: &[Rpc] = &[Rpc {
+    name: "tm.stats",
+    doc: "Counts of transactions and replies.",
+    call: stats,
+}];
 
 /// The counters that the answer is made of.
 #[derive(Debug, Clone)]
@@ -45,7 +49,10 @@ impl Counts {
 }
 
 fn stats(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let tm = script.states.get::<Tm>().ok_or_else(|| RpcFault::failed("module tm is not loaded"))?;
+    let tm = script
+        .states
+        .get::<Tm>()
+        .ok_or_else(|| RpcFault::failed("module tm is not loaded"))?;
     let counts = &tm.counts;
     let mut answer = Map::new();
     let mut put = |name: &str, n: i64| answer.insert(name.to_owned(), Value::from(n));

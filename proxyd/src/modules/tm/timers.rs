@@ -60,7 +60,11 @@ pub(super) fn t_set_auto_inv_100(call: &mut Call<'_, '_>) -> Code {
 fn switch(call: &mut Call<'_, '_>, bit: u32) -> Code {
     let on = call.int(0) != 0;
     let disable = &mut call.env.host.intent().disable;
-    if on { *disable |= bit } else { *disable &= !bit }
+    if on {
+        *disable |= bit
+    } else {
+        *disable &= !bit
+    }
     Code::TRUE
 }
 

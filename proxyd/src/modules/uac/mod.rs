@@ -43,33 +43,75 @@ use std::sync::atomic::AtomicI64;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-const NAMES: Routes = Routes::REQUEST.or(Routes::BRANCH).or(Routes::FAILURE).or(Routes::EVENT);
+const NAMES: Routes = Routes::REQUEST
+    .or(Routes::BRANCH)
+    .or(Routes::FAILURE)
+    .or(Routes::EVENT);
 const SHORT: &[Arg] = &[Arg::Text("display-or-uri"), Arg::OptText("uri")];
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     needs: &["tm"],
     params: &[
-        Param::Text("rr_from_store_param", "vsf", "Record-Route parameter for the From URI."),
-        Param::Text("rr_to_store_param", "vst", "Record-Route parameter for the To URI."),
-        Param::Text("restore_mode", "auto", "none; manual: replies; auto: replies and requests of the dialog."),
+        Param::Text(
+            "rr_from_store_param",
+            "vsf",
+            "Record-Route parameter for the From URI.",
+        ),
+        Param::Text(
+            "rr_to_store_param",
+            "vst",
+            "Record-Route parameter for the To URI.",
+        ),
+        Param::Text(
+            "restore_mode",
+            "auto",
+            "none; manual: replies; auto: replies and requests of the dialog.",
+        ),
         Param::Text("restore_passwd", "", "Hides the URIs in those parameters."),
         Param::List("credential", "user:realm:password."),
-        Param::Pv("auth_realm_avp", "", "Realm for uac_auth(); empty: the one asked for."),
+        Param::Pv(
+            "auth_realm_avp",
+            "",
+            "Realm for uac_auth(); empty: the one asked for.",
+        ),
         Param::Pv("auth_username_avp", "", "User for uac_auth()."),
         Param::Pv("auth_password_avp", "", "Password for uac_auth()."),
-        Param::Text("reg_db_url", "", "The database with registrations at other servers."),
+        Param::Text(
+            "reg_db_url",
+            "",
+            "The database with registrations at other servers.",
+        ),
         Param::Text("reg_db_table", "uacreg", "Its table."),
         Param::Text("reg_contact_addr", "", "Host, port and parameters of Contact."),
-        Param::Int("reg_timer_interval", 90, "Seconds between looks at what is to be renewed."),
-        Param::Int("reg_retry_interval", 0, "Seconds until a failed one is tried again; 0: never."),
-        Param::Int("reg_random_delay", 0, "Spreads first registrations over so many seconds."),
+        Param::Int(
+            "reg_timer_interval",
+            90,
+            "Seconds between looks at what is to be renewed.",
+        ),
+        Param::Int(
+            "reg_retry_interval",
+            0,
+            "Seconds until a failed one is tried again; 0: never.",
+        ),
+        Param::Int(
+            "reg_random_delay",
+            0,
+            "Spreads first registrations over so many seconds.",
+        ),
         Param::Int("reg_keep_callid", 0, "1: renewals keep their Call-ID."),
-        Param::Int("reg_active", 1, "0: nothing is registered until uac.reg_active 1."),
+        Param::Int(
+            "reg_active",
+            1,
+            "0: nothing is registered until uac.reg_active 1.",
+        ),
         Param::Int("reg_use_domain", 0, "1: users are looked up with their domain."),
         Param::Text("default_socket", "", "The socket to send from."),
         Param::Ignored("restore_dlg", "the Record-Route parameter is used"),
-        Param::Ignored("restore_from_avp", "what was received is kept with the transaction"),
+        Param::Ignored(
+            "restore_from_avp",
+            "what was received is kept with the transaction",
+        ),
         Param::Ignored("restore_to_avp", "what was received is kept with the transaction"),
         Param::Ignored("reg_hash_size", "the table grows as needed"),
         Param::Ignored("reg_gc_interval", "what is removed goes at once"),
@@ -193,10 +235,20 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     }],
     rpcs: rpc::RPCS,
     events: &["uac:reply"],
-    timers: &[ModuleTimer { name: "uac registrations", interval: register::interval, run: register::run }],
-    hooks: &[Hook::LooseRouted(replace::loose_routed), Hook::ResponseForwarded(replace::response_forwarded)],
+    timers: &[ModuleTimer {
+        name: "uac registrations",
+        interval: register::interval,
+        run: register::run,
+    }],
+    hooks: &[
+        Hook::LooseRouted(replace::loose_routed),
+        Hook::ResponseForwarded(replace::response_forwarded),
+    ],
     init: Some(init),
-    ..ModuleDef::new("uac", "Acting as a user agent: names, credentials, requests, registrations.")
+    ..ModuleDef::new(
+        "uac",
+        "Acting as a user agent: names, credentials, requests, registrations.",
+    )
 };
 
 /// The module's state.
@@ -247,7 +299,8 @@ impl Registrations {
         if now < self.next_round.load(Ordering::Relaxed) {
             return false;
         }
-        self.next_round.store(now.saturating_add(self.interval.max(1) * 1000), Ordering::Relaxed);
+        self.next_round
+            .store(now.saturating_add(self.interval.max(1) * 1000), Ordering::Relaxed);
         true
     }
 
@@ -257,7 +310,8 @@ impl Registrations {
         let fits = |record: &&Record| {
             let profile = &record.profile;
             let same = |text: &str| text.as_bytes().eq_ignore_ascii_case(domain);
-            profile.l_username.as_bytes() == user && (!self.use_domain || domain.is_empty() || same(&profile.l_domain))
+            profile.l_username.as_bytes() == user
+                && (!self.use_domain || domain.is_empty() || same(&profile.l_domain))
         };
         records.values().find(fits).map(|record| record.profile.clone())
     }
@@ -265,13 +319,17 @@ impl Registrations {
     /// Changes the record that an attribute names.
     fn change(&self, name: &str, value: &str, action: Action) -> Result<(), &'static str> {
         let mut records = self.records.lock();
-        let found = records.values_mut().find(|record| record.profile.field(name) == Some(value));
+        let found = records
+            .values_mut()
+            .find(|record| record.profile.field(name) == Some(value));
         found.map(|record| action.apply(record)).ok_or("no such record")
     }
 
     /// Reads one row; false when there is none.
     fn refresh(&self, uuid: &str, now: u64) -> Result<bool, Error> {
-        let rows = self.database.with(|db| record::load(db, &self.table, Some(uuid)))?;
+        let rows = self
+            .database
+            .with(|db| record::load(db, &self.table, Some(uuid)))?;
         let mut found = false;
         for profile in rows {
             found |= self.put(profile, now);
@@ -287,7 +345,10 @@ impl Registrations {
             self.put(profile, now);
         }
         let mut records = self.records.lock();
-        for record in records.values_mut().filter(|record| !kept.contains(&record.profile.l_uuid)) {
+        for record in records
+            .values_mut()
+            .filter(|record| !kept.contains(&record.profile.l_uuid))
+        {
             Action::Unregister.apply(record);
             record.leaving = true;
         }
@@ -297,21 +358,36 @@ impl Registrations {
     /// Enters a row; false when it cannot be used.
     fn put(&self, mut profile: Profile, now: u64) -> bool {
         if let Some(flaw) = profile.flaw() {
-            log::error("uac", format_args!("{flaw} - ignoring record {:?}", profile.l_uuid));
+            log::error(
+                "uac",
+                format_args!("{flaw} - ignoring record {:?}", profile.l_uuid),
+            );
             return false;
         }
         if profile.contact_addr.is_empty() && self.contact_addr.is_empty() {
-            log::error("uac", format_args!("no contact_addr, nor reg_contact_addr - ignoring record {:?}", profile.l_uuid));
+            log::error(
+                "uac",
+                format_args!(
+                    "no contact_addr, nor reg_contact_addr - ignoring record {:?}",
+                    profile.l_uuid
+                ),
+            );
             return false;
         }
         let mut records = self.records.lock();
         if profile.reg_delay == 0 && self.random_delay > 0 {
-            let spread = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(records.len() as u64 * 0x9e37_79b9);
+            let spread = self
+                .seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(records.len() as u64 * 0x9e37_79b9);
             profile.reg_delay = (spread >> 33) % self.random_delay;
         }
         match records.get_mut(&profile.l_uuid) {
             Some(known) => {
-                let same = Profile { reg_delay: known.profile.reg_delay, ..profile.clone() } == known.profile;
+                let same = Profile {
+                    reg_delay: known.profile.reg_delay,
+                    ..profile.clone()
+                } == known.profile;
                 known.leaving = false;
                 if !same {
                     *known = Record::new(profile, now);
@@ -332,19 +408,36 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         "auto" => Restore::Auto,
         other => {
             let why = format!("{other:?} is none of none, manual, auto");
-            return Err(InitError::Param { name: "restore_mode", why });
+            return Err(InitError::Param {
+                name: "restore_mode",
+                why,
+            });
         }
     };
     let credentials = init.list("credential").into_iter().map(|text| {
         let mut parts = text.splitn(3, ':').map(|part| part.as_bytes().to_vec());
         let (user, realm, password) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(Credential { user, realm, password, form: Form::Plain })
+        Some(Credential {
+            user,
+            realm,
+            password,
+            form: Form::Plain,
+        })
     });
-    let why = || InitError::Param { name: "credential", why: "is not user:realm:password".into() };
+    let why = || InitError::Param {
+        name: "credential",
+        why: "is not user:realm:password".into(),
+    };
     let credentials = credentials.collect::<Option<Vec<_>>>().ok_or_else(why)?;
     let previous = init.previous::<Uac>();
-    let registrations = if init.is_set("reg_db_url") { Some(registrations(init, previous.as_deref())?) } else { None };
-    let templates = previous.map(|old| old.templates.lock().clone()).unwrap_or_default();
+    let registrations = if init.is_set("reg_db_url") {
+        Some(registrations(init, previous.as_deref())?)
+    } else {
+        None
+    };
+    let templates = previous
+        .map(|old| old.templates.lock().clone())
+        .unwrap_or_default();
     Ok(Arc::new(Uac {
         from_param: init.text("rr_from_store_param").into_bytes(),
         to_param: init.text("rr_to_store_param").into_bytes(),

@@ -87,7 +87,11 @@ impl Profile {
 
     /// The URI that is registered.
     pub(super) fn contact(&self, own_address: &str) -> String {
-        let address = if self.contact_addr.is_empty() { own_address } else { &self.contact_addr };
+        let address = if self.contact_addr.is_empty() {
+            own_address
+        } else {
+            &self.contact_addr
+        };
         if self.contact_user.is_empty() {
             format!("sip:{}@{address}", self.l_uuid)
         } else {
@@ -125,7 +129,12 @@ impl Record {
     /// A record that nothing was done for yet.
     pub(super) fn new(profile: Profile, now: u64) -> Self {
         let flags = profile.flags & DISABLED;
-        Self { profile, flags, reg_init: now, ..Self::default() }
+        Self {
+            profile,
+            flags,
+            reg_init: now,
+            ..Self::default()
+        }
     }
 
     /// Whether a REGISTER is due: so early that it is renewed before it ends.
@@ -157,7 +166,10 @@ const COLUMNS: [&str; 15] = [
 /// Reads the table, or one row of it.
 pub(super) fn load(db: &mut dyn Backend, table: &str, only: Option<&str>) -> Result<Vec<Profile>, Error> {
     // older tables have no contact_user
-    let has_user = db.columns(table)?.iter().any(|column| column.name == "contact_user");
+    let has_user = db
+        .columns(table)?
+        .iter()
+        .any(|column| column.name == "contact_user");
     let mut wanted = COLUMNS.to_vec();
     if has_user {
         wanted.push("contact_user");
@@ -227,7 +239,13 @@ mod tests {
 
     #[test]
     fn renewal_comes_before_the_end() {
-        let mut record = Record::new(Profile { reg_delay: 5, ..profile() }, 100);
+        let mut record = Record::new(
+            Profile {
+                reg_delay: 5,
+                ..profile()
+            },
+            100,
+        );
         assert!(!record.is_due(104, 10) && record.is_due(105, 10));
         record.timer_expires = 200;
         assert!(!record.is_due(186, 10) && record.is_due(187, 10));

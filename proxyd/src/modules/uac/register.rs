@@ -28,13 +28,20 @@ const TICK: Millis = 1000;
 
 /// When to look.
 pub(super) fn interval(script: &Script) -> Option<Millis> {
-    script.states.get::<Uac>()?.registrations.is_some().then_some(TICK)
+    script
+        .states
+        .get::<Uac>()?
+        .registrations
+        .is_some()
+        .then_some(TICK)
 }
 
 /// Sends what is due.
 pub(super) fn run(env: &mut Env<'_>) {
     let Some(state) = env.state::<Uac>() else { return };
-    let Some(registrations) = &state.registrations else { return };
+    let Some(registrations) = &state.registrations else {
+        return;
+    };
     if !registrations.is_active() {
         return;
     }
@@ -43,7 +50,9 @@ pub(super) fn run(env: &mut Env<'_>) {
     let mut due = Vec::new();
     {
         let mut records = registrations.records.lock();
-        records.retain(|_, record| !(record.leaving && record.wish == Wish::None && record.flags & ONGOING == 0));
+        records.retain(|_, record| {
+            !(record.leaving && record.wish == Wish::None && record.flags & ONGOING == 0)
+        });
         for record in records.values_mut() {
             match record.wish {
                 Wish::Unregister => due.push((begin(record, env), 0)),
@@ -63,7 +72,10 @@ pub(super) fn run(env: &mut Env<'_>) {
 
 /// Marks a record as being worked on, with a call of its own.
 fn begin(record: &mut Record, env: &mut Env<'_>) -> Record {
-    let keep = env.state::<Uac>().and_then(|state| state.registrations.as_ref()).is_some_and(|r| r.keep_call_id);
+    let keep = env
+        .state::<Uac>()
+        .and_then(|state| state.registrations.as_ref())
+        .is_some_and(|r| r.keep_call_id);
     if !keep || record.call_id.is_empty() || record.flags & ONLINE == 0 {
         record.call_id = format!("{:016x}{:016x}", env.host.random(), env.host.random());
         record.cseq = CSEQ;
@@ -96,7 +108,9 @@ fn register(state: &Uac, env: &Env<'_>, record: &Record, expires: u32, answer: &
         cseq: record.cseq,
         headers,
         socket: socket.or_else(|| request::socket(env, state.default_socket.as_bytes())),
-        done: Some(Box::new(move |reply: &mut LocalReply<'_>| answered(reply, &uuid, expires))),
+        done: Some(Box::new(move |reply: &mut LocalReply<'_>| {
+            answered(reply, &uuid, expires)
+        })),
         ..LocalRequest::default()
     }
 }
@@ -108,19 +122,33 @@ fn target(record: &Record) -> Vec<u8> {
 /// What is to be done after an answer.
 enum Next {
     Done,
-    Again(Record, u32, Vec<u8>),
+    Again(Box<Record>, u32, Vec<u8>),
 }
 
 fn answered(reply: &mut LocalReply<'_>, uuid: &str, expires: u32) {
     let script = reply.script;
-    let Some(state) = script.states.get::<Uac>() else { return };
-    let Some(registrations) = &state.registrations else { return };
+    let Some(state) = script.states.get::<Uac>() else {
+        return;
+    };
+    let Some(registrations) = &state.registrations else {
+        return;
+    };
     let now = reply.host.wall().as_secs();
     let cnonce = format!("{:016x}", reply.host.random());
     let next = {
         let mut records = registrations.records.lock();
-        let Some(record) = records.get_mut(uuid) else { return };
-        judge(state, registrations.retry, record, reply, expires, now, cnonce.as_bytes())
+        let Some(record) = records.get_mut(uuid) else {
+            return;
+        };
+        judge(
+            state,
+            registrations.retry,
+            record,
+            reply,
+            expires,
+            now,
+            cnonce.as_bytes(),
+        )
     };
     if let Next::Again(record, expires, answer) = next {
         let (mut ctx, mut lists, mut vars) = Default::default();
@@ -156,7 +184,8 @@ fn judge(
                 record.flags |= DISABLED;
                 record.timer_expires = 0;
             } else {
-                let granted = granted(message, &record.profile.contact(&state.contact_addr)).unwrap_or(expires);
+                let granted =
+                    granted(message, &record.profile.contact(&state.contact_addr)).unwrap_or(expires);
                 record.flags |= ONLINE;
                 record.timer_expires = now.saturating_add(granted.into());
             }
@@ -167,34 +196,59 @@ fn judge(
             let fits = |realm: &[u8]| who.realm.is_empty() || who.realm == realm;
             let challenge = auth::challenges(message).find(|challenge| fits(&challenge.realm_text()));
             let Some(challenge) = challenge else {
-                log::error("uac", format_args!("registration {uuid}: the realm asked for is not {:?}", record.profile.realm));
+                log::error(
+                    "uac",
+                    format_args!(
+                        "registration {uuid}: the realm asked for is not {:?}",
+                        record.profile.realm
+                    ),
+                );
                 return fail(record, retry, now);
             };
             if record.flags & AUTH_SENT != 0 && !challenge.is_stale() {
-                log::error("uac", format_args!("registration {uuid}: the credentials were refused ({})", reply.status));
+                log::error(
+                    "uac",
+                    format_args!(
+                        "registration {uuid}: the credentials were refused ({})",
+                        reply.status
+                    ),
+                );
                 return fail(record, retry, now);
             }
             let uri = target(record);
-            let request = auth::Request { method: b"REGISTER", uri: &uri, body: b"", cnonce };
+            let request = auth::Request {
+                method: b"REGISTER",
+                uri: &uri,
+                body: b"",
+                cnonce,
+            };
             let Some(answer) = auth::answer(reply.status, &challenge, &who, &request) else {
-                log::error("uac", format_args!("registration {uuid}: the challenge cannot be answered"));
+                log::error(
+                    "uac",
+                    format_args!("registration {uuid}: the challenge cannot be answered"),
+                );
                 return fail(record, retry, now);
             };
             record.flags |= AUTH_SENT;
             record.cseq = record.cseq.saturating_add(1);
-            return Next::Again(record.clone(), expires, answer);
+            return Next::Again(Box::new(record.clone()), expires, answer);
         }
         (423, Some(message)) => {
             // RFC 3261 §10.2.8
-            let least = message.first(HeaderName::MinExpires).and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
+            let least = message
+                .first(HeaderName::MinExpires)
+                .and_then(|text| std::str::from_utf8(text).ok()?.trim().parse().ok());
             if let Some(least) = least.filter(|least: &u32| *least > expires && expires > 0) {
                 record.cseq = record.cseq.saturating_add(1);
-                return Next::Again(record.clone(), least, Vec::new());
+                return Next::Again(Box::new(record.clone()), least, Vec::new());
             }
         }
         _ => {}
     }
-    log::error("uac", format_args!("registration {uuid}: failed with {}", reply.status));
+    log::error(
+        "uac",
+        format_args!("registration {uuid}: failed with {}", reply.status),
+    );
     fail(record, retry, now)
 }
 
@@ -213,7 +267,10 @@ fn fail(record: &mut Record, retry: u64, now: u64) -> Next {
 fn granted(message: &Message, own: &str) -> Option<u32> {
     let wanted = Uri::parse(own.as_bytes()).ok()?;
     let ours = message.contacts().filter_map(Result::ok).find(|contact| {
-        contact.parsed_uri().is_ok_and(|uri| uri.user == wanted.user && uri.host.eq_ignore_ascii_case(wanted.host))
+        contact
+            .parsed_uri()
+            .is_ok_and(|uri| uri.user == wanted.user && uri.host.eq_ignore_ascii_case(wanted.host))
     });
-    ours.and_then(|contact| contact.expires()).or_else(|| message.expires())
+    ours.and_then(|contact| contact.expires())
+        .or_else(|| message.expires())
 }

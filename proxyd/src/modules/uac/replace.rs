@@ -79,25 +79,43 @@ fn place(msg: &Message, end: End) -> Option<Place<'_>> {
     let value_range = range(value)?;
     let uri = range(addr.uri)?;
     let brackets = uri.start.checked_sub(1).and_then(|at| whole.get(at)) == Some(&b'<');
-    let display = if addr.display.is_empty() { value_range.start..value_range.start } else { range(addr.display)? };
+    let display = if addr.display.is_empty() {
+        value_range.start..value_range.start
+    } else {
+        range(addr.display)?
+    };
     let head = whole.get(value_range.start..uri.end + usize::from(brackets))?;
-    Some(Place { addr, display, uri, brackets, head })
+    Some(Place {
+        addr,
+        display,
+        uri,
+        brackets,
+        head,
+    })
 }
 
 /// `uac_replace_from([display,] uri)` and `uac_replace_to`.
 pub(super) fn replace(call: &mut Call<'_, '_>, end: End) -> Code {
-    let Some(state) = call.state::<Uac>() else { return Code::FALSE };
+    let Some(state) = call.state::<Uac>() else {
+        return Code::FALSE;
+    };
     let (display, uri) = match call.count() {
         1 => (None, call.text_owned(0)),
         _ => (Some(call.text_owned(0)), call.text_owned(1)),
     };
-    if [&uri, display.as_ref().unwrap_or(&uri)].iter().any(|text| text.iter().any(|b| matches!(b, b'\r' | b'\n'))) {
+    if [&uri, display.as_ref().unwrap_or(&uri)]
+        .iter()
+        .any(|text| text.iter().any(|b| matches!(b, b'\r' | b'\n')))
+    {
         log::error("uac", format_args!("a name or URI with a line end is refused"));
         return Code::FALSE;
     }
     let env = &mut *call.env;
     let Some(place) = place(&env.ctx.msg, end) else {
-        log::error("uac", format_args!("the request has no {} that can be read", end.header().as_str()));
+        log::error(
+            "uac",
+            format_args!("the request has no {} that can be read", end.header().as_str()),
+        );
         return Code::FALSE;
     };
     let lumps = &mut env.ctx.lumps;
@@ -113,7 +131,11 @@ pub(super) fn replace(call: &mut Call<'_, '_>, end: End) -> Code {
         }
     }
     let new = if uri.is_empty() { place.addr.uri } else { &*uri };
-    let text = if needs_brackets { [new, b">"].concat() } else { new.to_vec() };
+    let text = if needs_brackets {
+        [new, b">"].concat()
+    } else {
+        new.to_vec()
+    };
     if needs_brackets || !uri.is_empty() {
         lumps.replace(place.uri.clone(), &text);
     }
@@ -121,7 +143,13 @@ pub(super) fn replace(call: &mut Call<'_, '_>, end: End) -> Code {
         return Code::TRUE;
     }
     let head = place.head.to_vec();
-    let param = [b";", end.parameter(state), b"=", &store::encode(place.addr.uri, &uri, &state.password)].concat();
+    let param = [
+        b";",
+        end.parameter(state),
+        b"=",
+        &store::encode(place.addr.uri, &uri, &state.password),
+    ]
+    .concat();
     env.ctx.rr_params.extend_from_slice(&param);
     remember(env, end, head);
     Code::TRUE
@@ -148,16 +176,28 @@ pub(super) fn loose_routed(env: &mut Env<'_>) {
 
 /// Applies what our Route tells of an end that was replaced when the dialog began; false when it tells nothing.
 fn restore(state: &Uac, env: &mut Env<'_>, replaced: End) -> bool {
-    let Some(route) = env.ctx.route_uri.as_deref() else { return false };
-    let param = Uri::parse(route).ok().and_then(|uri| uri.param(replaced.parameter(state)).flatten());
+    let Some(route) = env.ctx.route_uri.as_deref() else {
+        return false;
+    };
+    let param = Uri::parse(route)
+        .ok()
+        .and_then(|uri| uri.param(replaced.parameter(state)).flatten());
     let Some(param) = param else { return false };
     let end = match loose_route::direction(route, env.ctx.msg.from_tag()) {
         Direction::Downstream => replaced,
         Direction::Upstream => replaced.other(),
     };
-    let Some(place) = place(&env.ctx.msg, end) else { return false };
+    let Some(place) = place(&env.ctx.msg, end) else {
+        return false;
+    };
     let Some(uri) = store::decode(param, place.addr.uri, &state.password) else {
-        log::warning("uac", format_args!("the Route's {} does not fit", String::from_utf8_lossy(end.parameter(state))));
+        log::warning(
+            "uac",
+            format_args!(
+                "the Route's {} does not fit",
+                String::from_utf8_lossy(end.parameter(state))
+            ),
+        );
         return false;
     };
     if Uri::parse(&uri).is_err() {
@@ -172,7 +212,9 @@ fn restore(state: &Uac, env: &mut Env<'_>, replaced: End) -> bool {
 
 /// `uac_restore_from()`, `uac_restore_to()`.
 pub(super) fn restore_now(call: &mut Call<'_, '_>, end: End) -> Code {
-    let Some(state) = call.state::<Uac>() else { return Code::FALSE };
+    let Some(state) = call.state::<Uac>() else {
+        return Code::FALSE;
+    };
     // the party may have been either end when the dialog began
     let upstream = call.env.ctx.route_uri.as_deref().is_some_and(|route| {
         loose_route::direction(route, call.env.ctx.msg.from_tag()) == Direction::Upstream
@@ -182,12 +224,17 @@ pub(super) fn restore_now(call: &mut Call<'_, '_>, end: End) -> Code {
 
 /// A reply on its way back: names and URIs become those that the request came with.
 pub(super) fn response_forwarded(env: &mut Env<'_>) {
-    let Some(originals) = env.lists.originals.as_deref() else { return };
+    let Some(originals) = env.lists.originals.as_deref() else {
+        return;
+    };
     let Originals { from, to } = originals;
     let pairs = [(End::From, from), (End::To, to)];
     let edits = pairs.into_iter().filter_map(|(end, head)| {
         let (head, place) = (head.as_deref()?, place(&env.ctx.msg, end)?);
-        let start = place.display.start.min(place.uri.start.saturating_sub(usize::from(place.brackets)));
+        let start = place
+            .display
+            .start
+            .min(place.uri.start.saturating_sub(usize::from(place.brackets)));
         let range = start..place.uri.end + usize::from(place.brackets);
         (place.head != head).then(|| (range, head.to_vec()))
     });
@@ -212,28 +259,76 @@ mod tests {
         assert_eq!(bench.call("uac_replace_from", &[display, uri]), 1);
         let out = bench.ctx.lumps.apply(&bench.ctx.msg);
         let sent = String::from_utf8_lossy(&out).into_owned();
-        let line = |text: &str| text.lines().find(|line| line.starts_with("From:")).unwrap_or_default().to_owned();
+        let line = |text: &str| {
+            text.lines()
+                .find(|line| line.starts_with("From:"))
+                .unwrap_or_default()
+                .to_owned()
+        };
         let params = String::from_utf8_lossy(&bench.ctx.rr_params).into_owned();
         let lists = std::mem::take(&mut bench.lists);
         bench.receive(&sent.replace("OPTIONS sip:u@t.lan SIP/2.0", "SIP/2.0 200 OK"));
         bench.lists = lists;
         response_forwarded(&mut bench.env());
         let back = bench.ctx.lumps.apply(&bench.ctx.msg);
-        (format!("{} {params}", line(&sent)), line(&String::from_utf8_lossy(&back)))
+        (
+            format!("{} {params}", line(&sent)),
+            line(&String::from_utf8_lossy(&back)),
+        )
     }
 
     /// As Kamailio 5.6.3 did it.
     #[test]
     fn names_and_uris_are_replaced_and_restored() {
         for (from, display, uri, sent, back) in [
-            ("<sip:a@test.lan>", "Anon", "sip:q@r.s", "From: Anon <sip:q@r.s>;tag=1 ;vsf=AAAAABAABksAdC5sYW4-", "From: <sip:a@test.lan>;tag=1"),
-            ("sip:a@test.lan", "Anon", "", "From: Anon <sip:a@test.lan>;tag=1 ", "From: Anon <sip:a@test.lan>;tag=1"),
-            ("\"O\" <sip:a@test.lan>", "Z", "sip:q@r.s", "From: Z <sip:q@r.s>;tag=1 ;vsf=AAAAABAABksAdC5sYW4-", "From: \"O\" <sip:a@test.lan>;tag=1"),
-            ("\"O\" <sip:a@test.lan>", "", "sip:q@r.s", "From:  <sip:q@r.s>;tag=1 ;vsf=AAAAABAABksAdC5sYW4-", "From:  \"O\" <sip:a@test.lan>;tag=1"),
-            ("sip:a@test.lan", "", "sip:q@r.s", "From: sip:q@r.s;tag=1 ;vsf=AAAAABAABksAdC5sYW4-", "From: sip:a@test.lan;tag=1"),
-            ("O O <sip:a@test.lan>;x=y", "", "sip:q@r.s", "From:  <sip:q@r.s>;x=y;tag=1 ;vsf=AAAAABAABksAdC5sYW4-", "From:  O O <sip:a@test.lan>;x=y;tag=1"),
+            (
+                "<sip:a@test.lan>",
+                "Anon",
+                "sip:q@r.s",
+                "From: Anon <sip:q@r.s>;tag=1 ;vsf=AAAAABAABksAdC5sYW4-",
+                "From: <sip:a@test.lan>;tag=1",
+            ),
+            (
+                "sip:a@test.lan",
+                "Anon",
+                "",
+                "From: Anon <sip:a@test.lan>;tag=1 ",
+                "From: Anon <sip:a@test.lan>;tag=1",
+            ),
+            (
+                "\"O\" <sip:a@test.lan>",
+                "Z",
+                "sip:q@r.s",
+                "From: Z <sip:q@r.s>;tag=1 ;vsf=AAAAABAABksAdC5sYW4-",
+                "From: \"O\" <sip:a@test.lan>;tag=1",
+            ),
+            (
+                "\"O\" <sip:a@test.lan>",
+                "",
+                "sip:q@r.s",
+                "From:  <sip:q@r.s>;tag=1 ;vsf=AAAAABAABksAdC5sYW4-",
+                "From:  \"O\" <sip:a@test.lan>;tag=1",
+            ),
+            (
+                "sip:a@test.lan",
+                "",
+                "sip:q@r.s",
+                "From: sip:q@r.s;tag=1 ;vsf=AAAAABAABksAdC5sYW4-",
+                "From: sip:a@test.lan;tag=1",
+            ),
+            (
+                "O O <sip:a@test.lan>;x=y",
+                "",
+                "sip:q@r.s",
+                "From:  <sip:q@r.s>;x=y;tag=1 ;vsf=AAAAABAABksAdC5sYW4-",
+                "From:  O O <sip:a@test.lan>;x=y;tag=1",
+            ),
         ] {
-            assert_eq!(replaced(from, display, uri), (sent.to_owned(), back.to_owned()), "{from} {display}");
+            assert_eq!(
+                replaced(from, display, uri),
+                (sent.to_owned(), back.to_owned()),
+                "{from} {display}"
+            );
         }
     }
 
@@ -248,8 +343,18 @@ mod tests {
         };
         let route = b"sip:127.0.0.1;lr;ftag=1;vsf=AAAAABAABksAdC5sYW4-".to_vec();
         for (from, to, ftag, expected) in [
-            ("<sip:a@test.lan>", "<sip:b@t.lan>", "1", "From: <sip:q@r.s>;tag=1"),
-            ("<sip:b@t.lan>", "Z <sip:q@r.s>", "2", "To: Z <sip:a@test.lan>;tag=9"),
+            (
+                "<sip:a@test.lan>",
+                "<sip:b@t.lan>",
+                "1",
+                "From: <sip:q@r.s>;tag=1",
+            ),
+            (
+                "<sip:b@t.lan>",
+                "Z <sip:q@r.s>",
+                "2",
+                "To: Z <sip:a@test.lan>;tag=9",
+            ),
         ] {
             bench.receive(&request(from, to, ftag));
             bench.ctx.route_uri = Some(route.clone());

@@ -35,8 +35,9 @@ pub(super) struct Template {
     numbers: [i64; NUMBERS.len()],
 }
 
-const TEXTS: [&str; 12] =
-    ["method", "ruri", "furi", "turi", "ouri", "hdrs", "body", "sock", "callid", "auser", "apasswd", "evparam"];
+const TEXTS: [&str; 12] = [
+    "method", "ruri", "furi", "turi", "ouri", "hdrs", "body", "sock", "callid", "auser", "apasswd", "evparam",
+];
 const NUMBERS: [&str; 5] = ["evroute", "evcode", "evtype", "flags", "cseqno"];
 
 /// A key of `$uac_req`.
@@ -50,7 +51,9 @@ pub(super) enum Key {
 impl Template {
     fn text(&self, name: &str) -> &[u8] {
         let at = TEXTS.iter().position(|known| *known == name);
-        at.and_then(|at| self.texts.get(at)).map(Vec::as_slice).unwrap_or_default()
+        at.and_then(|at| self.texts.get(at))
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     fn number(&self, name: &str) -> i64 {
@@ -72,18 +75,26 @@ pub(super) fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
     let text = TEXTS.iter().position(|known| *known == name).map(Key::Text);
     let number = NUMBERS.iter().position(|known| *known == name).map(Key::Number);
     let all = (name == "all").then_some(Key::All);
-    let key = text.or(number).or(all).ok_or_else(|| format!("{name:?} is no part of $uac_req"))?;
+    let key = text
+        .or(number)
+        .or(all)
+        .ok_or_else(|| format!("{name:?} is no part of $uac_req"))?;
     Ok(PvData::Other(Box::new(key)))
 }
 
 /// Reads `$uac_req(key)`.
 pub(super) fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let (Some(state), Some(key)) = (env.state::<Uac>(), spec.other::<Key>()) else { return Value::Null };
+    let (Some(state), Some(key)) = (env.state::<Uac>(), spec.other::<Key>()) else {
+        return Value::Null;
+    };
     let templates = state.templates.lock();
     let template = templates.get(&env.host.worker().0);
     match key {
         Key::All => Value::Null,
-        Key::Text(at) => match template.and_then(|t| t.texts.get(*at)).filter(|text| !text.is_empty()) {
+        Key::Text(at) => match template
+            .and_then(|t| t.texts.get(*at))
+            .filter(|text| !text.is_empty())
+        {
             Some(text) => Value::owned(&**text),
             None => Value::Null,
         },
@@ -116,14 +127,25 @@ pub(super) fn write(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Resul
 
 /// `uac_req_send()`.
 pub(super) fn send(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Uac>() else { return Code::FALSE };
-    let template = state.templates.lock().get(&call.env.host.worker().0).cloned().unwrap_or_default();
+    let Some(state) = call.state::<Uac>() else {
+        return Code::FALSE;
+    };
+    let template = state
+        .templates
+        .lock()
+        .get(&call.env.host.worker().0)
+        .cloned()
+        .unwrap_or_default();
     if template.text("method").is_empty() || template.text("ruri").is_empty() {
-        log::error("uac", format_args!("uac_req_send: $uac_req(method) and $uac_req(ruri) must be set"));
+        log::error(
+            "uac",
+            format_args!("uac_req_send: $uac_req(method) and $uac_req(ruri) must be set"),
+        );
         return Code::FALSE;
     }
     let env = &mut *call.env;
-    let token = |env: &mut Env<'_>| format!("{:016x}{:016x}", env.host.random(), env.host.random()).into_bytes();
+    let token =
+        |env: &mut Env<'_>| format!("{:016x}{:016x}", env.host.random(), env.host.random()).into_bytes();
     let call_id = match template.text("callid") {
         b"" => token(env),
         text => text.to_vec(),
@@ -132,7 +154,14 @@ pub(super) fn send(call: &mut Call<'_, '_>) -> Code {
     let socket = socket(env, template.text("sock")).or_else(|| socket(env, state.default_socket.as_bytes()));
     let own = template.number("cseqno");
     let cseq = u32::try_from(own).ok().filter(|n| *n > 0).unwrap_or(CSEQ);
-    let sent = Sent { template, call_id, from_tag, socket, cseq, answer: Vec::new() };
+    let sent = Sent {
+        template,
+        call_id,
+        from_tag,
+        socket,
+        cseq,
+        answer: Vec::new(),
+    };
     let request = sent.request();
     env.host.originate(request)
 }
@@ -146,7 +175,9 @@ pub(super) fn socket(env: &Env<'_>, text: &[u8]) -> Option<SocketId> {
         }
         _ => (Transport::Udp, text),
     };
-    env.host.sockets().find(transport, address.parse::<SocketAddr>().ok()?)
+    env.host
+        .sockets()
+        .find(transport, address.parse::<SocketAddr>().ok()?)
 }
 
 /// A request on its way, with what a second attempt needs.
@@ -164,8 +195,20 @@ struct Sent {
 impl Sent {
     fn request(self) -> LocalRequest {
         let text = |name: &str| self.template.text(name).to_vec();
-        let or = |name: &str| if self.template.text(name).is_empty() { text("ruri") } else { text(name) };
-        let in_brackets = |uri: Vec<u8>| if uri.contains(&b'<') { uri } else { [b"<", &*uri, b">"].concat() };
+        let or = |name: &str| {
+            if self.template.text(name).is_empty() {
+                text("ruri")
+            } else {
+                text(name)
+            }
+        };
+        let in_brackets = |uri: Vec<u8>| {
+            if uri.contains(&b'<') {
+                uri
+            } else {
+                [b"<", &*uri, b">"].concat()
+            }
+        };
         let mut headers = text("hdrs");
         if !headers.is_empty() && !headers.ends_with(b"\n") {
             headers.extend_from_slice(b"\r\n");
@@ -193,15 +236,27 @@ impl Sent {
         if self.template.number("evroute") != 0 {
             tell(&self.template, reply);
         }
-        let (true, Some(message)) = (matches!(reply.status, 401 | 407) && self.answer.is_empty(), reply.message) else {
+        let (true, Some(message)) = (
+            matches!(reply.status, 401 | 407) && self.answer.is_empty(),
+            reply.message,
+        ) else {
             return;
         };
         let (user, password) = (self.template.text("auser"), self.template.text("apasswd"));
         if user.is_empty() {
             return;
         }
-        let form = if self.template.number("flags") & 1 == 1 { Form::Ha1 } else { Form::Plain };
-        let who = Credential { user: user.to_vec(), realm: Vec::new(), password: password.to_vec(), form };
+        let form = if self.template.number("flags") & 1 == 1 {
+            Form::Ha1
+        } else {
+            Form::Plain
+        };
+        let who = Credential {
+            user: user.to_vec(),
+            realm: Vec::new(),
+            password: password.to_vec(),
+            form,
+        };
         let cnonce = format!("{:016x}", reply.host.random());
         let request = auth::Request {
             method: self.template.text("method"),
@@ -209,12 +264,20 @@ impl Sent {
             body: self.template.text("body"),
             cnonce: cnonce.as_bytes(),
         };
-        let line = auth::challenges(message).find_map(|asked| auth::answer(reply.status, &asked, &who, &request));
+        let line =
+            auth::challenges(message).find_map(|asked| auth::answer(reply.status, &asked, &who, &request));
         let Some(answer) = line else {
-            log::error("uac", format_args!("uac_req_send: no challenge of the reply can be answered"));
+            log::error(
+                "uac",
+                format_args!("uac_req_send: no challenge of the reply can be answered"),
+            );
             return;
         };
-        let again = Self { answer, cseq: self.cseq.saturating_add(1), ..self };
+        let again = Self {
+            answer,
+            cseq: self.cseq.saturating_add(1),
+            ..self
+        };
         reply.host.originate(again.request());
     }
 }
@@ -222,7 +285,10 @@ impl Sent {
 /// Runs `event_route[uac:reply]` on the reply, or on the request when none came.
 fn tell(template: &Template, reply: &mut LocalReply<'_>) {
     let script = reply.script;
-    let (Some(state), Some(route)) = (script.states.get::<Uac>(), script.program.event_route("uac:reply")) else {
+    let (Some(state), Some(route)) = (
+        script.states.get::<Uac>(),
+        script.program.event_route("uac:reply"),
+    ) else {
         return;
     };
     let msg = match reply.message {
@@ -235,7 +301,10 @@ fn tell(template: &Template, reply: &mut LocalReply<'_>) {
     template.set_number("evtype", if reply.message.is_some() { 1 } else { 2 });
     let worker = reply.host.worker().0;
     let before = state.templates.lock().insert(worker, template);
-    let mut ctx = Context { msg, ..Context::default() };
+    let mut ctx = Context {
+        msg,
+        ..Context::default()
+    };
     let (mut lists, mut vars) = (Lists::default(), Vars::default());
     let mut env = Env {
         ctx: &mut ctx,

@@ -5,11 +5,11 @@ use super::Uac;
 use super::lookup::Action;
 use super::record::Profile;
 use super::record::Record;
+use crate::clock;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
-use crate::runtime::clock;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use serde_json::Map;
@@ -19,22 +19,68 @@ use std::sync::Arc;
 
 /// The methods.
 pub(super) const RPCS: &[Rpc] = &[
-    Rpc { name: "uac.reg_active", doc: "Switches registering on (1) or off (0).", call: active },
-    Rpc { name: "uac.reg_add", doc: "Adds a registration: the columns of uacreg in order, `.` for none.", call: add },
-    Rpc { name: "uac.reg_disable", doc: "Stops a registration: attribute, value.", call: |c, s| change(c, s, Action::Disable) },
-    Rpc { name: "uac.reg_dump", doc: "Lists all registrations.", call: dump },
-    Rpc { name: "uac.reg_enable", doc: "Begins a registration again: attribute, value.", call: |c, s| change(c, s, Action::Enable) },
-    Rpc { name: "uac.reg_info", doc: "Shows a registration: attribute, value.", call: info },
-    Rpc { name: "uac.reg_refresh", doc: "Reads one row anew: l_uuid.", call: refresh },
-    Rpc { name: "uac.reg_register", doc: "Registers now: attribute, value.", call: |c, s| change(c, s, Action::Register) },
-    Rpc { name: "uac.reg_reload", doc: "Reads the table anew.", call: reload },
-    Rpc { name: "uac.reg_remove", doc: "Removes a registration: l_uuid.", call: remove },
-    Rpc { name: "uac.reg_unregister", doc: "Unregisters now: attribute, value.", call: |c, s| change(c, s, Action::Unregister) },
+    Rpc {
+        name: "uac.reg_active",
+        doc: "Switches registering on (1) or off (0).",
+        call: active,
+    },
+    Rpc {
+        name: "uac.reg_add",
+        doc: "Adds a registration: the columns of uacreg in order, `.` for none.",
+        call: add,
+    },
+    Rpc {
+        name: "uac.reg_disable",
+        doc: "Stops a registration: attribute, value.",
+        call: |c, s| change(c, s, Action::Disable),
+    },
+    Rpc {
+        name: "uac.reg_dump",
+        doc: "Lists all registrations.",
+        call: dump,
+    },
+    Rpc {
+        name: "uac.reg_enable",
+        doc: "Begins a registration again: attribute, value.",
+        call: |c, s| change(c, s, Action::Enable),
+    },
+    Rpc {
+        name: "uac.reg_info",
+        doc: "Shows a registration: attribute, value.",
+        call: info,
+    },
+    Rpc {
+        name: "uac.reg_refresh",
+        doc: "Reads one row anew: l_uuid.",
+        call: refresh,
+    },
+    Rpc {
+        name: "uac.reg_register",
+        doc: "Registers now: attribute, value.",
+        call: |c, s| change(c, s, Action::Register),
+    },
+    Rpc {
+        name: "uac.reg_reload",
+        doc: "Reads the table anew.",
+        call: reload,
+    },
+    Rpc {
+        name: "uac.reg_remove",
+        doc: "Removes a registration: l_uuid.",
+        call: remove,
+    },
+    Rpc {
+        name: "uac.reg_unregister",
+        doc: "Unregisters now: attribute, value.",
+        call: |c, s| change(c, s, Action::Unregister),
+    },
 ];
 
 fn registrations(script: &Arc<Script>) -> Result<&Registrations, RpcFault> {
     let state = script.states.get::<Uac>();
-    state.and_then(|state| state.registrations.as_ref()).ok_or_else(|| RpcFault::failed("Not enabled"))
+    state
+        .and_then(|state| state.registrations.as_ref())
+        .ok_or_else(|| RpcFault::failed("Not enabled"))
 }
 
 fn now() -> u64 {
@@ -43,8 +89,18 @@ fn now() -> u64 {
 
 fn show(registrations: &Registrations, record: &Record) -> Value {
     let p = &record.profile;
-    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
-    let contact = if p.contact_addr.is_empty() { &registrations.contact_addr } else { &p.contact_addr };
+    let or_none = |text: &str| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    let contact = if p.contact_addr.is_empty() {
+        &registrations.contact_addr
+    } else {
+        &p.contact_addr
+    };
     let mut out = Map::new();
     let mut add = |name: &str, value: Value| out.insert(name.to_owned(), value);
     add("l_uuid", json!(p.l_uuid));
@@ -59,7 +115,10 @@ fn show(registrations: &Registrations, record: &Record) -> Value {
     add("auth_proxy", json!(p.auth_proxy));
     add("expires", json!(p.expires));
     add("flags", json!(record.flags));
-    add("diff_expires", json!(record.timer_expires.cast_signed() - now().cast_signed()));
+    add(
+        "diff_expires",
+        json!(record.timer_expires.cast_signed() - now().cast_signed()),
+    );
     add("timer_expires", json!(record.timer_expires));
     add("reg_init", json!(record.reg_init));
     add("reg_delay", json!(p.reg_delay));
@@ -67,20 +126,33 @@ fn show(registrations: &Registrations, record: &Record) -> Value {
     if !p.contact_user.is_empty() {
         add("contact_user", json!(p.contact_user));
     }
-    add("socket", if p.socket.is_empty() { Value::Null } else { json!(p.socket) });
+    add(
+        "socket",
+        if p.socket.is_empty() {
+            Value::Null
+        } else {
+            json!(p.socket)
+        },
+    );
     Value::Object(out)
 }
 
 fn dump(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let registrations = registrations(script)?;
     let records = registrations.records.lock();
-    let rows: Vec<Value> = records.values().map(|record| show(registrations, record)).collect();
+    let rows: Vec<Value> = records
+        .values()
+        .map(|record| show(registrations, record))
+        .collect();
     Ok(Value::from(rows).into())
 }
 
 fn filter(call: &RpcCall<'_>) -> Result<(String, String), RpcFault> {
     let invalid = |_| RpcFault::bad_request("Invalid Parameters");
-    Ok((call.str(0).map_err(invalid)?.into_owned(), call.str(1).map_err(invalid)?.into_owned()))
+    Ok((
+        call.str(0).map_err(invalid)?.into_owned(),
+        call.str(1).map_err(invalid)?.into_owned(),
+    ))
 }
 
 fn info(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -90,8 +162,12 @@ fn info(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         return Err(RpcFault::bad_request("Unsupported filter attribute"));
     }
     let records = registrations.records.lock();
-    let found = records.values().find(|record| record.profile.field(&name) == Some(&value));
-    found.map(|record| show(registrations, record).into()).ok_or_else(|| RpcFault::not_found("Record not found"))
+    let found = records
+        .values()
+        .find(|record| record.profile.field(&name) == Some(&value));
+    found
+        .map(|record| show(registrations, record).into())
+        .ok_or_else(|| RpcFault::not_found("Record not found"))
 }
 
 fn change(call: &RpcCall<'_>, script: &Arc<Script>, action: Action) -> RpcResult {
@@ -99,31 +175,49 @@ fn change(call: &RpcCall<'_>, script: &Arc<Script>, action: Action) -> RpcResult
     if Profile::default().field(&name).is_none() {
         return Err(RpcFault::bad_request("Unsupported filter attribute"));
     }
-    registrations(script)?.change(&name, &value, action).map_err(|_| RpcFault::not_found("Record not found"))?;
+    registrations(script)?
+        .change(&name, &value, action)
+        .map_err(|_| RpcFault::not_found("Record not found"))?;
     Ok(RpcReply::empty())
 }
 
 fn active(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let mode = call.int(0).map_err(|_| RpcFault::bad_request("Invalid Parameters"))?;
+    let mode = call
+        .int(0)
+        .map_err(|_| RpcFault::bad_request("Invalid Parameters"))?;
     let old = registrations(script)?.set_active(mode);
     Ok(json!({ "omode": old, "nmode": mode }).into())
 }
 
 fn reload(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    registrations(script)?.reload(now()).map_err(|error| RpcFault::failed(format!("Failed to reload records: {error}")))?;
+    registrations(script)?
+        .reload(now())
+        .map_err(|error| RpcFault::failed(format!("Failed to reload records: {error}")))?;
     Ok(RpcReply::empty())
 }
 
 fn refresh(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let uuid = call.str(0).map_err(|_| RpcFault::bad_request("Invalid Parameters"))?;
-    let found = registrations(script)?.refresh(&uuid, now()).map_err(|error| RpcFault::failed(error.to_string()))?;
-    if found { Ok(RpcReply::empty()) } else { Err(RpcFault::not_found("Record not found")) }
+    let uuid = call
+        .str(0)
+        .map_err(|_| RpcFault::bad_request("Invalid Parameters"))?;
+    let found = registrations(script)?
+        .refresh(&uuid, now())
+        .map_err(|error| RpcFault::failed(error.to_string()))?;
+    if found {
+        Ok(RpcReply::empty())
+    } else {
+        Err(RpcFault::not_found("Record not found"))
+    }
 }
 
 fn remove(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let uuid = call.str(0).map_err(|_| RpcFault::bad_request("Invalid Parameters"))?;
+    let uuid = call
+        .str(0)
+        .map_err(|_| RpcFault::bad_request("Invalid Parameters"))?;
     let mut records = registrations(script)?.records.lock();
-    let record = records.get_mut(&*uuid).ok_or_else(|| RpcFault::not_found("Record not found"))?;
+    let record = records
+        .get_mut(&*uuid)
+        .ok_or_else(|| RpcFault::not_found("Record not found"))?;
     Action::Unregister.apply(record);
     record.leaving = true;
     Ok(RpcReply::empty())
@@ -136,7 +230,13 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         Ok(text) => Ok(text.into_owned()),
         Err(fault) => Err(invalid(fault)),
     };
-    let optional = |at: usize| if call.value(at).is_some() { text(at) } else { Ok(String::new()) };
+    let optional = |at: usize| {
+        if call.value(at).is_some() {
+            text(at)
+        } else {
+            Ok(String::new())
+        }
+    };
     let profile = Profile {
         l_uuid: text(0)?,
         l_username: text(1)?,
@@ -158,6 +258,9 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     if let Some(flaw) = profile.flaw() {
         return Err(RpcFault::failed(format!("Failed to add record: {flaw}")));
     }
-    registrations(script)?.records.lock().insert(profile.l_uuid.clone(), Record::new(profile, now()));
+    registrations(script)?
+        .records
+        .lock()
+        .insert(profile.l_uuid.clone(), Record::new(profile, now()));
     Ok(RpcReply::empty())
 }

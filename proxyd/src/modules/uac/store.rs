@@ -10,7 +10,9 @@ use crate::script::transform::coding::to_base64;
 pub(super) fn encode(old: &[u8], new: &[u8], password: &[u8]) -> Vec<u8> {
     let at = |text: &[u8], at: usize| text.get(at).copied().unwrap_or(0);
     let length = old.len().max(new.len());
-    let bytes: Vec<u8> = (0..length).map(|i| at(old, i) ^ at(new, i) ^ key(password, i)).collect();
+    let bytes: Vec<u8> = (0..length)
+        .map(|i| at(old, i) ^ at(new, i) ^ key(password, i))
+        .collect();
     let mut text = to_base64(&bytes, BASE64, Padding::Optional);
     text.resize(text.len().next_multiple_of(4), b'-');
     text
@@ -20,13 +22,19 @@ pub(super) fn encode(old: &[u8], new: &[u8], password: &[u8]) -> Vec<u8> {
 pub(super) fn decode(text: &[u8], uri: &[u8], password: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|byte| *byte != b'-').map_or(0, |at| at + 1);
     let bytes = of_base64(text.get(..end)?, BASE64, Padding::Optional)?;
-    let other = bytes.iter().enumerate().map(|(i, byte)| byte ^ key(password, i) ^ uri.get(i).copied().unwrap_or(0));
+    let other = bytes
+        .iter()
+        .enumerate()
+        .map(|(i, byte)| byte ^ key(password, i) ^ uri.get(i).copied().unwrap_or(0));
     let other: Vec<u8> = other.take_while(|byte| *byte != 0).collect();
     (!other.is_empty() && uri.len() <= bytes.len()).then_some(other)
 }
 
 fn key(password: &[u8], at: usize) -> u8 {
-    at.checked_rem(password.len()).and_then(|at| password.get(at)).copied().unwrap_or(0)
+    at.checked_rem(password.len())
+        .and_then(|at| password.get(at))
+        .copied()
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -37,10 +45,20 @@ mod tests {
     #[test]
     fn parameters_are_kamailios() {
         for (old, new, password, expected) in [
-            ("sip:a@test.lan", "sip:anonymous@anonymous.invalid", "", "AAAAAAAuGwsKGUEZEi5hbm9ueW1vdXMuaW52YWxpZA--"),
+            (
+                "sip:a@test.lan",
+                "sip:anonymous@anonymous.invalid",
+                "",
+                "AAAAAAAuGwsKGUEZEi5hbm9ueW1vdXMuaW52YWxpZA--",
+            ),
             ("sip:xP@test.lan", "sip:xn@xo.lan", "", "AAAAAAA+AAwKXRhPAmFu"),
             ("sip:xP@xP.lan", "sip:xn@xo.lan", "", "AAAAAAA+AAA/AAAAAA--"),
-            ("sip:xP@test.lan", "sip:xn@xo.lan", "secret", "c2VjcmVKc2lpL307cQQN"),
+            (
+                "sip:xP@test.lan",
+                "sip:xn@xo.lan",
+                "secret",
+                "c2VjcmVKc2lpL307cQQN",
+            ),
             ("sip:a@test.lan", "sip:q@r.s", "secret", "c2VjcnV0dS5jBksYEgs-"),
         ] {
             let text = encode(old.as_bytes(), new.as_bytes(), password.as_bytes());

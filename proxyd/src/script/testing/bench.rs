@@ -1,5 +1,11 @@
 //! A proxy for unit tests: it writes down what scripts ask for.
 
+use crate::proxy::context::Context;
+use crate::proxy::context::SocketId;
+use crate::proxy::context::Source;
+use crate::proxy::context::Target;
+use crate::proxy::sockets::Listener;
+use crate::proxy::sockets::Sockets;
 use crate::script::host::Host;
 use crate::script::host::Intent;
 use crate::script::host::Job;
@@ -27,13 +33,7 @@ use crate::script::module::State;
 use crate::script::module::States;
 use crate::script::program::Program;
 use crate::script::vars::Vars;
-use crate::proxy::context::Context;
-use crate::proxy::context::SocketId;
-use crate::proxy::context::Source;
-use crate::proxy::context::Target;
-use crate::proxy::sockets::Listener;
-use crate::proxy::sockets::Sockets;
-use crate::runtime::stats::Statistics;
+use crate::stats::Statistics;
 use shared::net::Transport;
 use shared::sip::Message;
 use std::net::SocketAddr;
@@ -229,8 +229,11 @@ impl Bench {
     ) -> Result<Self, InitError> {
         let modules: Vec<Loaded> = modules.iter().map(|(def, params)| loaded(def, params)).collect();
         let mut states = States::default();
-        let (program, statistics, host) = 
-            (Program::default(), std::sync::Arc::new(Statistics::new()), FakeHost::new());
+        let (program, statistics, host) = (
+            Program::default(),
+            std::sync::Arc::new(Statistics::new()),
+            FakeHost::new(),
+        );
         let methods = std::sync::Arc::new(crate::control::methods::Methods::new());
         for module in &modules {
             let Some(init) = module.def.init else { continue };
@@ -315,9 +318,7 @@ impl Bench {
             let least = f.args.iter().filter(|arg| !arg.optional()).count();
             (least..=f.args.len()).contains(&args.len())
         };
-        let function = wanted
-            .rfind(fits)
-            .expect("function with so many arguments");
+        let function = wanted.rfind(fits).expect("function with so many arguments");
         let mut env = self.env();
         (function.call)(&mut Call {
             env: &mut env,

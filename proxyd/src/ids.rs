@@ -28,7 +28,12 @@ impl Keys {
         let mut random = rand::rng();
         let mut prefix = [0; 8];
         write_hex(random.next_u32().into(), &mut prefix);
-        let tags = RandomState::with_seeds(random.next_u64(), random.next_u64(), random.next_u64(), random.next_u64());
+        let tags = RandomState::with_seeds(
+            random.next_u64(),
+            random.next_u64(),
+            random.next_u64(),
+            random.next_u64(),
+        );
         Self { prefix, tags }
     }
 
