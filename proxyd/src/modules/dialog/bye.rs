@@ -24,12 +24,12 @@ pub(super) fn send(env: &mut Env<'_>, dialog: &Dialog, whom: Whom, extra: &[u8])
         if whom != Whom::Callee {
             inner.callee.cseq = inner.callee.cseq.saturating_add(1);
             let (from, to) = ((&dialog.to_uri, &inner.callee), (&dialog.from_uri, &inner.caller));
-            requests.push(request(env, dialog, from, to, extra));
+            requests.push(request(dialog, from, to, extra));
         }
         if whom != Whom::Caller {
             inner.caller.cseq = inner.caller.cseq.saturating_add(1);
             let (from, to) = ((&dialog.from_uri, &inner.caller), (&dialog.to_uri, &inner.callee));
-            requests.push(request(env, dialog, from, to, extra));
+            requests.push(request(dialog, from, to, extra));
         }
         requests
     };
@@ -38,7 +38,7 @@ pub(super) fn send(env: &mut Env<'_>, dialog: &Dialog, whom: Whom, extra: &[u8])
     }
 }
 
-fn request(env: &Env<'_>, dialog: &Dialog, from: (&Vec<u8>, &Leg), to: (&Vec<u8>, &Leg), extra: &[u8]) -> LocalRequest {
+fn request(dialog: &Dialog, from: (&Vec<u8>, &Leg), to: (&Vec<u8>, &Leg), extra: &[u8]) -> LocalRequest {
     let in_brackets = |uri: &[u8]| [b"<", uri, b">"].concat();
     let routes = &to.1.route_set;
     let next = routes.first().and_then(|route| NameAddr::parse(route).ok()).map(|addr| addr.uri.to_vec());
