@@ -22,6 +22,7 @@ mod ctl;
 pub(crate) mod database;
 mod db;
 mod debugger;
+mod dialog;
 mod dialplan;
 mod dispatcher;
 mod dlgs;
@@ -81,6 +82,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &db::SQLITE,
     &db::TEXT,
     &debugger::MODULE,
+    &dialog::MODULE,
     &dialplan::MODULE,
     &dispatcher::MODULE,
     &dlgs::MODULE,

@@ -31,6 +31,7 @@ use crate::script::host::Scope;
 use crate::script::host::TimerOverrides;
 use crate::script::lists::Lists;
 use crate::script::module::Code;
+use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -263,6 +264,11 @@ impl Live {
         guard.leg = first;
         let hops = self.hops(ctx, &options);
         self.current = Some(guard);
+        for hook in script.hooks() {
+            if let Hook::RequestForwarded(run) = hook {
+                run(&mut Env { ctx, lists, vars, script, host: self, route, rc: 0 });
+            }
+        }
         let mut tried = false;
         for branch in hops {
             tried = true;
