@@ -8,6 +8,7 @@ use crate::proxy::request::AddressText;
 use crate::proxy::request::via_fix;
 use crate::proxy::response::datagram_destination;
 use crate::script::module::Code;
+use crate::script::program::Program;
 use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::build::Reply;
@@ -85,6 +86,45 @@ pub(crate) fn write_q(q: i32, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(..end).unwrap_or_default());
 }
 
+/// Appends a reply made here, as the keys of this process and the settings of a script have it.
+pub(super) fn compose(
+    keys: &crate::ids::Keys,
+    program: &Program,
+    out: &mut Vec<u8>,
+    ctx: &Context,
+    status: u16,
+    reason: &[u8],
+    kind: TagKind,
+) {
+    let tag = keys.tag(&ctx.msg, kind);
+    let seen = seen(ctx);
+    let mut redirect = Vec::new();
+    let mut headers = &ctx.reply_headers[..];
+    if (300..400).contains(&status) && (ctx.new_uri.is_some() || !ctx.branches.is_empty()) {
+        redirect.extend_from_slice(headers);
+        redirect_contacts(ctx, &mut redirect);
+        headers = &redirect;
+    }
+    let body = ctx
+        .new_body
+        .as_ref()
+        .filter(|_| status > 100)
+        .map(|new| shared::sip::build::Body {
+            content_type: new.content_type.as_deref().unwrap_or_default(),
+            bytes: &new.body,
+        });
+    let reply = Reply {
+        status,
+        reason,
+        to_tag: (status > 100).then_some(&tag[..]),
+        headers,
+        server: program.server_header(),
+        body,
+        via: fix(ctx, &seen),
+    };
+    write_reply(out, &ctx.msg, &reply);
+}
+
 impl Live {
     /// Appends a reply made here.
     pub(crate) fn write_reply(
@@ -95,33 +135,15 @@ impl Live {
         reason: &[u8],
         kind: TagKind,
     ) {
-        let tag = self.runtime.keys.tag(&ctx.msg, kind);
-        let seen = seen(ctx);
-        let mut redirect = Vec::new();
-        let mut headers = &ctx.reply_headers[..];
-        if (300..400).contains(&status) && (ctx.new_uri.is_some() || !ctx.branches.is_empty()) {
-            redirect.extend_from_slice(headers);
-            redirect_contacts(ctx, &mut redirect);
-            headers = &redirect;
-        }
-        let body = ctx
-            .new_body
-            .as_ref()
-            .filter(|_| status > 100)
-            .map(|new| shared::sip::build::Body {
-                content_type: new.content_type.as_deref().unwrap_or_default(),
-                bytes: &new.body,
-            });
-        let reply = Reply {
+        compose(
+            &self.runtime.keys,
+            &self.script.program,
+            out,
+            ctx,
             status,
             reason,
-            to_tag: (status > 100).then_some(&tag[..]),
-            headers,
-            server: self.script.program.server_header(),
-            body,
-            via: fix(ctx, &seen),
-        };
-        write_reply(out, &ctx.msg, &reply);
+            kind,
+        );
     }
 
     /// Answers without a transaction.

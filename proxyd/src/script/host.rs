@@ -199,6 +199,10 @@ pub trait Host {
     fn wall(&self) -> std::time::Duration;
     /// Unpredictable bits.
     fn random(&mut self) -> u64;
+    /// Whether nothing may leave and nothing may be changed: `explain`.
+    fn is_sandbox(&self) -> bool {
+        false
+    }
     /// What we listen on and answer to.
     fn sockets(&self) -> &Sockets;
     /// Number and process id of this worker.

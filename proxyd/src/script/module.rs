@@ -689,6 +689,18 @@ impl<'a> Env<'a> {
         (&mut *self.host, scope)
     }
 
+    /// Whether functions may change what other messages see: not in a sandbox.
+    pub fn may_write(&self) -> bool {
+        self.vars.trace.is_none() || !self.host.is_sandbox()
+    }
+
+    /// Adds a remark to the trace, when there is one.
+    pub fn note(&mut self, text: std::fmt::Arguments<'_>) {
+        if let Some(trace) = &mut self.vars.trace {
+            trace.note(text.to_string());
+        }
+    }
+
     /// The state of a module; none when it is not loaded. Not tied to the borrow of `self`.
     pub fn state<T: Any + Send + Sync>(&self) -> Option<&'a T> {
         self.script.states.get::<T>()
