@@ -439,6 +439,7 @@ impl Daemon {
             methods: &methods,
             run_dir: &layout.run,
             tokio: tokio.handle(),
+            trial: false,
         };
         let script = Arc::new(load::initialise(compiled, None, &around)?);
         let runtime = Runtime::new(
@@ -614,10 +615,12 @@ impl Inner {
             return Err(RpcFault::bad_request(text));
         }
         let around = Surroundings {
-            statistics: &self.runtime.statistics,
-            methods: &self.methods,
+            // counters and methods of its own: nobody shall see them
+            statistics: &Arc::new(Statistics::new()),
+            methods: &Arc::new(Methods::new()),
             run_dir: &self.layout.run,
             tokio: &self.tokio,
+            trial: true,
         };
         let now = self.runtime.script.load_full();
         load::initialise(compiled, Some(&now), &around).map_err(|error| RpcFault::failed(error.to_string()))
@@ -632,6 +635,7 @@ impl Inner {
             methods: &self.methods,
             run_dir: &self.layout.run,
             tokio: &self.tokio,
+            trial: false,
         };
         let old = self.runtime.script.load_full();
         let script = Arc::new(load::initialise(compiled, Some(&old), &around)?);

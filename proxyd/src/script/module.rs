@@ -505,6 +505,8 @@ pub struct Init<'a> {
     pub states: &'a States,
     /// The states of the script before a reload: tables that live on.
     pub previous: Option<&'a States>,
+    /// The script will only be explained: nothing of what `previous` shares may be changed, no database written.
+    pub trial: bool,
     /// Core parameters and flags.
     pub program: &'a Program,
     /// Counters shown by `stats.*`.

@@ -73,6 +73,7 @@ fn runtime() -> Arc<Runtime> {
         methods: &Arc::new(Methods::new()),
         run_dir: Path::new("/nonexistent"),
         tokio: testing::tokio(),
+        trial: false,
     };
     let script = load::initialise(compiled, None, &around).expect("modules that start");
     let address = SocketAddr::from(([127, 0, 0, 1], 5060));
@@ -144,7 +145,16 @@ fn a_register_changes_nothing() {
         lines(&report, "sent", &["kind", "line", "to"]),
         "reply | SIP/2.0 200 OK | udp:192.0.2.7:5070"
     );
-    insta::assert_snapshot!(lines(&report, "steps", &["line", "what", "result", "values"]), @"");
+    insta::assert_snapshot!(lines(&report, "steps", &["line", "what", "result", "values"]), @r#"
+    7 | enter | request_route | {}
+    8 | assign | $sht(seen=>$fU) = 1 | {}
+    8 | note | $sht(seen=>$fU) is not set: other messages would see it | {}
+    9 | condition | true | {"method":"REGISTER"}
+    10 | note | would save in location: <sip:bob@192.0.2.9> | {}
+    10 | call | save() = 1 | {}
+    11 | exit |  | {}
+    7 | leave | 0 | {}
+    "#);
     assert!(rpc(&script, "ul.lookup", &[json!("location"), json!("bob")]).is_err());
     assert!(rpc(&script, "htable.get", &[json!("seen"), json!("al")]).is_err());
 }
