@@ -41,6 +41,9 @@ mod pv;
 mod regex;
 pub(crate) mod registrar;
 mod rr;
+mod rtimer;
+mod rtpengine;
+mod rtpproxy;
 mod sanity;
 mod siputils;
 mod sl;
@@ -51,8 +54,11 @@ mod statistics;
 mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
+mod timer;
+mod tls;
 pub(crate) mod tm;
 mod tmx;
+mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
@@ -94,6 +100,9 @@ pub static MODULES: &[&ModuleDef] = &[
     &regex::MODULE,
     &registrar::MODULE,
     &rr::MODULE,
+    &rtimer::MODULE,
+    &rtpengine::MODULE,
+    &rtpproxy::MODULE,
     &sanity::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
@@ -102,8 +111,11 @@ pub static MODULES: &[&ModuleDef] = &[
     &statistics::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
+    &timer::MODULE,
+    &tls::MODULE,
     &tm::MODULE,
     &tmx::MODULE,
+    &uac::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,
@@ -236,10 +248,8 @@ pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
         Some(pv) => pv.strip_prefix("avp(")?.strip_suffix(')')?.trim(),
         None => text,
     };
-    let name = inner
-        .strip_prefix("s:")
-        .or_else(|| inner.strip_prefix("i:"))
-        .unwrap_or(inner);
+    // As the pseudo-variable reads it: `i:` is part of the name.
+    let name = inner.strip_prefix("s:").unwrap_or(inner);
     (!name.is_empty()).then(|| name.as_bytes().into())
 }
 

@@ -11,6 +11,7 @@ use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
 use crate::script::module::Function;
+use crate::script::module::Hook;
 use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
@@ -288,6 +289,13 @@ fn follow(call: &mut Call<'_, '_>, mode: Mode) -> loose_route::Code {
     }
     if dst_uri.is_some() {
         ctx.set_dst_uri(dst_uri);
+    }
+    if ctx.route_uri.is_some() && !ctx.msg.to_tag().is_empty() {
+        for hook in env.script.hooks() {
+            if let Hook::LooseRouted(run) = hook {
+                run(env);
+            }
+        }
     }
     code
 }

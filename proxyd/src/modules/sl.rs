@@ -126,12 +126,10 @@ pub(crate) fn status_and_reason(call: &Call<'_, '_>) -> Option<(u16, Vec<u8>)> {
     let status = u16::try_from(call.int(0))
         .ok()
         .filter(|status| (100..=699).contains(status))?;
-    let reason: Vec<u8> = call
-        .text(1)
-        .iter()
-        .copied()
-        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
-        .collect();
+    let mut reason = call.text_owned(1);
+    if memchr::memchr2(b'\r', b'\n', &reason).is_some() {
+        reason.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+    }
     Some((status, reason))
 }
 

@@ -23,12 +23,12 @@ use crate::script::module::State;
 use crate::script::program::Format;
 use crate::script::program::PvRef;
 use crate::script::value::Value;
-use ahash::AHashMap;
 use parking_lot::Mutex;
 use shared::db;
 use shared::db::Engine;
 use shared::db::Rows;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -125,7 +125,7 @@ struct Connection {
 }
 
 /// Results by worker and name: a worker keeps them from message to message, as a process of Kamailio does.
-type Results = AHashMap<(usize, Box<[u8]>), Arc<Rows>>;
+type Results = BTreeMap<(usize, Box<[u8]>), Arc<Rows>>;
 
 struct SqlOps {
     connections: Vec<Connection>,

@@ -234,7 +234,7 @@ fn t_continue(call: &mut Call<'_, '_>) -> Code {
     let (Ok(index), Ok(label)) = (u32::try_from(call.int(0)), u32::try_from(call.int(1))) else {
         return Code::FALSE;
     };
-    let Some(route) = call.route(2) else {
+    let Some(route) = call.route(2, Routes::REQUEST) else {
         return Code::FALSE;
     };
     call.env.host.resume((index, label), route)

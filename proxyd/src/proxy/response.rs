@@ -121,12 +121,30 @@ fn is_challenge(status: u16) -> bool {
 
 /// Appends a response without its top Via, which was ours (RFC 3261 §16.7 step 3), with its other edits.
 pub fn strip_top_via(response: &Message, lumps: &Lumps, scratch: &mut Lumps, out: &mut Vec<u8>) {
+    if lumps.is_untouched() && strip_whole_via(response, out).is_some() {
+        return;
+    }
     scratch.clear();
     scratch.extend(lumps);
     if let Some(top) = response.vias().next() {
         scratch.delete_value(response, &top);
     }
     scratch.write(response, out);
+}
+
+/// The usual case, two copies: nothing was edited, and our Via stands in a header of its own.
+fn strip_whole_via(response: &Message, out: &mut Vec<u8>) -> Option<()> {
+    let via = response.first_header(HeaderName::Via)?;
+    let (body, bytes) = (response.body_range(), response.as_bytes());
+    if response.headers_end() == body.start || memchr::memchr(b',', response.value(via)).is_some() {
+        return None;
+    }
+    let before = bytes.get(..via.field.start as usize)?;
+    let after = bytes.get(via.field.end as usize..body.end)?;
+    out.reserve(before.len() + after.len());
+    out.extend_from_slice(before);
+    out.extend_from_slice(after);
+    Some(())
 }
 
 /// Where a response goes, as far as its Via tells (RFC 3261 §18.2.2, RFC 3581 §4).

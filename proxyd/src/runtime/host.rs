@@ -11,6 +11,7 @@ use crate::proxy::sockets::Sockets;
 use crate::script::exec;
 use crate::script::exec::Verdict;
 use crate::script::host::BranchView;
+use crate::script::host::HeldReply;
 use crate::script::host::Host;
 use crate::script::host::Intent;
 use crate::script::host::Job;
@@ -47,8 +48,6 @@ pub(crate) struct Live {
     pub(crate) current: Option<Guard>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
-    /// A buffer for one message.
-    pub(crate) scratch: Vec<u8>,
     /// Edits of one message on its way out.
     pub(crate) lumps: Lumps,
     /// The number of this worker.
@@ -65,7 +64,6 @@ impl Live {
             now: crate::clock::now(),
             current: None,
             intent: Intent::default(),
-            scratch: Vec::with_capacity(4096),
             lumps: Lumps::default(),
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
@@ -142,6 +140,10 @@ impl Host for Live {
 
     fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
         self.send_stateless_reply(scope.ctx, status, reason)
+    }
+
+    fn held_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Option<HeldReply> {
+        self.hold_stateless_reply(scope.ctx, status, reason)
     }
 
     fn reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {

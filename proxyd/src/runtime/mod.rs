@@ -12,12 +12,12 @@ mod relay;
 mod reply;
 mod response;
 mod sandbox;
+mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
 mod transaction;
 pub(crate) mod worker;
 
-use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
@@ -39,6 +39,7 @@ use parking_lot::Mutex;
 use shared::net::Transport;
 use shared::sip::Message;
 use shared::sip::Uri;
+use spares::Spares;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -67,6 +68,8 @@ pub struct Runtime {
     pub(crate) transactions: TransactionTable,
     /// Names to addresses.
     pub(crate) resolver: Resolver,
+    /// Contexts to be used again.
+    pub(crate) spares: Spares,
     /// Tags.
     pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
@@ -137,6 +140,7 @@ impl Runtime {
             transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
             keys: crate::ids::Keys::new(),
+            spares: Spares::default(),
             loop_keys: ahash::RandomState::new(),
             counters,
             statistics,
@@ -151,11 +155,6 @@ impl Runtime {
     /// Ends the daemon as a signal would.
     pub(crate) fn ask_to_stop(&self) {
         self.stop_asked.notify_one();
-    }
-
-    /// An empty context, to swap for one that a transaction keeps.
-    pub(crate) fn fresh_context(&self) -> Box<Context> {
-        Box::default()
     }
 
     /// Where a URI leads (RFC 3263); none when it cannot be resolved.

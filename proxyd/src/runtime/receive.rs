@@ -28,7 +28,7 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
-        let ctx = runtime.fresh_context();
+        let ctx = runtime.spares.take();
         Self {
             live: Live::new(runtime, worker),
             ctx,
@@ -163,7 +163,7 @@ impl Receiver {
             self.live.runtime.transactions.remove(id);
             return;
         }
-        let fresh = self.live.runtime.fresh_context();
+        let fresh = self.live.runtime.spares.take();
         guard.request = Some(std::mem::replace(&mut self.ctx, fresh));
         guard.lists = std::mem::take(&mut self.lists);
         self.live.settle(guard);

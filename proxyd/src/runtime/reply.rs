@@ -1,19 +1,22 @@
 //! Replies made here: who they go to, what they say (RFC 3261 §8.2.6, §18.2.2; RFC 3581).
 
 use super::host::Live;
+use crate::ids::Keys;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
 use crate::proxy::request::AddressText;
 use crate::proxy::request::via_fix;
 use crate::proxy::response::datagram_destination;
+use crate::script::host::HeldReply;
 use crate::script::module::Code;
-use crate::script::program::Program;
+use crate::script::module::Script;
 use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::build::Reply;
 use shared::sip::build::ViaFix;
 use shared::sip::build::write_reply;
+use std::sync::Arc;
 
 /// The address of the sender as text, for its Via.
 pub(crate) fn seen(ctx: &Context) -> AddressText {
@@ -86,66 +89,51 @@ pub(crate) fn write_q(q: i32, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(..end).unwrap_or_default());
 }
 
-/// Appends a reply made here, as the keys of this process and the settings of a script have it.
-pub(super) fn compose(
-    keys: &crate::ids::Keys,
-    program: &Program,
-    out: &mut Vec<u8>,
-    ctx: &Context,
-    status: u16,
-    reason: &[u8],
-    kind: TagKind,
-) {
-    let tag = keys.tag(&ctx.msg, kind);
-    let seen = seen(ctx);
-    let mut redirect = Vec::new();
-    let mut headers = &ctx.reply_headers[..];
-    if (300..400).contains(&status) && (ctx.new_uri.is_some() || !ctx.branches.is_empty()) {
-        redirect.extend_from_slice(headers);
-        redirect_contacts(ctx, &mut redirect);
-        headers = &redirect;
+/// What a reply made here says; a value of its own, so that it can be written straight into the outbox.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) script: &'a Script,
+    pub(crate) status: u16,
+    pub(crate) reason: &'a [u8],
+    pub(crate) kind: TagKind,
+}
+
+impl Answer<'_> {
+    /// Appends it as the reply to a request.
+    pub(crate) fn write(&self, ctx: &Context, out: &mut Vec<u8>) {
+        let Self { status, reason, .. } = *self;
+        let tag = self.keys.tag(&ctx.msg, self.kind);
+        let seen = seen(ctx);
+        let mut redirect = Vec::new();
+        let mut headers = &ctx.reply_headers[..];
+        if (300..400).contains(&status) && (ctx.new_uri.is_some() || !ctx.branches.is_empty()) {
+            redirect.extend_from_slice(headers);
+            redirect_contacts(ctx, &mut redirect);
+            headers = &redirect;
+        }
+        let body = ctx
+            .new_body
+            .as_ref()
+            .filter(|_| status > 100)
+            .map(|new| shared::sip::build::Body {
+                content_type: new.content_type.as_deref().unwrap_or_default(),
+                bytes: &new.body,
+            });
+        let reply = Reply {
+            status,
+            reason,
+            to_tag: (status > 100).then_some(&tag[..]),
+            headers,
+            server: self.script.program.server_header(),
+            body,
+            via: fix(ctx, &seen),
+        };
+        write_reply(out, &ctx.msg, &reply);
     }
-    let body = ctx
-        .new_body
-        .as_ref()
-        .filter(|_| status > 100)
-        .map(|new| shared::sip::build::Body {
-            content_type: new.content_type.as_deref().unwrap_or_default(),
-            bytes: &new.body,
-        });
-    let reply = Reply {
-        status,
-        reason,
-        to_tag: (status > 100).then_some(&tag[..]),
-        headers,
-        server: program.server_header(),
-        body,
-        via: fix(ctx, &seen),
-    };
-    write_reply(out, &ctx.msg, &reply);
 }
 
 impl Live {
-    /// Appends a reply made here.
-    pub(crate) fn write_reply(
-        &self,
-        out: &mut Vec<u8>,
-        ctx: &Context,
-        status: u16,
-        reason: &[u8],
-        kind: TagKind,
-    ) {
-        compose(
-            &self.runtime.keys,
-            &self.script.program,
-            out,
-            ctx,
-            status,
-            reason,
-            kind,
-        );
-    }
-
     /// Answers without a transaction.
     pub(crate) fn send_stateless_reply(&mut self, ctx: &mut Context, status: u16, reason: &[u8]) -> Code {
         if ctx.msg.method() == Method::Ack || ctx.msg.top_via().is_none() {
@@ -153,15 +141,55 @@ impl Live {
         }
         let target = reply_target(ctx);
         ctx.answered = status;
-        let mut out = std::mem::take(&mut self.scratch);
-        out.clear();
-        self.write_reply(&mut out, ctx, status, reason, TagKind::Stateless);
-        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |buffer| {
-            buffer.extend_from_slice(&out)
-        });
-        self.scratch = out;
-        self.runtime.counters.sl_reply(status);
+        // RFC 3261 §13.2.2.4: the ACK to a 2xx is a request of its own, and the script's
+        let kind = if (200..300).contains(&status) {
+            TagKind::Stateful
+        } else {
+            TagKind::Stateless
+        };
+        let Self { runtime, script, .. } = self;
+        let answer = Answer {
+            keys: &runtime.keys,
+            script,
+            status,
+            reason,
+            kind,
+        };
+        let sent = self
+            .outbox
+            .send_with(&runtime.sockets, &target, |out| answer.write(ctx, out));
+        runtime.counters.sl_reply(status);
         if sent { Code::TRUE } else { Code::FALSE }
+    }
+
+    /// Makes an answer without a transaction, for another thread to send; none for one that goes another way.
+    pub(crate) fn hold_stateless_reply(
+        &self,
+        ctx: &Context,
+        status: u16,
+        reason: &[u8],
+    ) -> Option<HeldReply> {
+        if self.current.is_some() || ctx.source.transport != Transport::Udp || ctx.msg.top_via().is_none() {
+            return None;
+        }
+        let target = reply_target(ctx);
+        let runtime = Arc::clone(&self.runtime);
+        let socket = Arc::clone(runtime.udp.get(usize::from(target.socket?))?.as_ref()?);
+        let answer = Answer {
+            keys: &runtime.keys,
+            script: &self.script,
+            status,
+            reason,
+            kind: TagKind::Stateless,
+        };
+        let mut bytes = Vec::with_capacity(512);
+        answer.write(ctx, &mut bytes);
+        Some(Box::new(move || {
+            runtime.counters.sl_reply(status);
+            if let Err(error) = socket.send_to(&bytes, target.peer) {
+                crate::log::debug("udp", format_args!("sending to {}: {error}", target.peer));
+            }
+        }))
     }
 }
 

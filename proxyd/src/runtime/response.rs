@@ -2,6 +2,7 @@
 
 use super::Guard;
 use super::host::Live;
+use super::reply::Answer;
 use super::transaction::Cancelling;
 use super::transaction::Server;
 use super::transaction::Transaction;
@@ -152,7 +153,7 @@ impl Live {
             }
             return guard;
         }
-        let kept = std::mem::replace(ctx, self.runtime.fresh_context());
+        let kept = std::mem::replace(ctx, self.runtime.spares.take());
         if let Some(branch) = guard.branches.get_mut(number) {
             branch.reply = Some(kept);
         }
@@ -409,7 +410,14 @@ impl Live {
             reply: Some(&reply.msg),
             to_tag: reply.msg.to_tag(),
         };
+        // Kamailio: accounting sees the Request-URI of the branch that answered
+        let answered = guard
+            .branches
+            .get(guard.current_branch)
+            .map(|branch| branch.uri.clone());
+        let uri = std::mem::replace(&mut request.new_uri, answered);
         self.run_response_out(&mut request, &mut lists, vars, script, &end);
+        request.new_uri = uri;
         guard.request = Some(request);
         guard.lists = lists;
     }
@@ -480,7 +488,14 @@ impl Live {
     ) {
         let mut bytes = std::mem::take(&mut guard.reply);
         bytes.clear();
-        self.write_reply(&mut bytes, request, status, reason, TagKind::Stateful);
+        let answer = Answer {
+            keys: &self.runtime.keys,
+            script: &self.script,
+            status,
+            reason,
+            kind: TagKind::Stateful,
+        };
+        answer.write(request, &mut bytes);
         request.answered = status;
         guard.reply = bytes;
         let t = &mut **guard;
@@ -753,11 +768,27 @@ impl Live {
     pub(crate) fn settle(&mut self, mut guard: Guard) {
         if guard.is_over() {
             let id = guard.id;
+            let kept = guard.branches.iter_mut().filter_map(|branch| branch.reply.take());
+            kept.for_each(|reply| self.runtime.spares.put(reply));
+            guard
+                .request
+                .take()
+                .into_iter()
+                .for_each(|request| self.runtime.spares.put(request));
             drop(guard);
             if self.runtime.transactions.remove(id).is_some() {
                 self.runtime.counters.tm_freed();
             }
             return;
+        }
+        // No route will ask for the request any more; a 2xx to an INVITE may be followed by another one.
+        let answered = guard.status >= if guard.invite { 300 } else { 200 };
+        if answered && !guard.is_pending() {
+            guard
+                .request
+                .take()
+                .into_iter()
+                .for_each(|request| self.runtime.spares.put(request));
         }
         let deadline = guard.next_deadline();
         if deadline < guard.armed {

@@ -88,8 +88,14 @@ impl Sandbox {
         ctx.answered = status;
         self.status = status;
         let mut bytes = Vec::new();
-        let program = &scope.script.program;
-        reply::compose(&self.runtime.keys, program, &mut bytes, ctx, status, reason, kind);
+        reply::Answer {
+            keys: &self.runtime.keys,
+            script: scope.script,
+            status,
+            reason,
+            kind,
+        }
+        .write(ctx, &mut bytes);
         self.sent.push(Sent {
             why: Why::Reply,
             target: Some(reply::reply_target(ctx)),
@@ -205,7 +211,8 @@ impl Host for Sandbox {
     }
 
     fn worker(&self) -> (usize, u32) {
-        (0, std::process::id())
+        // of no worker: what modules keep for one stays as it is
+        (usize::MAX, std::process::id())
     }
 
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {

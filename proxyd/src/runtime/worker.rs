@@ -97,6 +97,6 @@ fn guarded(receiver: &mut Receiver, bytes: &[u8], source: Source) {
         );
         receiver.live.current = None;
         receiver.live.intent = crate::script::host::Intent::default();
-        receiver.ctx = receiver.live.runtime.fresh_context();
+        receiver.ctx = receiver.live.runtime.spares.take();
     }
 }

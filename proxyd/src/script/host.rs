@@ -191,6 +191,9 @@ pub enum Matched {
 /// Work for another thread: it may block, and ends with what the message worker shall do.
 pub type Job = Box<dyn FnOnce() + Send>;
 
+/// An answer that is ready: sends it.
+pub type HeldReply = Box<dyn FnOnce() + Send>;
+
 /// The proxy, as scripts and modules see it. The live one sends; the one of `explain` only writes down.
 pub trait Host {
     /// Monotonic time.
@@ -214,6 +217,11 @@ pub trait Host {
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool;
     /// Answers without a transaction (`sl_send_reply`).
     fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code;
+    /// Makes an answer that some other thread sends, once it is known to be true; none where that cannot be.
+    fn held_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Option<HeldReply> {
+        let _ = (scope, status, reason);
+        None
+    }
     /// Answers in the transaction when there is one, else without (`send_reply`).
     fn reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code;
     /// Forwards without a transaction (`forward`).

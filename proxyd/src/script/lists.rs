@@ -96,6 +96,17 @@ pub struct Lists {
     pub xavi: Extended,
     /// `$xavu`: one value a name.
     pub xavu: Extended,
+    /// What stood in From and To before the script replaced it, for replies.
+    pub originals: Option<Box<Originals>>,
+}
+
+/// Name and URI of From and To as received, without their parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Originals {
+    /// From, when it was replaced.
+    pub from: Option<Vec<u8>>,
+    /// To, when it was replaced.
+    pub to: Option<Vec<u8>>,
 }
 
 impl Lists {
@@ -154,13 +165,12 @@ impl Lists {
         self.xavp.roots.clear();
         self.xavi.roots.clear();
         self.xavu.roots.clear();
+        self.originals = None;
     }
 
     /// Whether there is nothing in any list.
     pub fn is_empty(&self) -> bool {
-        self.avps.is_empty()
-            && self.xavp.roots.is_empty()
-            && self.xavi.roots.is_empty()
-            && self.xavu.roots.is_empty()
+        let plain = self.avps.is_empty() && self.originals.is_none();
+        plain && self.xavp.roots.is_empty() && self.xavi.roots.is_empty() && self.xavu.roots.is_empty()
     }
 }

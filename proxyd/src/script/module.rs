@@ -363,6 +363,8 @@ pub enum Hook {
     ResponseOut(fn(&mut Env<'_>, &TransactionEnd<'_>)),
     /// Every branch of a leg has failed, before the failure route runs.
     LegFailed(fn(&mut Env<'_>, &TransactionEnd<'_>)),
+    /// A request within a dialog came by a Route of ours: the route's URI is in the context.
+    LooseRouted(fn(&mut Env<'_>)),
     /// An ACK to a 2xx passed (end to end).
     EndToEndAck(fn(&mut Env<'_>)),
     /// A request is about to be forwarded in a transaction: branches are known.
@@ -829,12 +831,18 @@ impl<'a> Call<'_, 'a> {
         }
     }
 
-    /// The route block in argument `n`.
-    pub fn route(&self, n: usize) -> Option<super::host::RouteId> {
-        if let Some(CompiledArg::Route(id)) = self.args.get(n) {
-            Some(*id)
-        } else {
-            None
+    /// The route block in argument `n`: of one of these kinds, when its name is made at run time.
+    pub fn route(&self, n: usize, kinds: Routes) -> Option<super::host::RouteId> {
+        match self.args.get(n)? {
+            CompiledArg::Route(id) => Some(*id),
+            CompiledArg::Absent => None,
+            _ => {
+                let name = self.text(n);
+                self.env
+                    .script
+                    .program
+                    .find_route(kinds, std::str::from_utf8(&name).ok()?)
+            }
         }
     }
 

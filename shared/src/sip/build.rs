@@ -202,6 +202,9 @@ fn write_field(out: &mut Vec<u8>, message: &Message, header: &Header) {
 }
 
 fn write_top_via(out: &mut Vec<u8>, message: &Message, header: &Header, fix: &ViaFix<'_>) {
+    if fix.received.is_none() && fix.rport.is_none() {
+        return write_field(out, message, header);
+    }
     let value = message.value(header);
     let Some(top) = CommaList::new(value).next() else {
         return write_field(out, message, header);

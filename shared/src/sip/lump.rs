@@ -63,6 +63,11 @@ impl Lumps {
         self.inserts.is_empty() && self.deletes.is_empty() && self.body.is_none()
     }
 
+    /// True when the message is written as it stands, its Content-Length included.
+    pub fn is_untouched(&self) -> bool {
+        self.is_empty() && self.content_length == ContentLength::WhenChanged
+    }
+
     /// Forgets all edits and keeps the memory.
     pub fn clear(&mut self) {
         self.text.clear();

@@ -68,7 +68,7 @@ impl<'a> NameAddr<'a> {
                 }
             }
             None => {
-                let end = find_outside(value, start, |b| b == b';');
+                let end = find_outside(value, start, b';');
                 Self {
                     display: b"",
                     uri: part(start, end),

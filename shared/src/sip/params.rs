@@ -39,7 +39,7 @@ impl<'a> Iterator for Params<'a> {
 
     fn next(&mut self) -> Option<Param<'a>> {
         while !self.rest.is_empty() {
-            let end = find_outside(self.rest, 0, |b| b == b';');
+            let end = find_outside(self.rest, 0, b';');
             let one = self.rest.get(..end).unwrap_or_default();
             self.rest = self.rest.get(end + 1..).unwrap_or_default();
             let (name, value) = match memchr::memchr(b'=', one) {

@@ -121,20 +121,19 @@ pub(crate) fn quoted_end(data: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Offset of the first byte for which `stop` holds outside quotes and angle brackets, else the length.
-pub(crate) fn find_outside(data: &[u8], from: usize, stop: impl Fn(u8) -> bool) -> usize {
+/// Offset of the first `stop` outside quotes and angle brackets, else the length.
+pub(crate) fn find_outside(data: &[u8], from: usize, stop: u8) -> usize {
     let mut pos = from;
-    while let Some(&b) = data.get(pos) {
-        if stop(b) {
-            return pos;
-        }
-        pos = match b {
-            b'"' => quoted_end(data, pos).unwrap_or(data.len()),
-            b'<' => data
-                .get(pos..)
-                .and_then(|r| memchr::memchr(b'>', r))
-                .map_or(data.len(), |n| pos + n + 1),
-            _ => pos + 1,
+    while let Some(rest) = data.get(pos..)
+        && let Some(at) = memchr::memchr3(stop, b'"', b'<', rest)
+    {
+        pos += at;
+        pos = match rest.get(at) {
+            Some(b'"') => quoted_end(data, pos).unwrap_or(data.len()),
+            Some(b'<') => {
+                memchr::memchr(b'>', rest.get(at..).unwrap_or_default()).map_or(data.len(), |n| pos + n + 1)
+            }
+            _ => return pos,
         };
     }
     data.len()
@@ -205,8 +204,8 @@ impl<'a> Cursor<'a> {
         inner
     }
 
-    /// Takes everything up to a byte for which `stop` holds outside quotes and brackets.
-    pub fn until_outside(&mut self, stop: impl Fn(u8) -> bool) -> &'a [u8] {
+    /// Takes everything up to a `stop` outside quotes and brackets.
+    pub fn until_outside(&mut self, stop: u8) -> &'a [u8] {
         let end = find_outside(self.data, self.pos, stop);
         let taken = self.data.get(self.pos..end).unwrap_or_default();
         self.pos = end;
@@ -234,7 +233,15 @@ impl<'a> Iterator for CommaList<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         while self.cursor.peek().is_some() {
-            let value = trim(self.cursor.until_outside(|b| b == b','));
+            let rest = self.cursor.rest();
+            // Most values stand alone: where there is no comma none is hidden either.
+            let value = match memchr::memchr(b',', rest) {
+                None => {
+                    self.cursor.pos += rest.len();
+                    trim(rest)
+                }
+                Some(_) => trim(self.cursor.until_outside(b',')),
+            };
             self.cursor.eat(b',');
             if !value.is_empty() {
                 return Some(value);

@@ -283,12 +283,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     events: &["dispatcher:dst-down", "dispatcher:dst-up"],
     timers: &[
         ModuleTimer {
-            name: "pings",
+            name: "dispatcher pings",
             interval: ping::interval,
             run: ping::run,
         },
         ModuleTimer {
-            name: "call load",
+            name: "dispatcher call load",
             interval: expiry_interval,
             run: expire,
         },

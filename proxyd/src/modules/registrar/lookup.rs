@@ -295,7 +295,7 @@ fn path_of(path: &[u8], is_local: &dyn Fn(&Uri<'_>) -> bool) -> (Option<Vec<u8>>
         if rest.is_empty() {
             return (None, None);
         }
-        let end = Cursor::new(rest).until_outside(|b| b == b',').len();
+        let end = Cursor::new(rest).until_outside(b',').len();
         let (value, tail) = rest.split_at_checked(end).unwrap_or((rest, b""));
         let uri = NameAddr::parse(trim(value)).map_or(&b""[..], |addr| addr.uri);
         if Uri::parse(uri).is_ok_and(|uri| is_local(&uri)) {

@@ -107,7 +107,11 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
         &facts,
         &mut headers,
     );
-    let result = result.and_then(|saved| match saved.ticket.clone() {
+    let held = flags & NO_REPLY == 0
+        && result
+            .as_ref()
+            .is_ok_and(|saved| answer_when_safe(env, registrar, saved, &headers));
+    let result = result.and_then(|saved| match saved.ticket.clone().filter(|_| !held) {
         Some(ticket) if ticket.is_pending() => match ticket.wait(COMMIT_TIMEOUT) {
             Ok(()) => Ok(saved),
             Err(_) => {
@@ -136,7 +140,9 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     {
         keep_details(env, registrar, contact.view());
     }
-    answer(env, flags, status, reason, headers);
+    if !held {
+        answer(env, flags, status, reason, headers);
+    }
     Code(code)
 }
 
@@ -159,6 +165,36 @@ fn explain_save(env: &mut Env<'_>, flags: i64, table: &[u8]) -> Code {
     ));
     answer(env, flags, 200, "OK", Vec::new());
     Code::TRUE
+}
+
+/// Leaves the answer to the thread that writes the change down: the worker goes on with other messages, and their
+/// changes share a commit. False when the answer has to be waited for here.
+fn answer_when_safe(env: &mut Env<'_>, registrar: &Registrar, saved: &Saved, headers: &[u8]) -> bool {
+    let Some(ticket) = saved.ticket.as_ref().filter(|ticket| ticket.is_pending()) else {
+        return false;
+    };
+    if env.route.meets(Routes::REPLY.or(Routes::ONREPLY)) || ticket.is_congested() {
+        return false;
+    }
+    let mut hold = |status, reason: &str, headers: &[u8]| {
+        let before = env.ctx.reply_headers.len();
+        env.ctx.reply_headers.extend_from_slice(headers);
+        let (host, scope) = env.split();
+        let held = host.held_reply(scope, status, reason.as_bytes());
+        env.ctx.reply_headers.truncate(before);
+        held
+    };
+    let mut why = Vec::new();
+    reply::write_refusal(&mut why, Refusal::Unavailable, registrar, b"");
+    let (status, reason) = Refusal::Unavailable.status();
+    let (Some(done), Some(failed)) = (hold(200, "OK", headers), hold(status, reason, &why)) else {
+        return false;
+    };
+    env.ctx.answered = 200;
+    ticket
+        .clone()
+        .then(Box::new(move |safe| if safe { done() } else { failed() }));
+    true
 }
 
 fn flags_of(text: &[u8]) -> i64 {

@@ -274,7 +274,7 @@ fn msg_set_buffer(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn msg_changed_route(call: &mut Call<'_, '_>) -> Code {
-    let Some(route) = call.route(0) else {
+    let Some(route) = call.route(0, Routes::ANY) else {
         return Code::FALSE;
     };
     let mut copy = call.env.ctx.clone();

@@ -36,25 +36,25 @@ pub(super) fn t_retransmit_reply(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn t_on_failure(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::FAILURE);
     call.env.host.intent().armed.failure = route;
     Code::TRUE
 }
 
 pub(super) fn t_on_reply(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::ONREPLY);
     call.env.host.intent().armed.reply = route;
     Code::TRUE
 }
 
 pub(super) fn t_on_branch(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::BRANCH);
     call.env.host.intent().armed.branch = route;
     Code::TRUE
 }
 
 pub(super) fn t_on_branch_failure(call: &mut Call<'_, '_>) -> Code {
-    let route = call.route(0);
+    let route = call.route(0, Routes::BRANCH_FAILURE);
     call.env.host.intent().armed.branch_failure = route;
     Code::TRUE
 }

@@ -27,6 +27,9 @@ const ROWS: usize = 100;
 /// Changes kept while the database is away; beyond that the whole table is written when it is back.
 const KEPT_MAX: usize = 200_000;
 
+/// Answers held back for a commit; beyond that a worker waits for its own, and new requests with it.
+const HELD_MAX: usize = 4096;
+
 /// Pause before an outage is looked at again, doubled up to the second number.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -178,6 +181,11 @@ impl Journal {
                 return self.committed() >= sequence;
             }
         }
+    }
+
+    /// Whether as many answers are held back as may be.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.state.lock().waiting.len() >= HELD_MAX
     }
 
     /// Runs `done` once a change is in the database, or failed to get there: at once, or on the writer's thread.

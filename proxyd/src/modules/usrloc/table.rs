@@ -142,8 +142,12 @@ impl Ticket {
             .is_some_and(|(journal, sequence)| journal.committed() < *sequence)
     }
 
+    /// Whether so many wait already that another one had better wait itself.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.0.as_ref().is_some_and(|(journal, _)| journal.is_congested())
+    }
+
     /// Runs `done` when the change is safe (true) or is not going to be soon (false), perhaps on another thread.
-    #[expect(dead_code, reason = "for answers that are held back without holding a worker")]
     pub(crate) fn then(self, done: persist::Done) {
         match self.0 {
             Some((journal, sequence)) => journal.when_committed(sequence, done),

@@ -363,8 +363,9 @@ impl Compiler {
             format!("{}[{name}]", keyword.as_str())
         };
         let message = format!("there is no `{shown}` for argument `{what}` of `{function}`");
-        self.report(Diagnostic::error("unknown-route", arg.span, message).maybe_help(help));
-        None
+        // Kamailio: starts all the same, and nothing runs; public configurations rely on it
+        self.report(Diagnostic::warning("unknown-route", arg.span, message).maybe_help(help));
+        Some(CompiledArg::Absent)
     }
 }
 

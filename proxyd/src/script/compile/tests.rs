@@ -114,7 +114,7 @@ fn mistakes_in_statements() {
         (
             "arm(\"FAIL\");",
             &[
-                "2:5: error[unknown-route]: there is no `failure_route[FAIL]` for argument `route` of `arm`; did you mean `FAILED`?",
+                "2:5: warning[unknown-route]: there is no `failure_route[FAIL]` for argument `route` of `arm`; did you mean `FAILED`?",
             ],
         ),
         (

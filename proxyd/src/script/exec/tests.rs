@@ -80,7 +80,7 @@ pub(in crate::script) static TESTING: ModuleDef = ModuleDef {
             args: &[Arg::Route("route", Routes::FAILURE)],
             routes: Routes::REQUEST,
             doc: "",
-            call: |call| Code(call.route(0).map_or(-1, |id| id as i32 + 1)),
+            call: |call| Code(call.route(0, Routes::FAILURE).map_or(-1, |id| id as i32 + 1)),
         },
     ],
     ..ModuleDef::new("testing", "Functions for tests.")

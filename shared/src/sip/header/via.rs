@@ -36,6 +36,29 @@ pub struct Via<'a> {
     /// The parameters from their first `;` on.
     pub params: &'a [u8],
     branch: Option<&'a [u8]>,
+    present: Present,
+}
+
+/// Which parameters there are of those that every hop asks for: most Vias have none, and need not be searched again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Present(u8);
+
+impl Present {
+    const RPORT: Self = Self(1);
+    const RECEIVED: Self = Self(2);
+    const MADDR: Self = Self(4);
+    const I: Self = Self(8);
+
+    fn of(name: &[u8]) -> Self {
+        // By length first, as nearly all are told apart by it.
+        match name.len() {
+            5 if name.eq_ignore_ascii_case(b"rport") => Self::RPORT,
+            5 if name.eq_ignore_ascii_case(b"maddr") => Self::MADDR,
+            8 if name.eq_ignore_ascii_case(b"received") => Self::RECEIVED,
+            1 if name.eq_ignore_ascii_case(b"i") => Self::I,
+            _ => Self(0),
+        }
+    }
 }
 
 impl<'a> Via<'a> {
@@ -72,7 +95,14 @@ impl<'a> Via<'a> {
                 tail_at + at.pos(),
             ));
         }
-        let branch = find(params, b"branch").flatten();
+        let (mut branch, mut present) = (None, Present::default());
+        for param in Params::new(params) {
+            present.0 |= Present::of(param.name).0;
+            if branch.is_none() && param.name.eq_ignore_ascii_case(b"branch") {
+                branch = Some(param.value);
+            }
+        }
+        let branch = branch.flatten();
         Ok(Self {
             protocol,
             version,
@@ -81,7 +111,16 @@ impl<'a> Via<'a> {
             port,
             params,
             branch,
+            present,
         })
+    }
+
+    fn present(&self, which: Present, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        if self.present.0 & which.0 == 0 {
+            None
+        } else {
+            self.param(name)
+        }
     }
 
     /// The `branch` parameter.
@@ -91,17 +130,18 @@ impl<'a> Via<'a> {
 
     /// The `rport` parameter: `None` absent, `Some(None)` asked for, `Some(Some(port))` filled in.
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.param(b"rport").map(|value| value.and_then(port_number))
+        self.present(Present::RPORT, b"rport")
+            .map(|value| value.and_then(port_number))
     }
 
     /// The `received` parameter.
     pub fn received(&self) -> Option<&'a [u8]> {
-        self.param(b"received").flatten()
+        self.present(Present::RECEIVED, b"received").flatten()
     }
 
     /// The `maddr` parameter.
     pub fn maddr(&self) -> Option<&'a [u8]> {
-        self.param(b"maddr").flatten()
+        self.present(Present::MADDR, b"maddr").flatten()
     }
 
     /// The `ttl` parameter.
@@ -119,7 +159,7 @@ impl<'a> Via<'a> {
 
     /// The `i` parameter, by which Kamailio finds the connection a reply belongs to.
     pub fn i(&self) -> Option<&'a [u8]> {
-        self.param(b"i").flatten()
+        self.present(Present::I, b"i").flatten()
     }
 
     /// The `alias` flag.
@@ -164,6 +204,7 @@ pub(crate) struct ViaSpans {
     parts: [Span; 5],
     port: Option<u16>,
     branch: Option<Span>,
+    present: Present,
 }
 
 impl ViaSpans {
@@ -174,19 +215,22 @@ impl ViaSpans {
             parts,
             port: via.port,
             branch: via.branch.map(span),
+            present: via.present,
         }
     }
 
     pub(crate) fn view<'a>(&self, whole: &'a [u8]) -> Via<'a> {
-        let [protocol, version, transport, host, params] = self.parts.map(|s| s.cut(whole));
+        // Not by `map`, which the compiler does not unroll here: this runs several times a message.
+        let [protocol, version, transport, host, params] = &self.parts;
         Via {
-            protocol,
-            version,
-            transport,
-            host,
+            protocol: protocol.cut(whole),
+            version: version.cut(whole),
+            transport: transport.cut(whole),
+            host: host.cut(whole),
             port: self.port,
-            params,
+            params: params.cut(whole),
             branch: self.branch.map(|s| s.cut(whole)),
+            present: self.present,
         }
     }
 }
