@@ -9,6 +9,7 @@ use crate::control::methods::RpcCall;
 use crate::control::methods::RpcDef;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
+use crate::control::methods::RpcResult;
 use crate::control::socket::Control;
 use crate::control::socket::ControlOptions;
 use crate::control::socket::ControlSocket;
@@ -18,6 +19,7 @@ use crate::modules;
 use crate::proxy::sockets::Alias;
 use crate::proxy::sockets::Sockets;
 use crate::runtime::Runtime;
+use crate::runtime::explain;
 use crate::runtime::listen;
 use crate::runtime::listen::Defaults;
 use crate::runtime::listen::ListenError;
@@ -437,6 +439,7 @@ impl Daemon {
             methods: &methods,
             run_dir: &layout.run,
             tokio: tokio.handle(),
+            trial: false,
         };
         let script = Arc::new(load::initialise(compiled, None, &around)?);
         let runtime = Runtime::new(
@@ -480,11 +483,21 @@ impl Daemon {
             Ok(()) => Ok(RpcReply::from(serde_json::json!("Reload OK"))),
             Err(error) => Err(RpcFault::failed(error.to_string())),
         };
-        daemon.inner.methods.add([RpcDef::new(
-            "core.reload",
-            "Compiles the script anew and swaps it in.",
-            reload,
-        )]);
+        let inner = Arc::clone(&daemon.inner);
+        let explain = move |call: &RpcCall<'_>| inner.explain(call);
+        daemon.inner.methods.add([
+            RpcDef::new(
+                "core.reload",
+                "Compiles the script anew and swaps it in.",
+                reload,
+            ),
+            RpcDef::new(
+                "core.explain",
+                "Runs a request through the script and tells each step and what would be sent, without doing it. \
+                 Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
+                explain,
+            ),
+        ]);
         Ok(daemon)
     }
 
@@ -578,6 +591,41 @@ impl Inner {
         self.methods.set_script(defs);
     }
 
+    /// `core.explain`: through the script in force, or through one that is compiled for this alone.
+    fn explain(&self, call: &RpcCall<'_>) -> RpcResult {
+        let message = call.str(0)?;
+        let source = call.opt_str(1)?.filter(|text| !text.is_empty());
+        let script = match call.opt_str(2)?.filter(|text| !text.is_empty()) {
+            None => self.runtime.script.load_full(),
+            Some(file) => Arc::new(self.other_script(Path::new(&*file))?),
+        };
+        Ok(explain::explain(&self.runtime, &script, &message, source.as_deref())?.into())
+    }
+
+    /// Another script with the options of this daemon and the tables of the one in force; it is never started.
+    fn other_script(&self, path: &Path) -> Result<Script, RpcFault> {
+        let args = Args {
+            config: Some(path.to_owned()),
+            ..self.args.clone()
+        };
+        let _one = self.reloading.lock();
+        let compiled = compile_script(&args, &self.layout);
+        if !compiled.is_ok() {
+            let text = compiled.found.render(compiled.program.sources(), false);
+            return Err(RpcFault::bad_request(text));
+        }
+        let around = Surroundings {
+            // counters and methods of its own: nobody shall see them
+            statistics: &Arc::new(Statistics::new()),
+            methods: &Arc::new(Methods::new()),
+            run_dir: &self.layout.run,
+            tokio: &self.tokio,
+            trial: true,
+        };
+        let now = self.runtime.script.load_full();
+        load::initialise(compiled, Some(&now), &around).map_err(|error| RpcFault::failed(error.to_string()))
+    }
+
     /// Compiles the script anew and swaps it in; the old one stays when anything fails.
     fn reload(&self) -> Result<(), StartError> {
         let _one = self.reloading.lock();
@@ -587,6 +635,7 @@ impl Inner {
             methods: &self.methods,
             run_dir: &self.layout.run,
             tokio: &self.tokio,
+            trial: false,
         };
         let old = self.runtime.script.load_full();
         let script = Arc::new(load::initialise(compiled, Some(&old), &around)?);

@@ -12,6 +12,7 @@ mod dialog;
 mod dialplan;
 pub(crate) mod dispatcher;
 mod domain;
+mod explain;
 mod htable;
 mod import;
 mod lcr;
@@ -103,6 +104,9 @@ pub(crate) enum Command {
     Db(db::Verb),
     #[command(flatten)]
     Server(server::Verb),
+    /// What the script would do with a message, line by line, without doing it
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
     /// Sockets, aliases, methods and modules of the daemon
     #[command(subcommand, after_help = srv::EXAMPLES)]
     Srv(srv::Verb),
@@ -168,6 +172,7 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Acc(verb) => acc::run(context, verb),
         Command::Db(verb) => db::run(context, verb),
         Command::Server(verb) => server::run(context, verb),
+        Command::Explain(what) => explain::explain(context, what),
         Command::Srv(verb) => srv::run(context, verb),
         Command::Rpc(call) => rpc::run(context, call),
         Command::Apply(what) => apply::run(context, what),

@@ -71,6 +71,13 @@ fn answer(method: &str, params: &Value) -> Result<Value, (i32, &'static str)> {
         "core.uptime" => json!({"now": "n", "up_since": "u", "uptime": 7}),
         "core.psx" => json!([{"IDX": 0, "PID": 7, "DSC": "main"}]),
         "core.echo" => params.clone(),
+        "core.explain" => {
+            json!({"source": params[1], "received_at": "udp:127.0.0.1:5060", "omitted": 0, "end": "exit",
+            "steps": [{"file": "a.cfg", "line": 7, "depth": 1, "text": "if ($rU == 1) exit;", "what": "condition",
+                "result": "true", "values": {"$rU": "1"}}],
+            "sent": [{"kind": "relay", "line": "INVITE sip:b@192.0.2.2 SIP/2.0", "to": "udp:192.0.2.2:5060", "from": null,
+                "message": params[0]}]})
+        }
         "stats.get_statistics" => json!(["sl:200_replies = 3"]),
         "system.listMethods" => json!(["core.version", "ul.dump"]),
         "permissions.addressReload" => json!("Reload OK"),
@@ -178,6 +185,23 @@ fn calls_and_their_answers() {
         1,
         "{calls:?}"
     );
+}
+
+#[test]
+fn a_message_explained() {
+    let home = Home::new();
+    let _calls = serve(&home);
+    let file = home.write("invite.sip", "INVITE sip:1@x SIP/2.0\nVia: v\n");
+    let file = file.display();
+    assert_eq!(
+        home.run(&format!("explain {file} --source udp:192.0.2.1:5060 -v"))
+            .ok(),
+        "from udp:192.0.2.1:5060 at udp:127.0.0.1:5060\na.cfg:7: if ($rU == 1) exit;\n    true; $rU is \"1\"\n\
+         ends with exit\nwould relay INVITE sip:b@192.0.2.2 SIP/2.0 to udp:192.0.2.2:5060\n    INVITE sip:1@x SIP/2.0\n    Via: v\n"
+    );
+    let json: Value = serde_json::from_str(&home.run(&format!("-o json explain {file}")).ok()).unwrap();
+    assert_eq!(json["sent"][0]["kind"], "relay");
+    home.run("explain nowhere.sip").fails(1, "nowhere.sip");
 }
 
 #[test]

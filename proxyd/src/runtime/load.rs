@@ -21,6 +21,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) run_dir: &'a Path,
     /// Runs what waits.
     pub(crate) tokio: &'a tokio::runtime::Handle,
+    /// The script will only be explained.
+    pub(crate) trial: bool,
 }
 
 /// A module that cannot serve.
@@ -49,6 +51,7 @@ pub(crate) fn initialise(
             modules: &modules,
             states: &states,
             previous: previous.map(|script| &script.states),
+            trial: around.trial,
             program: &program,
             statistics: around.statistics,
             methods: around.methods,

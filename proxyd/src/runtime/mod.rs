@@ -1,6 +1,7 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
 mod counters;
+pub(crate) mod explain;
 mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
@@ -10,6 +11,7 @@ pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
+mod sandbox;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;

@@ -262,7 +262,7 @@ impl Live {
         self.try_100(&mut guard, ctx, tm, options);
         let (first, earlier) = (guard.branches.len(), guard.leg);
         guard.leg = first;
-        let hops = self.hops(ctx, &options);
+        let hops = hops(ctx, &options);
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::RequestForwarded(run) = hook {
@@ -329,26 +329,6 @@ impl Live {
             let reason = tm.map_or("Trying", |tm| &tm.auto_inv_100_reason).as_bytes();
             self.respond_locally(guard, ctx, 100, reason);
         }
-    }
-
-    /// The targets of this relay: the Request-URI when it is new, then the appended branches.
-    fn hops(&mut self, ctx: &mut Context, options: &RelayOptions) -> Vec<Branch> {
-        let mut hops = Vec::with_capacity(1 + ctx.branches.len());
-        if ctx.uri_is_new || options.target.is_some() {
-            hops.push(Branch {
-                uri: ctx.uri().to_vec(),
-                dst_uri: ctx.dst_uri.clone(),
-                path: ctx.path.clone(),
-                q: ctx.q,
-                flags: ctx.bflags,
-                socket: ctx.send_socket,
-                instance: ctx.instance.clone(),
-                ruid: ctx.ruid.clone(),
-                location_ua: ctx.location_ua.clone(),
-            });
-        }
-        hops.append(&mut ctx.branches);
-        hops
     }
 
     /// Runs the branch route of one target and sends the request there.
@@ -422,13 +402,7 @@ impl Live {
         path: Option<&[u8]>,
         socket: Option<SocketId>,
     ) -> Result<Target, Failure> {
-        let first_path = path.and_then(first_route);
-        let next = dst_uri.or(first_path).unwrap_or(uri);
-        let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
-        if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
-            return Err(Failure::UnsupportedScheme);
-        }
-        self.runtime.resolve(&parsed, socket).ok_or(Failure::Unresolvable)
+        next_hop(&self.runtime, uri, dst_uri, path, socket)
     }
 
     /// Writes one copy of the request, starts its client machine and sends it.
@@ -730,6 +704,43 @@ fn restore(ctx: &mut Context, saved: Option<Saved>) {
     }
 }
 
+/// The targets of this relay: the Request-URI when it is new, then the appended branches.
+pub(super) fn hops(ctx: &mut Context, options: &RelayOptions) -> Vec<Branch> {
+    let mut hops = Vec::with_capacity(1 + ctx.branches.len());
+    if ctx.uri_is_new || options.target.is_some() {
+        hops.push(Branch {
+            uri: ctx.uri().to_vec(),
+            dst_uri: ctx.dst_uri.clone(),
+            path: ctx.path.clone(),
+            q: ctx.q,
+            flags: ctx.bflags,
+            socket: ctx.send_socket,
+            instance: ctx.instance.clone(),
+            ruid: ctx.ruid.clone(),
+            location_ua: ctx.location_ua.clone(),
+        });
+    }
+    hops.append(&mut ctx.branches);
+    hops
+}
+
+/// Where a request with this URI, next hop and Path leads.
+pub(super) fn next_hop(
+    runtime: &super::Runtime,
+    uri: &[u8],
+    dst_uri: Option<&[u8]>,
+    path: Option<&[u8]>,
+    socket: Option<SocketId>,
+) -> Result<Target, Failure> {
+    let first_path = path.and_then(first_route);
+    let next = dst_uri.or(first_path).unwrap_or(uri);
+    let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
+    if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
+        return Err(Failure::UnsupportedScheme);
+    }
+    runtime.resolve(&parsed, socket).ok_or(Failure::Unresolvable)
+}
+
 /// The first URI of a Path vector.
 fn first_route(path: &[u8]) -> Option<&[u8]> {
     let first = shared::sip::scan::CommaList::new(path).next()?;
@@ -737,12 +748,12 @@ fn first_route(path: &[u8]) -> Option<&[u8]> {
 }
 
 /// One copy of a request on its way out.
-struct Outgoing<'a> {
-    uri: &'a [u8],
-    path: Option<&'a [u8]>,
-    listener: &'a Listener,
-    inbound: &'a Listener,
-    branch: ViaBranch<'a>,
+pub(super) struct Outgoing<'a> {
+    pub(super) uri: &'a [u8],
+    pub(super) path: Option<&'a [u8]>,
+    pub(super) listener: &'a Listener,
+    pub(super) inbound: &'a Listener,
+    pub(super) branch: ViaBranch<'a>,
 }
 
 fn hop(listener: &Listener) -> record_route::Hop<'_> {
@@ -754,7 +765,12 @@ fn hop(listener: &Listener) -> record_route::Hop<'_> {
 }
 
 /// Writes a request as it leaves: edits applied, our Via on top, our Record-Route for the hops it joins.
-fn write_request(bytes: &mut Vec<u8>, scratch: &mut shared::sip::Lumps, ctx: &Context, out: &Outgoing<'_>) {
+pub(super) fn write_request(
+    bytes: &mut Vec<u8>,
+    scratch: &mut shared::sip::Lumps,
+    ctx: &Context,
+    out: &Outgoing<'_>,
+) {
     let mut rr = Vec::new();
     if let Some(intent) = &ctx.record_route {
         let params = [&intent.params[..], &ctx.rr_params].concat();

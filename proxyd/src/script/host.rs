@@ -202,6 +202,10 @@ pub trait Host {
     fn wall(&self) -> std::time::Duration;
     /// Unpredictable bits.
     fn random(&mut self) -> u64;
+    /// Whether nothing may leave and nothing may be changed: `explain`.
+    fn is_sandbox(&self) -> bool {
+        false
+    }
     /// What we listen on and answer to.
     fn sockets(&self) -> &Sockets;
     /// The number of the batch that the message came in, never 0; 0 where there are no batches. What was looked up for

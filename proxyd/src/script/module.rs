@@ -507,6 +507,8 @@ pub struct Init<'a> {
     pub states: &'a States,
     /// The states of the script before a reload: tables that live on.
     pub previous: Option<&'a States>,
+    /// The script will only be explained: nothing of what `previous` shares may be changed, no database written.
+    pub trial: bool,
     /// Core parameters and flags.
     pub program: &'a Program,
     /// Counters shown by `stats.*`.
@@ -689,6 +691,18 @@ impl<'a> Env<'a> {
             route: self.route,
         };
         (&mut *self.host, scope)
+    }
+
+    /// Whether functions may change what other messages see: not in a sandbox.
+    pub fn may_write(&self) -> bool {
+        self.vars.trace.is_none() || !self.host.is_sandbox()
+    }
+
+    /// Adds a remark to the trace, when there is one.
+    pub fn note(&mut self, text: std::fmt::Arguments<'_>) {
+        if let Some(trace) = &mut self.vars.trace {
+            trace.note(text.to_string());
+        }
     }
 
     /// The state of a module; none when it is not loaded. Not tied to the borrow of `self`.

@@ -512,6 +512,13 @@ impl PvRef {
 
     /// Assigns to it.
     pub fn write(&self, env: &mut Env<'_>, value: Value<'_>) -> Result<(), SetError> {
+        if super::exec::is_held_variable(self.pv.names, env) {
+            env.note(format_args!(
+                "{} is not set: other messages would see it",
+                self.text
+            ));
+            return Ok(());
+        }
         match self.pv.set {
             Some(set) if self.transformations.is_empty() => set(env, &self.spec, value),
             _ => Err(SetError::Missing(format!("{} is read only", self.text))),

@@ -27,6 +27,8 @@ pub const ALIASES_LIST: &str = "core.aliases_list";
 pub const KILL: &str = "core.kill";
 /// Compiles the script again and puts it in place of the old one.
 pub const RELOAD: &str = "core.reload";
+/// Runs a message through the script and tells what would happen, without sending or changing anything.
+pub const EXPLAIN: &str = "core.explain";
 /// Reads or sets the log level: [`Debug`].
 pub const DEBUG: &str = "corex.debug";
 

@@ -270,7 +270,9 @@ impl Auth {
 
     /// Makes use of proven credentials: their nonce counts, their header is marked for `consume_credentials`.
     pub(crate) fn accept(&self, env: &mut Env<'_>, proven: Proven, info: &[u8]) -> Result<(), Refusal> {
-        self.nonces.consume(proven.nonce, proven.nc)?;
+        if env.may_write() {
+            self.nonces.consume(proven.nonce, proven.nc)?;
+        }
         mark::authorize(env.ctx.id, proven.field);
         env.ctx.reply_headers.extend_from_slice(info);
         Ok(())

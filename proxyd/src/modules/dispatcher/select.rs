@@ -129,7 +129,8 @@ fn choose(
     } else {
         all.len()
     };
-    let counted = algorithm == 10 && state.counts_loads() && env.ctx.msg.method() == Method::Invite;
+    let counted =
+        algorithm == 10 && env.may_write() && state.counts_loads() && env.ctx.msg.method() == Method::Invite;
     let start = if counted {
         least_loaded(set)
     } else {
@@ -145,7 +146,8 @@ fn choose(
     let Some(first) = order.first().copied() else {
         return false;
     };
-    if matches!(algorithm, 4 | 13) || (algorithm == 5 && authorized_user(env.ctx).is_none()) {
+    let turns_on = matches!(algorithm, 4 | 13) || (algorithm == 5 && authorized_user(env.ctx).is_none());
+    if turns_on && env.may_write() {
         set.next.store((first + 1) % turns.max(1), Ordering::Relaxed);
     }
     if !state.failover() && algorithm != PARALLEL {

@@ -292,7 +292,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     }
     for text in init.list("varset") {
         let (name, value) = preset("varset", &text)?;
-        vars::preset(vars::slot(name.as_bytes()), value);
+        if !init.trial {
+            vars::preset(vars::slot(name.as_bytes()), value);
+        }
     }
     Ok(Arc::new(shared))
 }

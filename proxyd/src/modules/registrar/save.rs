@@ -88,6 +88,9 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     let table = call.text_owned(0);
     let flags = flags_of(&call.text(1));
     let uri = call.has(2).then(|| call.text_owned(2));
+    if !call.env.may_write() {
+        return explain_save(call.env, flags, &table);
+    }
     let domain = usrloc.open(&table);
     let env = &mut *call.env;
     let facts = Facts::collect(env, registrar, usrloc, flags);
@@ -141,6 +144,27 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
         answer(env, flags, status, reason, headers);
     }
     Code(code)
+}
+
+/// Answers as if the contacts were stored, for a sandbox changes no table.
+fn explain_save(env: &mut Env<'_>, flags: i64, table: &[u8]) -> Code {
+    let contacts: Vec<String> = env
+        .ctx
+        .msg
+        .all(shared::sip::HeaderName::Contact)
+        .map(|header| String::from_utf8_lossy(env.ctx.msg.value(header)).into_owned())
+        .collect();
+    env.note(format_args!(
+        "would save in {}: {}",
+        String::from_utf8_lossy(table),
+        if contacts.is_empty() {
+            "nothing, only list contacts".to_owned()
+        } else {
+            contacts.join(", ")
+        }
+    ));
+    answer(env, flags, 200, "OK", Vec::new());
+    Code::TRUE
 }
 
 /// Leaves the answer to the thread that writes the change down: the worker goes on with other messages, and their

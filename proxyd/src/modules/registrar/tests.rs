@@ -56,6 +56,7 @@ impl Bench {
         for module in &modules {
             let make = module.def.init.unwrap();
             let mut init = Init {
+                trial: false,
                 module,
                 modules: &modules,
                 states: &states,

@@ -1,15 +1,19 @@
 //! The interpreter: runs one route block of a compiled script.
 
 mod expr;
+mod held;
+mod seen;
 mod stmt;
 pub mod trace;
 
 use super::host::RouteId;
 use super::module::Env;
 use super::program::Program;
+use super::span::Span;
 pub(in crate::script) use expr::apply;
 pub(in crate::script) use expr::apply_unary;
 pub(in crate::script) use expr::whole_int;
+pub(in crate::script) use held::is_held_variable;
 use stmt::Flow;
 
 /// How a route ended.
@@ -33,6 +37,8 @@ struct Run<'a> {
     dropped: bool,
     /// The end of the script was written down.
     ended: bool,
+    /// The statement under way.
+    at: Option<Span>,
 }
 
 /// Runs a route block.
@@ -44,6 +50,7 @@ pub fn run(route: RouteId, env: &mut Env<'_>) -> Verdict {
         depth: 0,
         dropped: false,
         ended: false,
+        at: None,
     };
     let flow = run.route(route, env);
     Verdict {

@@ -6,10 +6,14 @@
 use super::Run;
 use super::expr::int_of;
 use super::expr::is_text;
+use super::held;
+use super::seen;
+use super::seen::Seen;
 use super::trace;
 use super::trace::What;
 use crate::script::host::RouteId;
 use crate::script::module::Call;
+use crate::script::module::Code;
 use crate::script::module::Env;
 use crate::script::program::Invoke;
 use crate::script::program::Label;
@@ -62,6 +66,7 @@ impl<'a> Run<'a> {
         let mut rounds: SmallVec<[u32; 4]> = SmallVec::new();
         let mut at = 0usize;
         while let Some(stmt) = body.get(at) {
+            self.at = Some(stmt.span);
             match self.statement(stmt, &mut rounds, env) {
                 Ok(Step::Next) => at += 1,
                 Ok(Step::Jump(target)) => at = target as usize,
@@ -88,12 +93,12 @@ impl<'a> Run<'a> {
             Op::Call(invoke) => {
                 let code = self.call(invoke, env)?;
                 self.code = i64::from(code);
-                self.note(env, stmt.span, || What::Call(invoke.name, code));
             }
             Op::Route(call) => self.code = self.call_route(call, env)?,
             Op::Assign(target, value) => {
+                let seen = self.seen(value, env);
                 self.code = match self.value(value, env)? {
-                    Some(value) => self.assign(stmt.span, target, value, env),
+                    Some(value) => self.assign(stmt.span, target, value, seen, env),
                     None => {
                         self.complain(stmt.span, "the expression has no value: division by zero");
                         -1
@@ -101,8 +106,9 @@ impl<'a> Run<'a> {
                 };
             }
             Op::Unless(condition, target) => {
+                let seen = self.seen(condition, env);
                 let yes = self.holds(condition, env)?;
-                self.note(env, stmt.span, || What::Condition(yes));
+                self.note_with(env, stmt.span, seen, || What::Condition(yes));
                 self.code = 1;
                 if !yes {
                     return Ok(Step::Jump(*target));
@@ -114,8 +120,9 @@ impl<'a> Run<'a> {
                 rounds.pop();
             }
             Op::Round(condition, target) => {
+                let seen = self.seen(condition, env);
                 let yes = self.holds(condition, env)?;
-                self.note(env, stmt.span, || What::Condition(yes));
+                self.note_with(env, stmt.span, seen, || What::Condition(yes));
                 self.code = 1;
                 if !yes || self.too_many(stmt.span, rounds) {
                     return Ok(Step::Jump(*target));
@@ -172,10 +179,18 @@ impl<'a> Run<'a> {
         Err(Flow::Exit)
     }
 
-    fn assign(&mut self, span: Span, target: &'a PvRef, value: Value<'static>, env: &mut Env<'a>) -> i64 {
-        if env.vars.trace.is_some() {
+    fn assign(
+        &mut self,
+        span: Span,
+        target: &'a PvRef,
+        value: Value<'static>,
+        seen: Seen,
+        env: &mut Env<'a>,
+    ) -> i64 {
+        if let Some(trace) = &mut env.vars.trace {
+            trace.begin(span, self.depth);
             let text = value.to_text().into_owned().into_boxed_slice();
-            self.note(env, span, || What::Assign(target.text().into(), text));
+            self.note_with(env, span, seen, || What::Assign(target.text().into(), text));
         }
         match target.write(env, value) {
             Ok(()) => 1,
@@ -187,6 +202,7 @@ impl<'a> Run<'a> {
     }
 
     fn switch(&mut self, span: Span, switch: &'a Switch, env: &mut Env<'a>) -> Result<Step, Flow> {
+        let seen = self.seen(&switch.value, env);
         let value = self.value(&switch.value, env)?.unwrap_or(Value::Null);
         let label = switch.labels.iter().find(|(label, _)| match label {
             Label::Int(n) => match &value {
@@ -196,20 +212,46 @@ impl<'a> Run<'a> {
             Label::Text(text) => is_text(&value, text),
             Label::Regex(regex) => regex.is_match(&value.to_text()),
         });
-        self.note(env, span, || What::Condition(label.is_some()));
+        self.note_with(env, span, seen, || What::Condition(label.is_some()));
         self.code = 1;
         Ok(Step::Jump(label.map_or(switch.otherwise, |(_, target)| *target)))
     }
 
     /// Calls a function; 0 ends the script.
     pub(super) fn call(&mut self, invoke: &'a Invoke, env: &mut Env<'a>) -> Result<i32, Flow> {
-        let code = (invoke.function.call)(&mut Call {
-            env,
-            args: &invoke.args,
-            name: invoke.name,
-        });
+        let code = if env.vars.trace.is_some() {
+            self.traced_call(invoke, env)
+        } else {
+            call_function(invoke, env)
+        };
         env.rc = i64::from(code.0);
         if code.0 == 0 { Err(Flow::Exit) } else { Ok(code.0) }
+    }
+
+    /// Calls a function and writes it down; in a sandbox those that write count as done.
+    #[cold]
+    fn traced_call(&mut self, invoke: &'a Invoke, env: &mut Env<'a>) -> Code {
+        let span = self.at.unwrap_or_default();
+        let seen = seen::of_call(invoke, env);
+        if let Some(trace) = &mut env.vars.trace {
+            trace.begin(span, self.depth);
+        }
+        if held::is_held(invoke, env) {
+            self.note_with(env, span, seen, || What::HeldBack(invoke.name));
+            return Code::TRUE;
+        }
+        let code = call_function(invoke, env);
+        self.note_with(env, span, seen, || What::Call(invoke.name, code.0));
+        code
+    }
+
+    /// The variables that an expression reads; nothing unless somebody wants to know.
+    fn seen(&self, node: &Node, env: &Env<'_>) -> Seen {
+        if env.vars.trace.is_some() {
+            seen::of_node(node, env)
+        } else {
+            Seen::new()
+        }
     }
 
     /// Runs a route block for its code; `exit` in it, and 0, end the script.
@@ -251,11 +293,16 @@ impl<'a> Run<'a> {
     }
 
     fn note(&self, env: &mut Env<'_>, span: Span, what: impl FnOnce() -> What) {
+        self.note_with(env, span, Seen::new(), what);
+    }
+
+    fn note_with(&self, env: &mut Env<'_>, span: Span, values: Seen, what: impl FnOnce() -> What) {
         if let Some(steps) = &mut env.vars.trace {
             steps.push(trace::Step {
                 span,
                 depth: self.depth,
                 what: what(),
+                values,
             });
         }
     }
@@ -267,4 +314,12 @@ impl<'a> Run<'a> {
         let (name, line) = (sources.name(root.file).display(), sources.position(root).line);
         crate::log::error("core", format_args!("{what} at {name}:{line}"));
     }
+}
+
+fn call_function<'a>(invoke: &'a Invoke, env: &mut Env<'a>) -> Code {
+    (invoke.function.call)(&mut Call {
+        env,
+        args: &invoke.args,
+        name: invoke.name,
+    })
 }

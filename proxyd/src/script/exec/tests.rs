@@ -474,6 +474,7 @@ fn a_trace_names_the_steps() {
     insta::assert_snapshot!(steps.join("\n"), @r#"
     2 Enter(0)
     3 Assign("$var(x)", [49])
+    4 Call("is_method", -1)
     4 Condition(false)
     7 Enter(1)
     7 Drop

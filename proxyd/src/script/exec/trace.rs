@@ -15,6 +15,8 @@ pub struct Step {
     pub depth: u32,
     /// What happened.
     pub what: What,
+    /// The variables that it read, with what they held before.
+    pub values: Vec<(Box<str>, Box<[u8]>)>,
 }
 
 /// What happened at a step.
@@ -28,6 +30,10 @@ pub enum What {
     Condition(bool),
     /// A function gave this code.
     Call(&'static str, i32),
+    /// A function was not called, for it writes what others see: it counts as done.
+    HeldBack(&'static str),
+    /// What a function says beside its code.
+    Note(Box<str>),
     /// A variable was set to this text.
     Assign(Box<str>, Box<[u8]>),
     /// The script was ended by `exit` or a function that gave 0.
@@ -43,9 +49,28 @@ pub struct Trace {
     pub steps: Vec<Step>,
     /// Steps beyond the limit.
     pub omitted: usize,
+    /// The statement under way, and how many route blocks were open.
+    at: Option<(Span, u32)>,
 }
 
 impl Trace {
+    /// Remembers the statement that functions belong to.
+    pub(super) fn begin(&mut self, span: Span, depth: u32) {
+        self.at = Some((span, depth));
+    }
+
+    /// Adds a remark to the statement under way.
+    pub fn note(&mut self, text: impl Into<Box<str>>) {
+        if let Some((span, depth)) = self.at {
+            self.push(Step {
+                span,
+                depth,
+                what: What::Note(text.into()),
+                values: Vec::new(),
+            });
+        }
+    }
+
     /// Writes a step down.
     pub fn push(&mut self, step: Step) {
         if self.steps.len() < LIMIT {

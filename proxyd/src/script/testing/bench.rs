@@ -242,6 +242,7 @@ impl Bench {
                 modules: &modules,
                 states: &states,
                 previous,
+                trial: false,
                 program: &program,
                 statistics: &statistics,
                 methods: &methods,
