@@ -62,6 +62,8 @@ pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
         wt_timer: tm.wt_timer,
         max_inv_lifetime: tm.max_inv_lifetime,
         max_noninv_lifetime: tm.max_noninv_lifetime,
+        // Kamailio: an accepted INVITE is kept for wt_timer, not 64*T1; a later 2xx goes on by its Via
+        accepted: tm.wt_timer,
         restart_fr_on_each_reply: tm.restart_fr_on_each_reply,
         ..Timers::default()
     });
@@ -266,7 +268,15 @@ impl Live {
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::RequestForwarded(run) = hook {
-                run(&mut Env { ctx, lists, vars, script, host: self, route, rc: 0 });
+                run(&mut Env {
+                    ctx,
+                    lists,
+                    vars,
+                    script,
+                    host: self,
+                    route,
+                    rc: 0,
+                });
             }
         }
         let mut tried = false;

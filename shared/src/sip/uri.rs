@@ -205,6 +205,9 @@ impl<'a> Uri<'a> {
 
     /// Compares two URIs by the rules of §19.1.4.
     pub fn same(&self, other: &Uri<'_>) -> bool {
+        if self.parts() == other.parts() {
+            return true;
+        }
         if self.scheme != other.scheme {
             return false;
         }

@@ -34,7 +34,12 @@ impl Table {
     pub(super) fn new(seed: u64) -> Self {
         let hasher = RandomState::with_seed(seed as usize);
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher, next: AtomicU32::new((seed >> 32) as u32 & 0x1fff), count: AtomicUsize::new(0) }
+        Self {
+            shards,
+            hasher,
+            next: AtomicU32::new((seed >> 32) as u32 & 0x1fff),
+            count: AtomicUsize::new(0),
+        }
     }
 
     fn entry(&self, call_id: &[u8]) -> u32 {
@@ -53,7 +58,11 @@ impl Table {
         let entry = self.entry(call_id);
         let id = self.next.fetch_add(1, Ordering::Relaxed).max(1);
         let dialog = Arc::new(make(entry, id));
-        self.shard(entry)?.lock().entry(call_id.into()).or_default().push(Arc::clone(&dialog));
+        self.shard(entry)?
+            .lock()
+            .entry(call_id.into())
+            .or_default()
+            .push(Arc::clone(&dialog));
         self.count.fetch_add(1, Ordering::Relaxed);
         Some(dialog)
     }
@@ -67,18 +76,31 @@ impl Table {
     }
 
     /// The dialog with these numbers.
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn by_id(&self, entry: u32, id: u32) -> Option<Shared> {
         let shard = self.shard(entry)?.lock();
-        shard.values().flatten().find(|dialog| dialog.h_entry == entry && dialog.h_id == id).cloned()
+        shard
+            .values()
+            .flatten()
+            .find(|dialog| dialog.h_entry == entry && dialog.h_id == id)
+            .cloned()
     }
 
     /// Every dialog.
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn all(&self) -> Vec<Shared> {
-        self.shards.iter().flat_map(|shard| shard.lock().values().flatten().cloned().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.lock().values().flatten().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// Forgets the dialogs that `gone` names; gives those that `watch` wants.
-    pub(super) fn sweep(&self, gone: impl Fn(&Dialog) -> bool, watch: impl Fn(&Dialog) -> bool) -> Vec<Shared> {
+    pub(super) fn sweep(
+        &self,
+        gone: impl Fn(&Dialog) -> bool,
+        watch: impl Fn(&Dialog) -> bool,
+    ) -> Vec<Shared> {
         let mut wanted = Vec::new();
         for shard in &self.shards {
             shard.lock().retain(|_, dialogs| {
@@ -99,7 +121,18 @@ impl Table {
     }
 
     /// How many are not over.
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn active(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().values().flatten().filter(|d| d.state() != DELETED).count()).sum()
+        self.shards
+            .iter()
+            .map(|shard| {
+                shard
+                    .lock()
+                    .values()
+                    .flatten()
+                    .filter(|d| d.state() != DELETED)
+                    .count()
+            })
+            .sum()
     }
 }
