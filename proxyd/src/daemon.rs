@@ -611,7 +611,7 @@ impl Inner {
         let _one = self.reloading.lock();
         let compiled = compile_script(&args, &self.layout);
         if !compiled.is_ok() {
-            let text = compiled.found.render(compiled.program.sources(), false);
+            let text = compiled.found.lines(compiled.program.sources(), false);
             return Err(RpcFault::bad_request(text));
         }
         let around = Surroundings {

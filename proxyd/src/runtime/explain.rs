@@ -209,10 +209,19 @@ fn report(
     })
 }
 
+/// The line of a text that an offset lies in, without its indentation.
+fn line_at(text: &str, at: usize) -> &str {
+    let (before, after) = (text.get(..at).unwrap_or(""), text.get(at..).unwrap_or(""));
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = after.find('\n').map_or(text.len(), |newline| at + newline);
+    text.get(start..end).unwrap_or("").trim()
+}
+
 /// One step as people and programs read it.
 fn shown(step: &Step, script: &Script, sources: &Sources) -> Value {
     let root = sources.root(step.span);
-    let text = sources.quote(root).lines().next().unwrap_or_default().trim_end();
+    let whole = sources.text(root.file);
+    let text = line_at(&whole, root.range().start);
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (what, result) = match &step.what {
         What::Enter(route) => ("enter", script.program.route_name(*route).to_owned()),

@@ -141,6 +141,7 @@ fn a_register_changes_nothing() {
     let text = request("REGISTER", "Contact: <sip:bob@192.0.2.9>\n");
     let report = explain(&runtime, &script, &text, None).expect("a report");
     assert_eq!(report["end"], "exit");
+    assert_eq!(report["steps"][3]["text"], "if (method == \"REGISTER\") {");
     assert_eq!(
         lines(&report, "sent", &["kind", "line", "to"]),
         "reply | SIP/2.0 200 OK | udp:192.0.2.7:5070"
