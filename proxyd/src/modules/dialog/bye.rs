@@ -41,7 +41,10 @@ pub(super) fn send(env: &mut Env<'_>, dialog: &Dialog, whom: Whom, extra: &[u8])
 fn request(dialog: &Dialog, from: (&Vec<u8>, &Leg), to: (&Vec<u8>, &Leg), extra: &[u8]) -> LocalRequest {
     let in_brackets = |uri: &[u8]| [b"<", uri, b">"].concat();
     let routes = &to.1.route_set;
-    let next = routes.first().and_then(|route| NameAddr::parse(route).ok()).map(|addr| addr.uri.to_vec());
+    let next = routes
+        .first()
+        .and_then(|route| NameAddr::parse(route).ok())
+        .map(|addr| addr.uri.to_vec());
     let mut headers = track::route_lines(routes);
     headers.extend_from_slice(extra);
     LocalRequest {
@@ -69,7 +72,13 @@ pub(super) fn is_ours(env: &Env<'_>, route: &[u8]) -> bool {
 /// What an event route works on that no message began: a request of the dialog that nobody sent.
 pub(super) fn nobody(dialog: &Dialog) -> Vec<u8> {
     let inner = dialog.inner.lock();
-    let tag = |leg: &Leg| if leg.tag.is_empty() { Vec::new() } else { [b";tag=", &*leg.tag].concat() };
+    let tag = |leg: &Leg| {
+        if leg.tag.is_empty() {
+            Vec::new()
+        } else {
+            [b";tag=", &*leg.tag].concat()
+        }
+    };
     [
         b"BYE ",
         &*inner.callee.contact,

@@ -25,7 +25,9 @@ pub(super) enum FlagAction {
 /// `dlg_setflag(flag)` and its kin.
 pub(super) fn flag(call: &mut Call<'_, '_>, action: FlagAction) -> Code {
     let number = u32::try_from(call.int(0)).ok().filter(|n| *n < 32);
-    let (Some(number), Some((dialog, _))) = (number, track::current(call.env)) else { return Code::FALSE };
+    let (Some(number), Some((dialog, _))) = (number, track::current(call.env)) else {
+        return Code::FALSE;
+    };
     let mut inner = dialog.inner.lock();
     let bit = 1 << number;
     match action {
@@ -43,19 +45,31 @@ pub(super) fn dlg_bye(call: &mut Call<'_, '_>) -> Code {
         b"callee" => Whom::Callee,
         b"all" => Whom::Both,
         other => {
-            log::error("dialog", format_args!("dlg_bye: {:?} is none of caller, callee, all", String::from_utf8_lossy(other)));
+            log::error(
+                "dialog",
+                format_args!(
+                    "dlg_bye: {:?} is none of caller, callee, all",
+                    String::from_utf8_lossy(other)
+                ),
+            );
             return Code::FALSE;
         }
     };
-    let Some((dialog, _)) = track::current(call.env) else { return Code::FALSE };
+    let Some((dialog, _)) = track::current(call.env) else {
+        return Code::FALSE;
+    };
     bye::send(call.env, &dialog, whom, b"");
     Code::TRUE
 }
 
 /// `dlg_set_timeout(timeout[, h_entry, h_id])`.
 pub(super) fn set_timeout(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dialogs>() else { return Code::FALSE };
-    let Some(seconds) = u64::try_from(call.int(0)).ok().filter(|seconds| *seconds > 0) else { return Code::FALSE };
+    let Some(state) = call.state::<Dialogs>() else {
+        return Code::FALSE;
+    };
+    let Some(seconds) = u64::try_from(call.int(0)).ok().filter(|seconds| *seconds > 0) else {
+        return Code::FALSE;
+    };
     let named = match (call.opt_int(1), call.opt_int(2)) {
         (Some(entry), Some(id)) => u32::try_from(entry).ok().zip(u32::try_from(id).ok()),
         _ => None,
@@ -76,23 +90,38 @@ pub(super) fn set_timeout(call: &mut Call<'_, '_>) -> Code {
 
 /// `dlg_get(callid, ftag, ttag)`: true when there is such a dialog.
 pub(super) fn get(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dialogs>() else { return Code::FALSE };
-    Code::from(state.table.find(&call.text(0), &call.text(1), &call.text(2)).is_some())
+    let Some(state) = call.state::<Dialogs>() else {
+        return Code::FALSE;
+    };
+    Code::from(
+        state
+            .table
+            .find(&call.text(0), &call.text(1), &call.text(2))
+            .is_some(),
+    )
 }
 
 /// `dlg_get_var(callid, ftag, ttag, name, dst)`.
 pub(super) fn get_var(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dialogs>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dialogs>() else {
+        return Code::FALSE;
+    };
     let found = state.table.find(&call.text(0), &call.text(1), &call.text(2));
-    let Some(value) = found.and_then(|(dialog, _)| dialog.variable(&call.text(3))) else { return Code::FALSE };
+    let Some(value) = found.and_then(|(dialog, _)| dialog.variable(&call.text(3))) else {
+        return Code::FALSE;
+    };
     Code::from(call.assign(4, Value::text(&value)))
 }
 
 /// `dlg_set_var(callid, ftag, ttag, name, value)`.
 pub(super) fn set_var(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dialogs>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dialogs>() else {
+        return Code::FALSE;
+    };
     let found = state.table.find(&call.text(0), &call.text(1), &call.text(2));
-    let Some((dialog, _)) = found else { return Code::FALSE };
+    let Some((dialog, _)) = found else {
+        return Code::FALSE;
+    };
     dialog.set_variable(&call.text(3), Some(call.text_owned(4)));
     Code::TRUE
 }

@@ -35,19 +35,30 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
         Param::Text("rr_param", "did", "Name of the Record-Route parameter."),
         Param::Pv("timeout_avp", "", "Seconds that a dialog may last."),
-        Param::Int("default_timeout", 43200, "Seconds that a dialog may last otherwise."),
+        Param::Int(
+            "default_timeout",
+            43200,
+            "Seconds that a dialog may last otherwise.",
+        ),
         Param::Int("early_timeout", 300, "Seconds until it must be answered."),
         Param::Int("noack_timeout", 60, "Seconds until the ACK must have come."),
         Param::Text("profiles_with_value", "", "Profiles that count by value: name;…"),
         Param::Text("profiles_no_value", "", "Profiles that only count: name;…"),
-        Param::Int("dlg_flag", -1, "The message flag of INVITEs whose dialogs are followed without dlg_manage()."),
+        Param::Int(
+            "dlg_flag",
+            -1,
+            "The message flag of INVITEs whose dialogs are followed without dlg_manage().",
+        ),
         Param::Int("send_bye", 0, "1: BYE is sent when the time is over."),
         Param::Ignored("end_timeout", "what is over is shown for five seconds"),
         Param::Ignored("enable_stats", "dialogs are always counted"),
         Param::Ignored("hash_size", "the table grows as needed"),
         Param::Ignored("dlg_extra_hdrs", "given with dlg.end_dlg"),
         Param::Ignored("dlg_match_mode", "Call-ID and tags decide"),
-        Param::Ignored("detect_spirals", "an INVITE that comes again is of the same dialog"),
+        Param::Ignored(
+            "detect_spirals",
+            "an INVITE that comes again is of the same dialog",
+        ),
         Param::Ignored("db_url", MEMORY),
         Param::Ignored("db_mode", MEMORY),
         Param::Ignored("db_update_period", MEMORY),
@@ -142,7 +153,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
         Function {
             names: &["get_profile_size"],
-            args: &[Arg::Text("profile"), Arg::Text("value-or-size"), Arg::OptPv("size")],
+            args: &[
+                Arg::Text("profile"),
+                Arg::Text("value-or-size"),
+                Arg::OptPv("size"),
+            ],
             routes: Routes::ANY,
             doc: "Counts the dialogs in a profile, with a value if one is given.",
             call: profile::size,
@@ -191,14 +206,26 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
         Function {
             names: &["dlg_get_var"],
-            args: &[Arg::Text("callid"), Arg::Text("ftag"), Arg::Text("ttag"), Arg::Text("name"), Arg::Pv("dst")],
+            args: &[
+                Arg::Text("callid"),
+                Arg::Text("ftag"),
+                Arg::Text("ttag"),
+                Arg::Text("name"),
+                Arg::Pv("dst"),
+            ],
             routes: Routes::ANY,
             doc: "Reads a variable of another dialog.",
             call: functions::get_var,
         },
         Function {
             names: &["dlg_set_var"],
-            args: &[Arg::Text("callid"), Arg::Text("ftag"), Arg::Text("ttag"), Arg::Text("name"), Arg::Text("value")],
+            args: &[
+                Arg::Text("callid"),
+                Arg::Text("ftag"),
+                Arg::Text("ttag"),
+                Arg::Text("name"),
+                Arg::Text("value"),
+            ],
             routes: Routes::ANY,
             doc: "Sets a variable of another dialog.",
             call: functions::set_var,
@@ -263,7 +290,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     ],
     rpcs: rpc::RPCS,
     events: &["dialog:start", "dialog:end", "dialog:failed"],
-    timers: &[ModuleTimer { name: "dialogs", interval: track::interval, run: track::run }],
+    timers: &[ModuleTimer {
+        name: "dialogs",
+        interval: track::interval,
+        run: track::run,
+    }],
     hooks: &[
         Hook::RequestForwarded(track::request_forwarded),
         Hook::LooseRouted(track::loose_routed),
@@ -295,9 +326,14 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         .chain(profile::parse(&init.text("profiles_no_value"), false))
         .collect();
     let previous = init.previous::<Dialogs>();
-    let table = previous.as_ref().map_or_else(|| Arc::new(Table::new(init.seed)), |old| Arc::clone(&old.table));
+    let table = previous
+        .as_ref()
+        .map_or_else(|| Arc::new(Table::new(init.seed)), |old| Arc::clone(&old.table));
     if let Some(old) = previous {
-        table.all().iter().for_each(|dialog| profile::recount(&profiles, &old.profiles, dialog));
+        table
+            .all()
+            .iter()
+            .for_each(|dialog| profile::recount(&profiles, &old.profiles, dialog));
     }
     Ok(Arc::new(Dialogs {
         table,

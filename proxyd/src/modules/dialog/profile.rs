@@ -9,14 +9,14 @@ use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::CompiledArg;
 use crate::script::value::Value;
-use ahash::AHashMap;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 
 /// A profile.
 pub(super) struct Profile {
     pub(super) name: String,
     pub(super) has_value: bool,
-    counts: Mutex<AHashMap<Box<[u8]>, usize>>,
+    counts: Mutex<BTreeMap<Box<[u8]>, usize>>,
 }
 
 /// Reads `name;name;…`.
@@ -25,7 +25,11 @@ pub(super) fn parse(text: &str, has_value: bool) -> impl Iterator<Item = Profile
     names.map(move |name| {
         // name/s: shared by nodes, of which there is one here
         let name = name.split('/').next().unwrap_or(name).to_owned();
-        Profile { name, has_value, counts: Mutex::default() }
+        Profile {
+            name,
+            has_value,
+            counts: Mutex::default(),
+        }
     })
 }
 
@@ -62,12 +66,14 @@ pub(super) fn leave_all(state: &Dialogs, dialog: &Dialog) {
 /// Puts a dialog back into the counters of new profiles, after a reload.
 pub(super) fn recount(profiles: &[Profile], old: &[Profile], dialog: &Dialog) {
     let mut inner = dialog.inner.lock();
-    let moved = std::mem::take(&mut inner.profiles).into_iter().filter_map(|(at, value)| {
-        let name = &old.get(at)?.name;
-        let at = profiles.iter().position(|profile| profile.name == *name)?;
-        profiles.get(at)?.change(&value, true);
-        Some((at, value))
-    });
+    let moved = std::mem::take(&mut inner.profiles)
+        .into_iter()
+        .filter_map(|(at, value)| {
+            let name = &old.get(at)?.name;
+            let at = profiles.iter().position(|profile| profile.name == *name)?;
+            profiles.get(at)?.change(&value, true);
+            Some((at, value))
+        });
     inner.profiles = moved.collect();
 }
 
@@ -75,8 +81,19 @@ pub(super) fn recount(profiles: &[Profile], old: &[Profile], dialog: &Dialog) {
 fn named<'a>(call: &Call<'_, 'a>) -> Option<(&'a Dialogs, usize, Vec<u8>)> {
     let state = call.state::<Dialogs>()?;
     let name = call.text(0);
-    let Some(at) = state.profiles.iter().position(|profile| profile.name.as_bytes() == &*name) else {
-        log::error("dialog", format_args!("{}: profile <{}> not defined", call.name, String::from_utf8_lossy(&name)));
+    let Some(at) = state
+        .profiles
+        .iter()
+        .position(|profile| profile.name.as_bytes() == &*name)
+    else {
+        log::error(
+            "dialog",
+            format_args!(
+                "{}: profile <{}> not defined",
+                call.name,
+                String::from_utf8_lossy(&name)
+            ),
+        );
         return None;
     };
     let has_value = state.profiles.get(at).is_some_and(|profile| profile.has_value);
@@ -86,9 +103,14 @@ fn named<'a>(call: &Call<'_, 'a>) -> Option<(&'a Dialogs, usize, Vec<u8>)> {
 
 /// `set_dlg_profile(profile[, value])`.
 pub(super) fn set(call: &mut Call<'_, '_>) -> Code {
-    let Some((state, at, value)) = named(call) else { return Code::FALSE };
+    let Some((state, at, value)) = named(call) else {
+        return Code::FALSE;
+    };
     let Some((dialog, _)) = track::current(call.env) else {
-        log::error("dialog", format_args!("set_dlg_profile: there is no dialog; call dlg_manage() first"));
+        log::error(
+            "dialog",
+            format_args!("set_dlg_profile: there is no dialog; call dlg_manage() first"),
+        );
         return Code::FALSE;
     };
     let mut inner = dialog.inner.lock();
@@ -107,11 +129,17 @@ pub(super) fn set(call: &mut Call<'_, '_>) -> Code {
 
 /// `unset_dlg_profile(profile[, value])`.
 pub(super) fn unset(call: &mut Call<'_, '_>) -> Code {
-    let Some((state, at, value)) = named(call) else { return Code::FALSE };
-    let Some((dialog, _)) = track::current(call.env) else { return Code::FALSE };
+    let Some((state, at, value)) = named(call) else {
+        return Code::FALSE;
+    };
+    let Some((dialog, _)) = track::current(call.env) else {
+        return Code::FALSE;
+    };
     let entry = (at, value);
     let mut inner = dialog.inner.lock();
-    let Some(place) = inner.profiles.iter().position(|known| *known == entry) else { return Code::FALSE };
+    let Some(place) = inner.profiles.iter().position(|known| *known == entry) else {
+        return Code::FALSE;
+    };
     inner.profiles.remove(place);
     if let Some(profile) = state.profiles.get(at) {
         profile.change(&entry.1, false);
@@ -121,17 +149,30 @@ pub(super) fn unset(call: &mut Call<'_, '_>) -> Code {
 
 /// `is_in_profile(profile[, value])`.
 pub(super) fn is_in(call: &mut Call<'_, '_>) -> Code {
-    let Some((_, at, value)) = named(call) else { return Code::FALSE };
-    let Some((dialog, _)) = track::current(call.env) else { return Code::FALSE };
+    let Some((_, at, value)) = named(call) else {
+        return Code::FALSE;
+    };
+    let Some((dialog, _)) = track::current(call.env) else {
+        return Code::FALSE;
+    };
     let any = !call.has(1);
     let inner = dialog.inner.lock();
-    Code::from(inner.profiles.iter().any(|(known, with)| *known == at && (any || *with == value)))
+    Code::from(
+        inner
+            .profiles
+            .iter()
+            .any(|(known, with)| *known == at && (any || *with == value)),
+    )
 }
 
 /// `get_profile_size(profile[, value], size)`.
 pub(super) fn size(call: &mut Call<'_, '_>) -> Code {
-    let Some((state, at, value)) = named(call) else { return Code::FALSE };
-    let Some(profile) = state.profiles.get(at) else { return Code::FALSE };
+    let Some((state, at, value)) = named(call) else {
+        return Code::FALSE;
+    };
+    let Some(profile) = state.profiles.get(at) else {
+        return Code::FALSE;
+    };
     let args = call.args;
     let target = args.iter().rev().find(|arg| !matches!(arg, CompiledArg::Absent));
     let by_value = call.count() == 3 && !value.is_empty();
@@ -142,7 +183,10 @@ pub(super) fn size(call: &mut Call<'_, '_>) -> Code {
         _ => None,
     };
     let Some(pv) = pv else {
-        log::error("dialog", format_args!("get_profile_size: the last argument is no variable"));
+        log::error(
+            "dialog",
+            format_args!("get_profile_size: the last argument is no variable"),
+        );
         return Code::FALSE;
     };
     Code::from(pv.write(call.env, size).is_ok())

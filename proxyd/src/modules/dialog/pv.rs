@@ -20,7 +20,9 @@ pub(super) fn count<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
 /// `$DLG_status`.
 pub(super) fn status<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
     let known = track::is_known(env).then(|| track::current(env)).flatten();
-    let status = known.map(|(dialog, _)| dialog.state()).filter(|state| *state >= CONFIRMED_NA);
+    let status = known
+        .map(|(dialog, _)| dialog.state())
+        .filter(|state| *state >= CONFIRMED_NA);
     status.map_or(Value::Null, |status| Value::Int(status.into()))
 }
 
@@ -28,7 +30,9 @@ pub(super) fn status<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
 pub(super) fn lifetime<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
     let known = track::is_known(env).then(|| track::current(env)).flatten();
     let now = env.host.wall().as_secs();
-    known.map_or(Value::Null, |(dialog, _)| seconds(now.saturating_sub(dialog.inner.lock().start_ts)))
+    known.map_or(Value::Null, |(dialog, _)| {
+        seconds(now.saturating_sub(dialog.inner.lock().start_ts))
+    })
 }
 
 fn seconds(n: u64) -> Value<'static> {
@@ -65,15 +69,26 @@ const KEYS: [&str; 24] = [
 /// Reads the key of `$dlg`.
 pub(super) fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
     let name = std::str::from_utf8(inner.text).unwrap_or_default();
-    let known = KEYS.iter().find(|key| **key == name).ok_or_else(|| format!("{name:?} is no part of $dlg"))?;
+    let known = KEYS
+        .iter()
+        .find(|key| **key == name)
+        .ok_or_else(|| format!("{name:?} is no part of $dlg"))?;
     Ok(PvData::Text(known.as_bytes().into()))
 }
 
 /// `$dlg(key)`.
 pub(super) fn attribute<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let (Some((dialog, _)), PvData::Text(key)) = (track::current(env), &spec.data) else { return Value::Null };
+    let (Some((dialog, _)), PvData::Text(key)) = (track::current(env), &spec.data) else {
+        return Value::Null;
+    };
     let inner = dialog.inner.lock();
-    let text = |bytes: &[u8]| if bytes.is_empty() { Value::Null } else { Value::owned(bytes) };
+    let text = |bytes: &[u8]| {
+        if bytes.is_empty() {
+            Value::Null
+        } else {
+            Value::owned(bytes)
+        }
+    };
     match &**key {
         b"h_id" => Value::Int(dialog.h_id.into()),
         b"h_entry" => Value::Int(dialog.h_entry.into()),
@@ -102,19 +117,34 @@ pub(super) fn attribute<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     }
 }
 
-const CONTEXT: [&str; 8] = ["on", "set", "flags", "dir", "timeout_route", "timeout_route_id", "timeout_bye", "to_tag"];
+const CONTEXT: [&str; 8] = [
+    "on",
+    "set",
+    "flags",
+    "dir",
+    "timeout_route",
+    "timeout_route_id",
+    "timeout_bye",
+    "to_tag",
+];
 
 /// Reads the key of `$dlg_ctx`.
 pub(super) fn compile_context(inner: &PvInner<'_>) -> Result<PvData, String> {
     let name = std::str::from_utf8(inner.text).unwrap_or_default();
-    let known = CONTEXT.iter().find(|key| **key == name).ok_or_else(|| format!("{name:?} is no part of $dlg_ctx"))?;
+    let known = CONTEXT
+        .iter()
+        .find(|key| **key == name)
+        .ok_or_else(|| format!("{name:?} is no part of $dlg_ctx"))?;
     Ok(PvData::Text(known.as_bytes().into()))
 }
 
 /// What was set before there is a dialog.
 fn pending(env: &Env<'_>, list: &[u8], name: &[u8]) -> Option<Value<'static>> {
     match env.lists.xavp.item(list, 0) {
-        Some(Item::Fields(fields)) => fields.iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone()),
+        Some(Item::Fields(fields)) => fields
+            .iter()
+            .find(|(known, _)| **known == *name)
+            .map(|(_, value)| value.clone()),
         _ => None,
     }
 }
@@ -133,7 +163,9 @@ fn set_pending(env: &mut Env<'_>, list: &[u8], name: &[u8], value: Value<'_>) {
 
 /// `$dlg_ctx(key)`.
 pub(super) fn context<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let PvData::Text(key) = &spec.data else { return Value::Null };
+    let PvData::Text(key) = &spec.data else {
+        return Value::Null;
+    };
     let Some((dialog, side)) = track::current(env) else {
         return pending(env, track::PENDING_CTX, key).unwrap_or(Value::Int(0));
     };
@@ -151,7 +183,9 @@ pub(super) fn context<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 
 /// Assigns to `$dlg_ctx(key)`.
 pub(super) fn set_context(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
-    let PvData::Text(key) = &spec.data else { return Ok(()) };
+    let PvData::Text(key) = &spec.data else {
+        return Ok(());
+    };
     let Some((dialog, _)) = track::current(env) else {
         set_pending(env, track::PENDING_CTX, key, value);
         return Ok(());
@@ -179,7 +213,11 @@ pub(super) fn set_variable(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -
     let name = spec.text(env).into_owned();
     match track::current(env) {
         Some((dialog, _)) => {
-            let value = if value.is_null() { None } else { Some(value.into_text().into_owned()) };
+            let value = if value.is_null() {
+                None
+            } else {
+                Some(value.into_text().into_owned())
+            };
             dialog.set_variable(&name, value);
         }
         None => set_pending(env, track::PENDING_VARS, &name, value),

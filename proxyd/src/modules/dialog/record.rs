@@ -90,7 +90,11 @@ impl Dialog {
     /// The value of a variable.
     pub(super) fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
         let inner = self.inner.lock();
-        inner.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        inner
+            .variables
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
     }
 
     /// Sets a variable, or removes it.
@@ -125,8 +129,14 @@ mod tests {
     #[test]
     fn tags_and_numbers() {
         let inner = Inner {
-            caller: Leg { tag: b"a".to_vec(), ..Leg::default() },
-            callee: Leg { tag: b"b".to_vec(), ..Leg::default() },
+            caller: Leg {
+                tag: b"a".to_vec(),
+                ..Leg::default()
+            },
+            callee: Leg {
+                tag: b"b".to_vec(),
+                ..Leg::default()
+            },
             ..Inner::default()
         };
         let dialog = Dialog {
@@ -147,7 +157,11 @@ mod tests {
             ("a", "x", None),
             ("x", "a", None),
         ] {
-            assert_eq!(dialog.side(from.as_bytes(), to.as_bytes()), expected, "{from} {to}");
+            assert_eq!(
+                dialog.side(from.as_bytes(), to.as_bytes()),
+                expected,
+                "{from} {to}"
+            );
         }
         dialog.set_variable(b"x", Some(b"1".to_vec()));
         dialog.set_variable(b"x", Some(b"2".to_vec()));

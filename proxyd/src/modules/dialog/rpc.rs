@@ -25,23 +25,78 @@ use std::sync::Arc;
 
 /// The methods.
 pub(super) const RPCS: &[Rpc] = &[
-    Rpc { name: "dlg.briefing", doc: "Lists dialogs with the fields asked for: [ftcFTISEs].", call: briefing },
-    Rpc { name: "dlg.dlg_list", doc: "Shows one dialog: callid [, from_tag].", call: dlg_list },
-    Rpc { name: "dlg.dlg_list_ctx", doc: "Shows one dialog: callid [, from_tag].", call: dlg_list },
-    Rpc { name: "dlg.end_dlg", doc: "Sends BYE to both sides: h_entry, h_id [, headers].", call: end_dlg },
-    Rpc { name: "dlg.is_alive", doc: "Whether a dialog is confirmed: callid, from_tag, to_tag.", call: is_alive },
-    Rpc { name: "dlg.list", doc: "Lists all dialogs.", call: list },
-    Rpc { name: "dlg.list_ctx", doc: "Lists all dialogs.", call: list },
-    Rpc { name: "dlg.list_match", doc: "Lists dialogs: key, operator, value [, limit].", call: list_match },
-    Rpc { name: "dlg.list_match_ctx", doc: "Lists dialogs: key, operator, value [, limit].", call: list_match },
-    Rpc { name: "dlg.profile_get_size", doc: "Counts dialogs of a profile: profile [, value].", call: profile_get_size },
-    Rpc { name: "dlg.profile_list", doc: "Lists dialogs of a profile: profile [, value].", call: profile_list },
-    Rpc { name: "dlg.stats_active", doc: "Counts dialogs by state.", call: stats_active },
-    Rpc { name: "dlg.terminate_dlg", doc: "Sends BYE to both sides: callid, from_tag, to_tag.", call: terminate_dlg },
+    Rpc {
+        name: "dlg.briefing",
+        doc: "Lists dialogs with the fields asked for: [ftcFTISEs].",
+        call: briefing,
+    },
+    Rpc {
+        name: "dlg.dlg_list",
+        doc: "Shows one dialog: callid [, from_tag].",
+        call: dlg_list,
+    },
+    Rpc {
+        name: "dlg.dlg_list_ctx",
+        doc: "Shows one dialog: callid [, from_tag].",
+        call: dlg_list,
+    },
+    Rpc {
+        name: "dlg.end_dlg",
+        doc: "Sends BYE to both sides: h_entry, h_id [, headers].",
+        call: end_dlg,
+    },
+    Rpc {
+        name: "dlg.is_alive",
+        doc: "Whether a dialog is confirmed: callid, from_tag, to_tag.",
+        call: is_alive,
+    },
+    Rpc {
+        name: "dlg.list",
+        doc: "Lists all dialogs.",
+        call: list,
+    },
+    Rpc {
+        name: "dlg.list_ctx",
+        doc: "Lists all dialogs.",
+        call: list,
+    },
+    Rpc {
+        name: "dlg.list_match",
+        doc: "Lists dialogs: key, operator, value [, limit].",
+        call: list_match,
+    },
+    Rpc {
+        name: "dlg.list_match_ctx",
+        doc: "Lists dialogs: key, operator, value [, limit].",
+        call: list_match,
+    },
+    Rpc {
+        name: "dlg.profile_get_size",
+        doc: "Counts dialogs of a profile: profile [, value].",
+        call: profile_get_size,
+    },
+    Rpc {
+        name: "dlg.profile_list",
+        doc: "Lists dialogs of a profile: profile [, value].",
+        call: profile_list,
+    },
+    Rpc {
+        name: "dlg.stats_active",
+        doc: "Counts dialogs by state.",
+        call: stats_active,
+    },
+    Rpc {
+        name: "dlg.terminate_dlg",
+        doc: "Sends BYE to both sides: callid, from_tag, to_tag.",
+        call: terminate_dlg,
+    },
 ];
 
 fn state(script: &Arc<Script>) -> Result<&Dialogs, RpcFault> {
-    script.states.get::<Dialogs>().ok_or_else(|| RpcFault::failed("dialog is not loaded"))
+    script
+        .states
+        .get::<Dialogs>()
+        .ok_or_else(|| RpcFault::failed("dialog is not loaded"))
 }
 
 fn text(bytes: &[u8]) -> Value {
@@ -68,11 +123,18 @@ fn show(state: &Dialogs, dialog: &Dialog) -> Value {
         .iter()
         .filter_map(|(at, value)| {
             let profile = state.profiles.get(*at)?;
-            Some(if profile.has_value { one(&profile.name, text(value)) } else { profile.name.clone().into() })
+            Some(if profile.has_value {
+                one(&profile.name, text(value))
+            } else {
+                profile.name.clone().into()
+            })
         })
         .collect();
-    let variables: Vec<Value> =
-        inner.variables.iter().map(|(name, value)| one(&String::from_utf8_lossy(name), text(value))).collect();
+    let variables: Vec<Value> = inner
+        .variables
+        .iter()
+        .map(|(name, value)| one(&String::from_utf8_lossy(name), text(value)))
+        .collect();
     json!({
         "h_entry": dialog.h_entry,
         "h_id": dialog.h_id,
@@ -105,7 +167,12 @@ fn one(name: &str, value: Value) -> Value {
 
 fn list(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
-    let rows: Vec<Value> = state.table.all().iter().map(|dialog| show(state, dialog)).collect();
+    let rows: Vec<Value> = state
+        .table
+        .all()
+        .iter()
+        .map(|dialog| show(state, dialog))
+        .collect();
     Ok(Value::from(rows).into())
 }
 
@@ -113,7 +180,9 @@ fn dlg_list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
     let (call_id, tag) = (call.str(0)?, call.opt_str(1)?);
     let found = state.table.all().into_iter().find(|dialog| {
-        let same_tag = tag.as_ref().is_none_or(|tag| dialog.inner.lock().caller.tag == tag.as_bytes());
+        let same_tag = tag
+            .as_ref()
+            .is_none_or(|tag| dialog.inner.lock().caller.tag == tag.as_bytes());
         dialog.call_id == call_id.as_bytes() && same_tag
     });
     Ok(found.map_or_else(RpcReply::empty, |dialog| show(state, &dialog).into()))
@@ -122,9 +191,16 @@ fn dlg_list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 fn list_match(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
     let (key, operator, wanted) = (call.str(0)?, call.str(1)?, call.str(2)?);
-    let limit = call.opt_int(3)?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0).unwrap_or(usize::MAX);
+    let limit = call
+        .opt_int(3)?
+        .and_then(|n| usize::try_from(n).ok())
+        .filter(|n| *n > 0)
+        .unwrap_or(usize::MAX);
     let regex = match &*operator {
-        "re" => Some(Regex::compile(wanted.as_bytes(), Options::PLAIN).map_err(|e| RpcFault::bad_request(e.to_string()))?),
+        "re" => Some(
+            Regex::compile(wanted.as_bytes(), Options::PLAIN)
+                .map_err(|e| RpcFault::bad_request(e.to_string()))?,
+        ),
         "eq" | "sw" | "gt" | "lt" => None,
         _ => return Err(RpcFault::bad_request("Invalid matching operator")),
     };
@@ -154,8 +230,17 @@ fn list_match(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         }
     };
     let all = state.table.all();
-    let rows: Vec<Value> = all.iter().filter(fits).take(limit).map(|dialog| show(state, dialog)).collect();
-    if rows.is_empty() { Err(RpcFault::not_found("Not found")) } else { Ok(Value::from(rows).into()) }
+    let rows: Vec<Value> = all
+        .iter()
+        .filter(fits)
+        .take(limit)
+        .map(|dialog| show(state, dialog))
+        .collect();
+    if rows.is_empty() {
+        Err(RpcFault::not_found("Not found"))
+    } else {
+        Ok(Value::from(rows).into())
+    }
 }
 
 fn briefing(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -211,7 +296,10 @@ fn profile_get_size(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
     let at = named(state, call)?;
     let value = call.opt_str(1)?;
-    let size = state.profiles.get(at).map_or(0, |profile| profile.size(value.as_ref().map(|v| v.as_bytes())));
+    let size = state
+        .profiles
+        .get(at)
+        .map_or(0, |profile| profile.size(value.as_ref().map(|v| v.as_bytes())));
     Ok(Value::from(size).into())
 }
 
@@ -221,16 +309,29 @@ fn profile_list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let value = call.opt_str(1)?;
     let fits = |dialog: &&Shared| {
         let inner = dialog.inner.lock();
-        inner.profiles.iter().any(|(known, with)| *known == at && value.as_ref().is_none_or(|v| v.as_bytes() == with))
+        inner
+            .profiles
+            .iter()
+            .any(|(known, with)| *known == at && value.as_ref().is_none_or(|v| v.as_bytes() == with))
     };
-    let rows: Vec<Value> = state.table.all().iter().filter(fits).map(|dialog| show(state, dialog)).collect();
+    let rows: Vec<Value> = state
+        .table
+        .all()
+        .iter()
+        .filter(fits)
+        .map(|dialog| show(state, dialog))
+        .collect();
     Ok(Value::from(rows).into())
 }
 
 fn by_tags(state: &Dialogs, call: &RpcCall<'_>) -> Result<Option<Shared>, RpcFault> {
     let (call_id, from, to) = (call.str(0)?, call.str(1)?, call.str(2)?);
-    let found = state.table.find(call_id.as_bytes(), from.as_bytes(), to.as_bytes());
-    Ok(found.map(|(dialog, _)| dialog).filter(|dialog| dialog.inner.lock().callee.tag == to.as_bytes()))
+    let found = state
+        .table
+        .find(call_id.as_bytes(), from.as_bytes(), to.as_bytes());
+    Ok(found
+        .map(|(dialog, _)| dialog)
+        .filter(|dialog| dialog.inner.lock().callee.tag == to.as_bytes()))
 }
 
 fn is_alive(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -252,7 +353,10 @@ fn finish(dialog: &Dialog, headers: &[u8]) -> RpcResult {
 
 fn terminate_dlg(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let found = by_tags(state(script)?, call)?;
-    finish(&*found.ok_or_else(|| RpcFault::failed("Couldnt find callid in dialog"))?, b"")
+    finish(
+        &*found.ok_or_else(|| RpcFault::failed("Couldnt find callid in dialog"))?,
+        b"",
+    )
 }
 
 fn end_dlg(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
@@ -263,5 +367,8 @@ fn end_dlg(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         headers.push_str("\r\n");
     }
     let found = state(script)?.table.by_id(entry, id);
-    finish(&*found.ok_or_else(|| RpcFault::not_found("Dialog not found"))?, headers.as_bytes())
+    finish(
+        &*found.ok_or_else(|| RpcFault::not_found("Dialog not found"))?,
+        headers.as_bytes(),
+    )
 }

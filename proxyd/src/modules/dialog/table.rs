@@ -4,10 +4,10 @@ use super::record::DELETED;
 use super::record::Dialog;
 use super::record::Shared;
 use super::record::Side;
-use ahash::AHashMap;
 use ahash::RandomState;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicUsize;
@@ -20,7 +20,7 @@ const SHARDS: usize = 64;
 /// The most dialogs followed; beyond it dlg_manage() fails.
 const MOST: usize = 1 << 20;
 
-type Shard = AHashMap<Box<[u8]>, SmallVec<[Shared; 1]>>;
+type Shard = BTreeMap<Box<[u8]>, SmallVec<[Shared; 1]>>;
 
 /// The table.
 pub(super) struct Table {
@@ -34,7 +34,12 @@ impl Table {
     pub(super) fn new(seed: u64) -> Self {
         let hasher = RandomState::with_seed(seed as usize);
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher, next: AtomicU32::new((seed >> 32) as u32 & 0x1fff), count: AtomicUsize::new(0) }
+        Self {
+            shards,
+            hasher,
+            next: AtomicU32::new((seed >> 32) as u32 & 0x1fff),
+            count: AtomicUsize::new(0),
+        }
     }
 
     fn entry(&self, call_id: &[u8]) -> u32 {
@@ -53,7 +58,11 @@ impl Table {
         let entry = self.entry(call_id);
         let id = self.next.fetch_add(1, Ordering::Relaxed).max(1);
         let dialog = Arc::new(make(entry, id));
-        self.shard(entry)?.lock().entry(call_id.into()).or_default().push(Arc::clone(&dialog));
+        self.shard(entry)?
+            .lock()
+            .entry(call_id.into())
+            .or_default()
+            .push(Arc::clone(&dialog));
         self.count.fetch_add(1, Ordering::Relaxed);
         Some(dialog)
     }
@@ -69,16 +78,27 @@ impl Table {
     /// The dialog with these numbers.
     pub(super) fn by_id(&self, entry: u32, id: u32) -> Option<Shared> {
         let shard = self.shard(entry)?.lock();
-        shard.values().flatten().find(|dialog| dialog.h_entry == entry && dialog.h_id == id).cloned()
+        shard
+            .values()
+            .flatten()
+            .find(|dialog| dialog.h_entry == entry && dialog.h_id == id)
+            .cloned()
     }
 
     /// Every dialog.
     pub(super) fn all(&self) -> Vec<Shared> {
-        self.shards.iter().flat_map(|shard| shard.lock().values().flatten().cloned().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.lock().values().flatten().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// Forgets the dialogs that `gone` names; gives those that `watch` wants.
-    pub(super) fn sweep(&self, gone: impl Fn(&Dialog) -> bool, watch: impl Fn(&Dialog) -> bool) -> Vec<Shared> {
+    pub(super) fn sweep(
+        &self,
+        gone: impl Fn(&Dialog) -> bool,
+        watch: impl Fn(&Dialog) -> bool,
+    ) -> Vec<Shared> {
         let mut wanted = Vec::new();
         for shard in &self.shards {
             shard.lock().retain(|_, dialogs| {
@@ -100,6 +120,16 @@ impl Table {
 
     /// How many are not over.
     pub(super) fn active(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().values().flatten().filter(|d| d.state() != DELETED).count()).sum()
+        self.shards
+            .iter()
+            .map(|shard| {
+                shard
+                    .lock()
+                    .values()
+                    .flatten()
+                    .filter(|d| d.state() != DELETED)
+                    .count()
+            })
+            .sum()
     }
 }

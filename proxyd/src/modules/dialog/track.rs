@@ -40,7 +40,9 @@ const AFTER: u64 = 5;
 /// The dialog that the message at hand belongs to.
 pub(super) fn current(env: &Env<'_>) -> Option<(Shared, Side)> {
     let msg = &env.ctx.msg;
-    env.state::<Dialogs>()?.table.find(msg.call_id(), msg.from_tag(), msg.to_tag())
+    env.state::<Dialogs>()?
+        .table
+        .find(msg.call_id(), msg.from_tag(), msg.to_tag())
 }
 
 /// Whether loose_route() or dlg_manage() found the request to be within a dialog.
@@ -50,7 +52,9 @@ pub(super) fn is_known(env: &Env<'_>) -> bool {
 
 /// `dlg_manage()`.
 pub(super) fn dlg_manage(call: &mut Call<'_, '_>) -> Code {
-    let Some(state) = call.state::<Dialogs>() else { return Code::FALSE };
+    let Some(state) = call.state::<Dialogs>() else {
+        return Code::FALSE;
+    };
     let env = &mut *call.env;
     let msg = &env.ctx.msg;
     if !msg.to_tag().is_empty() {
@@ -67,7 +71,9 @@ pub(super) fn dlg_manage(call: &mut Call<'_, '_>) -> Code {
 
 /// Makes the dialog of an INVITE and names it in our Record-Route.
 fn follow(state: &Dialogs, env: &mut Env<'_>) -> bool {
-    let Some(dialog) = create(state, env) else { return false };
+    let Some(dialog) = create(state, env) else {
+        return false;
+    };
     if env.script.has("rr") {
         let param = format!(";{}={}", state.rr_param, dialog.did());
         env.ctx.rr_params.extend_from_slice(param.as_bytes());
@@ -77,7 +83,9 @@ fn follow(state: &Dialogs, env: &mut Env<'_>) -> bool {
 
 /// An INVITE about to leave: `dlg_flag` says that its dialog is to be followed.
 pub(super) fn request_forwarded(env: &mut Env<'_>) {
-    let Some(state) = env.state::<Dialogs>() else { return };
+    let Some(state) = env.state::<Dialogs>() else {
+        return;
+    };
     let flagged = state.flag.is_some_and(|flag| env.ctx.flags & 1 << flag != 0);
     let msg = &env.ctx.msg;
     if flagged && msg.method() == Method::Invite && msg.to_tag().is_empty() && current(env).is_none() {
@@ -91,14 +99,26 @@ fn create(state: &Dialogs, env: &mut Env<'_>) -> Option<Shared> {
         log::error("dialog", format_args!("bad sip message or missing Contact hdr"));
         return None;
     };
-    let caller = Leg { tag: msg.from_tag().to_vec(), ..caller };
+    let caller = Leg {
+        tag: msg.from_tag().to_vec(),
+        ..caller
+    };
     let lifetime = state.timeout_pv.as_ref().map(|pv| pv.read(env).to_int());
-    let lifetime = lifetime.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-    let mut inner =
-        Inner { state: UNCONFIRMED, caller, lifetime: lifetime.unwrap_or(state.default_timeout), ..Inner::default() };
+    let lifetime = lifetime
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .filter(|seconds| *seconds > 0);
+    let mut inner = Inner {
+        state: UNCONFIRMED,
+        caller,
+        lifetime: lifetime.unwrap_or(state.default_timeout),
+        ..Inner::default()
+    };
     inner.timeout_bye = state.send_bye;
     if let Some(Item::Fields(fields)) = env.lists.xavp.item(PENDING_VARS, 0) {
-        inner.variables = fields.iter().map(|(name, value)| (name.to_vec(), value.to_text().into_owned())).collect();
+        inner.variables = fields
+            .iter()
+            .map(|(name, value)| (name.to_vec(), value.to_text().into_owned()))
+            .collect();
     }
     if let Some(Item::Fields(fields)) = env.lists.xavp.item(PENDING_CTX, 0) {
         for (name, value) in fields.iter().rev() {
@@ -111,7 +131,8 @@ fn create(state: &Dialogs, env: &mut Env<'_>) -> Option<Shared> {
     }
     env.lists.xavp.clear(PENDING_VARS);
     env.lists.xavp.clear(PENDING_CTX);
-    let uri = |addr: Option<shared::sip::NameAddr<'_>>| addr.map(|addr| addr.uri.to_vec()).unwrap_or_default();
+    let uri =
+        |addr: Option<shared::sip::NameAddr<'_>>| addr.map(|addr| addr.uri.to_vec()).unwrap_or_default();
     let msg = &env.ctx.msg;
     let (from_uri, to_uri) = (uri(msg.from()), uri(msg.to()));
     let now = env.host.wall().as_secs();
@@ -142,7 +163,11 @@ fn leg(msg: &Message, socket: &str) -> Option<Leg> {
     Some(Leg {
         tag: Vec::new(),
         contact,
-        cseq: if msg.is_reply() { 0 } else { msg.cseq().map_or(0, |cseq| cseq.number) },
+        cseq: if msg.is_reply() {
+            0
+        } else {
+            msg.cseq().map_or(0, |cseq| cseq.number)
+        },
         route_set,
         socket: socket.to_owned(),
     })
@@ -150,12 +175,16 @@ fn leg(msg: &Message, socket: &str) -> Option<Leg> {
 
 fn socket_name(env: &Env<'_>, socket: Option<SocketId>) -> String {
     let listener = socket.and_then(|id| env.host.sockets().get(id));
-    listener.map(|l| format!("{}:{}:{}", l.transport, l.host_text, l.port_text)).unwrap_or_default()
+    listener
+        .map(|l| format!("{}:{}:{}", l.transport, l.host_text, l.port_text))
+        .unwrap_or_default()
 }
 
 /// A request within a dialog: what it does to it; false when there is none.
 pub(super) fn within(env: &mut Env<'_>) -> bool {
-    let Some((dialog, side)) = current(env) else { return false };
+    let Some((dialog, side)) = current(env) else {
+        return false;
+    };
     let seen_before = is_known(env);
     if !seen_before {
         env.lists.xavp.push(KNOWN, Item::Plain(Value::Int(1)));
@@ -168,7 +197,11 @@ pub(super) fn within(env: &mut Env<'_>) -> bool {
             Method::Ack if inner.state == CONFIRMED_NA => inner.state = CONFIRMED,
             Method::Ack => {}
             _ => {
-                let leg = if side == Side::Caller { &mut inner.caller } else { &mut inner.callee };
+                let leg = if side == Side::Caller {
+                    &mut inner.caller
+                } else {
+                    &mut inner.callee
+                };
                 leg.cseq = leg.cseq.max(cseq);
             }
         }
@@ -202,7 +235,9 @@ pub(super) fn response_forwarded(env: &mut Env<'_>) {
     if msg.method() != Method::Invite || to_tag.is_empty() || !(101..300).contains(&status) {
         return;
     }
-    let Some((dialog, Side::Caller)) = current(env) else { return };
+    let Some((dialog, Side::Caller)) = current(env) else {
+        return;
+    };
     let now = env.host.wall().as_secs();
     let mut callee = leg(msg, &socket_name(env, Some(env.ctx.source.socket)));
     if let Some(callee) = &mut callee {
@@ -218,7 +253,10 @@ pub(super) fn response_forwarded(env: &mut Env<'_>) {
             }
             (200..=299, UNCONFIRMED | EARLY) => {
                 inner.state = CONFIRMED_NA;
-                inner.callee = Leg { tag: to_tag, ..callee.unwrap_or_default() };
+                inner.callee = Leg {
+                    tag: to_tag,
+                    ..callee.unwrap_or_default()
+                };
                 inner.start_ts = now;
                 inner.timeout = now.saturating_add(inner.lifetime);
                 true
@@ -262,7 +300,9 @@ pub(super) fn end(env: &mut Env<'_>, dialog: &Shared, event: &str) {
 }
 
 fn run_event(env: &mut Env<'_>, name: &str) {
-    let Some(route) = env.script.program.event_route(name) else { return };
+    let Some(route) = env.script.program.event_route(name) else {
+        return;
+    };
     let mut inner = Env {
         ctx: &mut *env.ctx,
         lists: &mut *env.lists,
@@ -282,7 +322,9 @@ pub(super) fn interval(script: &Script) -> Option<Millis> {
 
 /// Ends dialogs whose time is over or that an operator wants ended, and forgets those that are over.
 pub(super) fn run(env: &mut Env<'_>) {
-    let Some(state) = env.state::<Dialogs>() else { return };
+    let Some(state) = env.state::<Dialogs>() else {
+        return;
+    };
     let now = env.host.wall().as_secs();
     let gone = |dialog: &Dialog| {
         let inner = dialog.inner.lock();
@@ -290,7 +332,8 @@ pub(super) fn run(env: &mut Env<'_>) {
     };
     let due = |dialog: &Dialog| {
         let inner = dialog.inner.lock();
-        let too_early = inner.state < CONFIRMED_NA && dialog.init_ts.saturating_add(state.early_timeout) <= now;
+        let too_early =
+            inner.state < CONFIRMED_NA && dialog.init_ts.saturating_add(state.early_timeout) <= now;
         let no_ack = inner.state == CONFIRMED_NA && inner.start_ts.saturating_add(state.noack_timeout) <= now;
         let over = matches!(inner.state, CONFIRMED_NA | CONFIRMED) && inner.timeout <= now;
         inner.end_wish.is_some() || too_early || no_ack || over
@@ -299,15 +342,21 @@ pub(super) fn run(env: &mut Env<'_>) {
         let (wish, is_up, bye, route) = {
             let mut inner = dialog.inner.lock();
             let is_up = matches!(inner.state, CONFIRMED_NA | CONFIRMED);
-            (inner.end_wish.take(), is_up, inner.timeout_bye, inner.timeout_route.clone())
+            (
+                inner.end_wish.take(),
+                is_up,
+                inner.timeout_bye,
+                inner.timeout_route.clone(),
+            )
         };
         if let Ok(msg) = Message::parse(super::bye::nobody(&dialog)) {
             env.ctx.msg = msg;
         }
-        if wish.is_none() && is_up && !route.is_empty() {
-            if let Some(route) = env.script.program.route(&route) {
-                exec::run(route, env);
-            }
+        if wish.is_none()
+            && is_up
+            && let Some(route) = env.script.program.route(&route)
+        {
+            exec::run(route, env);
         }
         if is_up && (wish.is_some() || bye) {
             super::bye::send(env, &dialog, super::bye::Whom::Both, &wish.unwrap_or_default());
@@ -318,6 +367,8 @@ pub(super) fn run(env: &mut Env<'_>) {
 
 /// The Route header lines of a route set.
 pub(super) fn route_lines(route_set: &[Vec<u8>]) -> Vec<u8> {
-    let lines = route_set.iter().map(|route| [HeaderName::Route.as_str().as_bytes(), b": ", route, b"\r\n"].concat());
+    let lines = route_set
+        .iter()
+        .map(|route| [HeaderName::Route.as_str().as_bytes(), b": ", route, b"\r\n"].concat());
     lines.collect::<Vec<_>>().concat()
 }
