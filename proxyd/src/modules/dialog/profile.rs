@@ -9,14 +9,14 @@ use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::CompiledArg;
 use crate::script::value::Value;
-use ahash::AHashMap;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 
 /// A profile.
 pub(super) struct Profile {
     pub(super) name: String,
     pub(super) has_value: bool,
-    counts: Mutex<AHashMap<Box<[u8]>, usize>>,
+    counts: Mutex<BTreeMap<Box<[u8]>, usize>>,
 }
 
 /// Reads `name;name;…`.

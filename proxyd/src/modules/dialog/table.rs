@@ -4,10 +4,10 @@ use super::record::DELETED;
 use super::record::Dialog;
 use super::record::Shared;
 use super::record::Side;
-use ahash::AHashMap;
 use ahash::RandomState;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicUsize;
@@ -20,7 +20,7 @@ const SHARDS: usize = 64;
 /// The most dialogs followed; beyond it dlg_manage() fails.
 const MOST: usize = 1 << 20;
 
-type Shard = AHashMap<Box<[u8]>, SmallVec<[Shared; 1]>>;
+type Shard = BTreeMap<Box<[u8]>, SmallVec<[Shared; 1]>>;
 
 /// The table.
 pub(super) struct Table {
