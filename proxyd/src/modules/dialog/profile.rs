@@ -35,7 +35,6 @@ pub(super) fn parse(text: &str, has_value: bool) -> impl Iterator<Item = Profile
 
 impl Profile {
     /// How many dialogs are in it, with this value if one is given.
-    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn size(&self, value: Option<&[u8]>) -> usize {
         let counts = self.counts.lock();
         match value.filter(|_| self.has_value) {

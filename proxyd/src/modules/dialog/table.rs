@@ -76,7 +76,6 @@ impl Table {
     }
 
     /// The dialog with these numbers.
-    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn by_id(&self, entry: u32, id: u32) -> Option<Shared> {
         let shard = self.shard(entry)?.lock();
         shard
@@ -87,7 +86,6 @@ impl Table {
     }
 
     /// Every dialog.
-    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn all(&self) -> Vec<Shared> {
         self.shards
             .iter()
@@ -121,7 +119,6 @@ impl Table {
     }
 
     /// How many are not over.
-    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn active(&self) -> usize {
         self.shards
             .iter()
