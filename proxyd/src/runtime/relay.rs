@@ -64,7 +64,6 @@ pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
         max_noninv_lifetime: tm.max_noninv_lifetime,
         // Kamailio: an accepted INVITE is kept for wt_timer, not 64*T1; a later 2xx goes on by its Via
         accepted: tm.wt_timer,
-        t4: Timers::default().t4,
         restart_fr_on_each_reply: tm.restart_fr_on_each_reply,
     });
     Timers {
