@@ -17,6 +17,7 @@ use crate::proxy::context::RecordRouteForm;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::record_route;
+use crate::proxy::request;
 use crate::proxy::request::ForwardPlan;
 use crate::proxy::request::ViaBranch;
 use crate::proxy::request::ViaLine;
@@ -25,6 +26,7 @@ use crate::proxy::request::routed_hash;
 use crate::proxy::request::stateless_branch;
 use crate::proxy::request::write_forwarded;
 use crate::proxy::sockets::Listener;
+use crate::script::host::Host;
 use crate::script::host::Matched;
 use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
@@ -47,6 +49,7 @@ use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
 use shared::sip::Method;
 use shared::sip::Scheme;
+use shared::sip::Via;
 use smallvec::SmallVec;
 
 /// The most branches one transaction may have.
@@ -236,6 +239,17 @@ impl Live {
             }
             _ => {}
         }
+        if route == RouteKind::REQUEST && self.is_loop(ctx) {
+            let scope = Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route,
+            };
+            self.reply(scope, 482, b"Loop Detected");
+            return Code::FALSE;
+        }
         if self.current.is_none() {
             let made = self.begin_transaction(Scope {
                 ctx,
@@ -319,6 +333,16 @@ impl Live {
         let (status, text) = scope.ctx.failure.reply();
         let reason = format!("{text} ({}/TM)", if status == 500 { 1 } else { status });
         self.reply_in_transaction(scope, status, reason.as_bytes());
+    }
+
+    /// Whether the request was here before and would go the same way again (RFC 3261 §16.3 step 4).
+    fn is_loop(&self, ctx: &Context) -> bool {
+        if ctx.msg.vias().nth(1).is_none() {
+            return false; // straight from its sender
+        }
+        let sockets = &self.runtime.sockets;
+        let own = |via: &Via<'_>| sockets.is_local(via.host, via.port.unwrap_or(0), None);
+        request::is_loop(&ctx.msg, own, routed_hash(&ctx.msg, &self.runtime.loop_keys))
     }
 
     /// Answers an INVITE with 100 before it is sent on.
