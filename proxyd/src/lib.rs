@@ -1,14 +1,17 @@
 //! The daemon: a SIP proxy and registrar that runs Kamailio-language routing scripts. Layers, bottom to top.
 
 pub mod args;
+pub mod clock;
 pub mod control;
 pub mod daemon;
+pub mod ids;
 pub mod log;
 pub mod modules;
 pub mod proxy;
 pub mod reference;
 pub mod runtime;
 pub mod script;
+pub mod stats;
 pub mod transaction;
 pub mod transport;
 

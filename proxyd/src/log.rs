@@ -358,7 +358,7 @@ fn emit(line: &mut Line, level: Level, module: &str) {
 /// A log daemon that was restarted has a new socket; it is looked for once a second at most.
 fn reconnect(sink: &Sink) {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = crate::runtime::clock::wall().as_secs();
+    let now = crate::clock::wall().as_secs();
     if LAST.swap(now, Relaxed) != now && connect_syslog().is_some() {
         configure(sink.destination.clone(), sink.format);
     }

@@ -6,7 +6,6 @@ use crate::control::core_rpcs;
 use crate::control::methods::Methods;
 use crate::control::stats_rpcs;
 use crate::modules::MODULES;
-use crate::runtime::stats::Statistics;
 use crate::script::core_functions;
 use crate::script::core_params;
 use crate::script::core_params::CoreParam;
@@ -20,6 +19,7 @@ use crate::script::module::Routes;
 use crate::script::module::Transformation;
 use crate::script::pv;
 use crate::script::transform;
+use crate::stats::Statistics;
 use std::fmt::Write;
 use std::sync::Arc;
 

@@ -12,8 +12,8 @@ use super::methods::RpcDef;
 use super::methods::RpcFault;
 use super::methods::RpcReply;
 use super::methods::RpcResult;
-use crate::runtime::stats::Statistic;
-use crate::runtime::stats::Statistics;
+use crate::stats::Statistic;
+use crate::stats::Statistics;
 
 /// The methods over a set of counters.
 pub fn methods(statistics: &Arc<Statistics>) -> Vec<RpcDef> {

@@ -8,7 +8,7 @@ use super::Destination;
 use super::Sink;
 use super::WORKER;
 use super::level::Level;
-use crate::runtime::clock::wall;
+use crate::clock::wall;
 
 pub(super) fn kamailio_line(
     out: &mut String,

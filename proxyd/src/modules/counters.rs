@@ -4,8 +4,6 @@ use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
-use crate::runtime::stats::Counter;
-use crate::runtime::stats::Statistics;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -18,6 +16,8 @@ use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
+use crate::stats::Counter;
+use crate::stats::Statistics;
 use ahash::AHashMap;
 use std::sync::Arc;
 

@@ -39,13 +39,16 @@ struct Domain {
     did: Box<[u8]>,
 }
 
+/// An attribute's name and value.
+type Attribute = (Box<[u8]>, Value<'static>);
+
 /// The tables as they were read.
 #[derive(Debug, Default)]
 struct Table {
     domains: Vec<Domain>,
     /// Places by name in lower case.
     by_name: AHashMap<Box<[u8]>, usize>,
-    attributes: BTreeMap<Box<[u8]>, Vec<(Box<[u8]>, Value<'static>)>>,
+    attributes: BTreeMap<Box<[u8]>, Vec<Attribute>>,
 }
 
 /// What the module works with.

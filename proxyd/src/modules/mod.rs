@@ -236,10 +236,8 @@ pub(crate) fn avp_name(text: &str) -> Option<Box<[u8]>> {
         Some(pv) => pv.strip_prefix("avp(")?.strip_suffix(')')?.trim(),
         None => text,
     };
-    let name = inner
-        .strip_prefix("s:")
-        .or_else(|| inner.strip_prefix("i:"))
-        .unwrap_or(inner);
+    // As the pseudo-variable reads it: `i:` is part of the name.
+    let name = inner.strip_prefix("s:").unwrap_or(inner);
     (!name.is_empty()).then(|| name.as_bytes().into())
 }
 

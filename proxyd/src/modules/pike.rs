@@ -329,7 +329,7 @@ fn top(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         .get::<Pike>()
         .ok_or_else(|| RpcFault::failed("pike is not loaded"))?;
     let filter = call.opt_str(0)?.unwrap_or_default().to_ascii_uppercase();
-    let now = crate::runtime::clock::now();
+    let now = crate::clock::now();
     let mut rows = Vec::new();
     for shard in &pike.shards {
         for (prefix, node) in shard.lock().iter() {

@@ -3,7 +3,6 @@
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcResult;
-use crate::runtime::stats::Counter;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -16,6 +15,7 @@ use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
+use crate::stats::Counter;
 use serde_json::Map;
 use serde_json::Value;
 use std::sync::Arc;

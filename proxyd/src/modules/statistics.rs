@@ -1,7 +1,5 @@
 //! `loadmodule "statistics"`: statistic variables of the script (Kamailio statistics).
 
-use crate::runtime::stats::Counter;
-use crate::runtime::stats::Statistics;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -12,6 +10,8 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Routes;
 use crate::script::module::State;
+use crate::stats::Counter;
+use crate::stats::Statistics;
 use ahash::AHashMap;
 use std::sync::Arc;
 

@@ -157,6 +157,8 @@ pub enum Failure {
     Send,
     /// A URI cannot be read.
     BadUri,
+    /// A URI's scheme leads nowhere by itself: tel, urn and the like (RFC 3261 §8.2.2.1).
+    UnsupportedScheme,
     /// No branch was left to send to.
     NoBranches,
     /// Too many transactions, or out of another bound.
@@ -172,6 +174,7 @@ impl Failure {
             Self::Unresolvable => (478, "Unresolvable destination"),
             Self::Send => (477, "Unfortunately error on sending to next hop occurred"),
             Self::BadUri => (479, "Regretfully, we were not able to process the URI"),
+            Self::UnsupportedScheme => (416, "Unsupported URI Scheme"),
             Self::BadRequest => (400, "Bad Request"),
             Self::Overload => (503, "Service Unavailable"),
             Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),

@@ -1,7 +1,7 @@
 //! The counters of the core, sl and tm, as `stats.*` and `tm.stats` show them (inventory of Kamailio's statistics).
 
-use super::stats::Counter;
-use super::stats::Statistics;
+use crate::stats::Counter;
+use crate::stats::Statistics;
 use shared::sip::Method;
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use super::Guard;
 use super::Runtime;
-use super::ids::TagKind;
 use super::outbox::Outbox;
+use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
@@ -62,7 +62,7 @@ impl Live {
         Self {
             outbox,
             script: runtime.script.load_full(),
-            now: super::clock::now(),
+            now: crate::clock::now(),
             current: None,
             intent: Intent::default(),
             scratch: Vec::with_capacity(4096),
@@ -115,7 +115,7 @@ impl Host for Live {
     }
 
     fn wall(&self) -> Duration {
-        super::clock::wall()
+        crate::clock::wall()
     }
 
     fn random(&mut self) -> u64 {

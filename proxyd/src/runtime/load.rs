@@ -1,6 +1,5 @@
 //! From a compiled script to one in force: every module gets its state before anything is swapped.
 
-use super::stats::Statistics;
 use crate::control::methods::Methods;
 use crate::script::compile::Compiled;
 use crate::script::compile::parse_format;
@@ -8,6 +7,7 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::Script;
 use crate::script::module::States;
+use crate::stats::Statistics;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub(crate) fn initialise(
             run_dir: around.run_dir,
             tokio: around.tokio,
             parse: &parse,
-            wall: super::clock::wall(),
+            wall: crate::clock::wall(),
             seed: rand::random(),
         });
         states.insert(state.map_err(|error| LoadError {

@@ -1,13 +1,13 @@
 //! Requests of our own: pings, NOTIFY, `uac_req_send` (RFC 3261 §8.1).
 
 use super::host::Live;
-use super::ids;
 use super::outbox::Outbox;
 use super::relay;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
 use super::transaction::Server;
 use super::transaction::Transaction;
+use crate::ids;
 use crate::modules::tm::Tm;
 use crate::proxy::context::Target;
 use crate::script::host::Intent;

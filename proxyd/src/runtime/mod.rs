@@ -1,9 +1,7 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
-pub mod clock;
 mod counters;
 mod host;
-pub mod ids;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
@@ -12,7 +10,6 @@ pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
-pub mod stats;
 pub(crate) mod status;
 pub(crate) mod timers;
 mod transaction;
@@ -25,6 +22,7 @@ use crate::proxy::sockets::Sockets;
 use crate::script::host::Job;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
+use crate::stats::Statistics;
 use crate::transaction::key::Id;
 use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
@@ -39,7 +37,6 @@ use parking_lot::Mutex;
 use shared::net::Transport;
 use shared::sip::Message;
 use shared::sip::Uri;
-use stats::Statistics;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -69,7 +66,7 @@ pub struct Runtime {
     /// Names to addresses.
     pub(crate) resolver: Resolver,
     /// Tags.
-    pub(crate) keys: ids::Keys,
+    pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
     pub(crate) loop_keys: ahash::RandomState,
     /// Counters of the runtime.
@@ -135,9 +132,9 @@ impl Runtime {
             sockets,
             udp,
             streams,
-            transactions: TransactionTable::new(clock::now()),
+            transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
-            keys: ids::Keys::new(),
+            keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
             counters,
             statistics,

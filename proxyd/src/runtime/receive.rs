@@ -40,7 +40,7 @@ impl Receiver {
 
     /// Reads the clock and picks up a reloaded script, once for a batch.
     pub(crate) fn begin_batch(&mut self) {
-        self.live.now = super::clock::now();
+        self.live.now = crate::clock::now();
         if !std::ptr::eq(&*self.live.script, &**self.live.runtime.script.load()) {
             self.live.script = self.live.runtime.script.load_full();
         }
@@ -80,8 +80,7 @@ impl Receiver {
 
     fn request(&mut self) {
         match self.ctx.msg.mandatory() {
-            // a wrong CSeq method is for sanity_check() to judge
-            Ok(()) | Err(Missing::CSeqMethod) => {}
+            Ok(()) => {}
             Err(missing) => return self.refuse(missing),
         }
         if self.ctx.msg.method() == Method::Ack

@@ -45,6 +45,7 @@ use crate::transaction::table::Inserted;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
 use shared::sip::Method;
+use shared::sip::Scheme;
 use smallvec::SmallVec;
 
 /// The most branches one transaction may have.
@@ -418,6 +419,9 @@ impl Live {
         let first_path = path.and_then(first_route);
         let next = dst_uri.or(first_path).unwrap_or(uri);
         let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
+        if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
+            return Err(Failure::UnsupportedScheme);
+        }
         self.runtime.resolve(&parsed, socket).ok_or(Failure::Unresolvable)
     }
 

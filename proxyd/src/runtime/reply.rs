@@ -1,7 +1,7 @@
 //! Replies made here: who they go to, what they say (RFC 3261 §8.2.6, §18.2.2; RFC 3581).
 
 use super::host::Live;
-use super::ids::TagKind;
+use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
 use crate::proxy::request::AddressText;

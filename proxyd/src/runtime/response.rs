@@ -2,10 +2,10 @@
 
 use super::Guard;
 use super::host::Live;
-use super::ids::TagKind;
 use super::transaction::Cancelling;
 use super::transaction::Server;
 use super::transaction::Transaction;
+use crate::ids::TagKind;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;

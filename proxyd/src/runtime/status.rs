@@ -22,7 +22,7 @@ impl Running {
     pub(crate) fn new(runtime: Arc<Runtime>, workers: Vec<String>) -> Self {
         Self {
             runtime,
-            started: super::clock::wall(),
+            started: crate::clock::wall(),
             workers,
         }
     }
@@ -30,7 +30,7 @@ impl Running {
 
 impl Status for Running {
     fn times(&self) -> (Duration, Duration) {
-        (super::clock::wall(), self.started)
+        (crate::clock::wall(), self.started)
     }
 
     fn processes(&self) -> Vec<(i32, String)> {

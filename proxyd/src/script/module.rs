@@ -508,7 +508,7 @@ pub struct Init<'a> {
     /// Core parameters and flags.
     pub program: &'a Program,
     /// Counters shown by `stats.*`.
-    pub statistics: &'a Arc<crate::runtime::stats::Statistics>,
+    pub statistics: &'a Arc<crate::stats::Statistics>,
     /// Every RPC method, for modules that serve them by another transport.
     pub methods: &'a Arc<Methods>,
     /// Runs what waits.

@@ -59,6 +59,9 @@ impl Flag {
 /// A further value: its name and the pseudo-variables it is made of.
 type Extra = (Box<str>, Format);
 
+/// A value of each leg: its name and its AVP.
+type Leg = (Box<str>, Box<[u8]>);
+
 /// What the module works with.
 pub(crate) struct Acc {
     log_flag: Flag,
@@ -71,7 +74,7 @@ pub(crate) struct Acc {
     log_extra: Vec<Extra>,
     db_extra: Vec<Extra>,
     /// Names and AVPs of `multi_leg_info`.
-    legs: Vec<(Box<str>, Box<[u8]>)>,
+    legs: Vec<Leg>,
     null_extra: bool,
     table: Format,
     missed_table: Format,
@@ -252,7 +255,7 @@ fn split_outside(text: &str) -> impl Iterator<Item = &str> {
     .map(str::trim)
 }
 
-fn legs(init: &Init<'_>) -> Result<Vec<(Box<str>, Box<[u8]>)>, InitError> {
+fn legs(init: &Init<'_>) -> Result<Vec<Leg>, InitError> {
     let text = init.text("multi_leg_info");
     let refuse = |part: &str| InitError::Param {
         name: "multi_leg_info",

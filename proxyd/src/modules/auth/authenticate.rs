@@ -1,6 +1,7 @@
 //! Passwords out of pseudo-variables: `pv_www_authenticate` and its kin (Kamailio module auth).
 
 use super::Auth;
+use super::challenge::Challenge;
 use super::challenge::Quality;
 use super::credentials::Identity;
 use super::credentials::Proven;
@@ -84,15 +85,14 @@ fn authenticate(call: &mut Call<'_, '_>, role: Role, checks: i64) -> Code {
         let realm = call.text_owned(0);
         let stale = flags & 16 != 0 || matches!(refusal, Refusal::Stale | Refusal::Reused);
         let mut line = Vec::new();
-        state.write_challenge(
-            call.env,
+        let challenge = Challenge {
             role,
-            state.strip(&realm),
+            realm: &realm,
             quality,
             stale,
-            &[],
-            &mut line,
-        );
+            algorithms: &[],
+        };
+        state.write_challenge(call.env, &challenge, &mut line);
         call.env.lists.push_avp(b"digest_challenge", Value::owned(line));
     }
     refusal.into()

@@ -34,19 +34,27 @@ impl Quality {
 
 type Algorithms = SmallVec<[Algorithm; 2]>;
 
+/// One challenge to be written.
+pub(super) struct Challenge<'r> {
+    pub(super) role: Role,
+    pub(super) realm: &'r [u8],
+    pub(super) quality: Quality,
+    pub(super) stale: bool,
+    /// The hashes to offer; none: the module's.
+    pub(super) algorithms: &'r [Algorithm],
+}
+
 impl Auth {
     /// Appends one challenge line for each algorithm, all with one nonce.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the challenge")]
-    pub(super) fn write_challenge(
-        &self,
-        env: &mut Env<'_>,
-        role: Role,
-        realm: &[u8],
-        quality: Quality,
-        stale: bool,
-        algorithms: &[Algorithm],
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn write_challenge(&self, env: &mut Env<'_>, challenge: &Challenge<'_>, out: &mut Vec<u8>) {
+        let Challenge {
+            role,
+            realm,
+            quality,
+            stale,
+            algorithms,
+        } = *challenge;
+        let realm = self.strip(realm);
         let chosen = mark::chosen(env.ctx.id).or(self.algorithm);
         let single = [chosen.unwrap_or(Algorithm::Md5)];
         let named = !algorithms.is_empty() || chosen.is_some();
@@ -151,15 +159,14 @@ fn challenge(call: &mut Call<'_, '_>, role: Role) -> Code {
     let before = call.env.ctx.reply_headers.len();
     let mut lines = std::mem::take(&mut call.env.ctx.reply_headers);
     let quality = Quality::of(state, flags);
-    state.write_challenge(
-        call.env,
+    let challenge = Challenge {
         role,
-        state.strip(&realm),
+        realm: &realm,
         quality,
         stale,
-        &algorithms,
-        &mut lines,
-    );
+        algorithms: &algorithms,
+    };
+    state.write_challenge(call.env, &challenge, &mut lines);
     call.env.ctx.reply_headers = lines;
     let (status, reason): (u16, &[u8]) = match role {
         Role::Www => (401, b"Unauthorized"),
@@ -204,14 +211,13 @@ pub(super) fn auth_get_www_authenticate(call: &mut Call<'_, '_>) -> Code {
     let mut line = Vec::new();
     let quality = Quality::of(state, flags);
     let stale = flags & 16 != 0;
-    state.write_challenge(
-        call.env,
-        Role::Www,
-        state.strip(&realm),
+    let challenge = Challenge {
+        role: Role::Www,
+        realm: &realm,
         quality,
         stale,
-        &[],
-        &mut line,
-    );
+        algorithms: &[],
+    };
+    state.write_challenge(call.env, &challenge, &mut line);
     call.assign(2, crate::script::value::Value::owned(line)).into()
 }

@@ -291,7 +291,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         (_, false) => given.into_bytes().into(),
         // Nonces stay good over a reload.
         (Some(previous), true) => previous.secret.clone(),
-        (None, true) => Box::new(crate::runtime::ids::token()),
+        (None, true) => Box::new(crate::ids::token()),
     };
     let bounded = |name: &'static str| -> Result<u32, InitError> {
         u32::try_from(init.int(name)).map_err(|_| InitError::Param {

@@ -1,3 +1,5 @@
+//! Destinations, algorithms and states without a network.
+
 use super::*;
 use crate::script::lists::Item;
 use crate::script::testing::Bench;

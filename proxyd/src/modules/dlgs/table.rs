@@ -6,7 +6,6 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::hash::BuildHasher as _;
 
 const SHARDS: usize = 64;
 /// Dialogs in each part.
@@ -77,10 +76,12 @@ pub(super) struct Lifetimes {
     pub(super) finish: u64,
 }
 
+type Shard = Mutex<HashMap<Box<[u8]>, Dialog, RandomState>>;
+
 /// All dialogs.
 pub(super) struct Dialogs {
     hasher: RandomState,
-    shards: Box<[Mutex<HashMap<Box<[u8]>, Dialog, RandomState>>]>,
+    shards: Box<[Shard]>,
     lifetimes: Lifetimes,
 }
 
@@ -102,7 +103,7 @@ impl Dialogs {
         }
     }
 
-    fn shard(&self, call_id: &[u8]) -> Option<&Mutex<HashMap<Box<[u8]>, Dialog, RandomState>>> {
+    fn shard(&self, call_id: &[u8]) -> Option<&Shard> {
         self.shards
             .get((self.hasher.hash_one(call_id) >> 32) as usize % SHARDS)
     }

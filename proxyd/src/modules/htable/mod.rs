@@ -158,7 +158,7 @@ fn stop(script: &Script) {
     let Some(state) = script.states.get::<Htable>() else {
         return;
     };
-    let now = crate::runtime::clock::wall().as_secs();
+    let now = crate::clock::wall().as_secs();
     for table in state.tables.iter().filter(|table| table.definition.write_back) {
         if let Some(Err(error)) = state.store(table, now) {
             crate::log::error("htable", format_args!("{}: {error}", table.definition.name));

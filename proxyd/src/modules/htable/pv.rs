@@ -1,6 +1,7 @@
 //! `$sht` and its kin (Kamailio module htable, "Exported pseudo-variables").
 
 use super::Htable;
+use super::table::Item;
 use super::table::Life;
 use super::table::Table;
 use super::table::Test;
@@ -176,11 +177,13 @@ fn set_shtex(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), S
     Ok(())
 }
 
-fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &super::table::Item) -> bool) -> Value<'static> {
+type ReadTest = fn(&[u8]) -> Result<Test, String>;
+
+fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &Item) -> bool, read: ReadTest) -> Value<'static> {
     let Some((table, text)) = place(env, spec) else {
         return Value::Null;
     };
-    match Test::written(&text) {
+    match read(&text) {
         Ok(test) => Value::Int(table.count(now(env), |item| by(&test, item))),
         Err(why) => {
             crate::log::error("htable", format_args!("{why}"));
@@ -190,11 +193,16 @@ fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &super::table::Item) -> b
 }
 
 fn shtcn<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    counted(env, spec, |test, item| test.holds(&item.key))
+    counted(env, spec, |test, item| test.holds(&item.key), Test::written)
 }
 
 fn shtcv<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    counted(env, spec, |test, item| test.holds_value(&item.value))
+    // Kamailio: `eq` in front of a value is `==`.
+    let read = |text: &[u8]| match text {
+        [b'e', b'q', rest @ ..] => Ok(Test::Equal(rest.to_vec())),
+        _ => Test::written(text),
+    };
+    counted(env, spec, |test, item| test.holds_value(&item.value), read)
 }
 
 fn added(env: &Env<'_>, spec: &PvSpec, n: i64) -> Value<'static> {

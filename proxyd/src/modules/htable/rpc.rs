@@ -88,7 +88,7 @@ pub(super) static RPCS: &[Rpc] = &[
 ];
 
 fn now() -> u64 {
-    crate::runtime::clock::wall().as_secs()
+    crate::clock::wall().as_secs()
 }
 
 fn state(script: &Arc<Script>) -> Result<&Htable, RpcFault> {

@@ -8,7 +8,6 @@ use ahash::RandomState;
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
 use parking_lot::RwLock;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 /// Parts of a table, each with its lock.

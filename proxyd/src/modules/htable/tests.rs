@@ -83,7 +83,10 @@ fn pseudo_variables_read_tables() {
             "$shtcn(h=>~~^v) $shtcn(h=>%~v) $shtcn(h=>~%3) $shtcn(h=>==v1) $shtcn(h=>v)",
             "2 2 1 1 3",
         ),
-        ("$shtcv(h=>~~^ab) $shtcv(h=>==7) $shtcv(h=>[)", "2 0 0"),
+        (
+            "$shtcv(h=>~~^ab) $shtcv(h=>==7) $shtcv(h=>eqabc) $shtcv(h=>[)",
+            "2 0 1 0",
+        ),
         ("$shtex(h=>v1) $shtex(e=>k) $shtex(e=>none)", "0 100 0"),
         ("$shtitkey(x) $shtrecord(key)", "<null> <null>"),
     ] {

@@ -1,3 +1,5 @@
+//! What nathelper sees and rewrites.
+
 use super::super::MODULE;
 use super::super::Nathelper;
 use crate::script::testing::Stage;

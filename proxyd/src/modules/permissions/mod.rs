@@ -31,6 +31,7 @@ use load::LoadError;
 use load::Source;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use trusted::Proto;
@@ -48,6 +49,8 @@ pub(crate) struct Permissions {
     trusted: ArcSwapOption<Trusted>,
     /// The trusted table is asked for each request.
     ask_trusted: bool,
+    /// The folder of the script, where files named without one are.
+    folder: PathBuf,
     /// One reload at a time; those that wait run after.
     reloading: Mutex<()>,
     peer_tag_avp: Option<Box<[u8]>>,
@@ -219,7 +222,15 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let optional = |name: &str| Some(init.text(name)).filter(|text| !text.is_empty());
     let backends = init.int("load_backends");
-    let address_file = optional("address_file").map(PathBuf::from);
+    let folder = init
+        .program
+        .sources()
+        .names()
+        .next()
+        .and_then(Path::parent)
+        .map(Path::to_owned)
+        .unwrap_or_default();
+    let address_file = optional("address_file").map(|name| folder.join(name));
     let db = optional("db_url").map(|url| Database::shared(&url)).transpose()?;
     let cached = init.int("db_mode") == 1;
     let wants_trusted = backends & 2 != 0 && db.is_some();
@@ -234,7 +245,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     };
     let default_file = |bit: i64, name: &str| {
         if backends & bit != 0 {
-            init.text(name).into()
+            folder.join(init.text(name))
         } else {
             PathBuf::new()
         }
@@ -244,6 +255,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         addresses: ArcSwap::default(),
         trusted: ArcSwapOption::empty(),
         ask_trusted: wants_trusted && !cached,
+        folder: folder.clone(),
         reloading: Mutex::new(()),
         peer_tag_avp,
         all_tags: init.int("peer_tag_mode") == 1,

@@ -49,7 +49,7 @@ impl Permissions {
         let path = |suffix: &str| {
             let mut name = basename.to_vec();
             name.extend_from_slice(suffix.as_bytes());
-            PathBuf::from(std::ffi::OsStr::from_bytes(&name))
+            self.folder.join(std::ffi::OsStr::from_bytes(&name))
         };
         [path(allow), path(deny)]
     }
@@ -75,7 +75,7 @@ fn files(state: &Permissions, call: &Call<'_, '_>) -> [PathBuf; 2] {
     if !call.has(1) {
         return state.paths(&call.text(0));
     }
-    [0, 1].map(|n| PathBuf::from(std::ffi::OsStr::from_bytes(&call.text(n))))
+    [0, 1].map(|n| state.folder.join(std::ffi::OsStr::from_bytes(&call.text(n))))
 }
 
 fn address_uri<'m>(addr: Option<NameAddr<'m>>) -> Option<Vec<u8>> {

@@ -59,7 +59,7 @@ fn addresses_and_peers() {
     let params: &[(&'static str, &str)] = &[
         ("db_url", &url),
         ("db_mode", "1"),
-        ("peer_tag_avp", "$avp(i:7)"),
+        ("peer_tag_avp", "$avp(s:7)"),
         ("load_backends", "7"),
     ];
     let mut bench = Bench::new(&[(&MODULE, params)]);

@@ -12,7 +12,6 @@ mod save;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::bit;
 use crate::modules::usrloc::contact::Q_UNSET;
-use crate::runtime::stats::Counter;
 use crate::script::module::Arg;
 use crate::script::module::Function;
 use crate::script::module::Init;
@@ -24,6 +23,7 @@ use crate::script::module::PvParam;
 use crate::script::module::Routes;
 use crate::script::module::State;
 use crate::script::program::PvRef;
+use crate::stats::Counter;
 use std::sync::Arc;
 
 const SAVING: Routes = Routes::REQUEST

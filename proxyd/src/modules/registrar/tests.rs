@@ -1,7 +1,8 @@
+//! REGISTER after REGISTER against an empty location table.
+
 use super::MODULE;
 use crate::control::methods::Methods;
 use crate::modules::usrloc;
-use crate::runtime::stats::Statistics;
 use crate::script::module::Init;
 use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
@@ -12,6 +13,7 @@ use crate::script::module::States;
 use crate::script::program::Program;
 use crate::script::testing::Stage;
 use crate::script::value::Value;
+use crate::stats::Statistics;
 use shared::sip::Message;
 use std::sync::Arc;
 use std::time::Duration;

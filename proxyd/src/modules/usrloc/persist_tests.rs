@@ -1,3 +1,5 @@
+//! The journal against a database of its own.
+
 use super::super::contact::Binding;
 use super::super::rows::COLUMNS;
 use super::*;

@@ -80,7 +80,7 @@ fn usrloc(script: &Script) -> Result<&Usrloc, RpcFault> {
 }
 
 fn now() -> u32 {
-    seconds(crate::runtime::clock::wall())
+    seconds(crate::clock::wall())
 }
 
 fn dump(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {

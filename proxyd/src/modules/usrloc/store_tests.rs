@@ -1,3 +1,5 @@
+//! The store against a naive model.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

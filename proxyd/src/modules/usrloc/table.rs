@@ -21,7 +21,7 @@ use super::store::Order;
 use super::store::Sink;
 use super::store::Store;
 use crate::modules::database::Database;
-use crate::runtime::stats::Counter;
+use crate::stats::Counter;
 use ahash::AHashMap;
 use ahash::RandomState;
 use arc_swap::ArcSwap;

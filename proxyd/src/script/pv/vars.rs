@@ -1,7 +1,6 @@
 //! Script variables: `$var` `$vn` of a worker, `$shv` of the process (Kamailio pseudo-variables cookbook).
 
 use super::class;
-use crate::runtime::stats::Statistics;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
@@ -11,6 +10,7 @@ use crate::script::module::SetError;
 use crate::script::value::Value;
 use crate::script::vars;
 use crate::script::vars::Slot;
+use crate::stats::Statistics;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
