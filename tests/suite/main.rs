@@ -3,6 +3,7 @@
 
 mod baresip;
 mod cli;
+mod install;
 mod layering;
 mod modules;
 mod rfc4475;
