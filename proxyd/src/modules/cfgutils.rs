@@ -31,21 +31,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
-
 const KEYS: &[Arg] = &[Arg::Text("key"), Arg::OptText("key2")];
 
 /// The module.
@@ -65,83 +50,83 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int("lock_set_size", 0, "Number of locks as a power of two; 0: none."),
     ],
     functions: &[
-        anywhere(&["rand_event"], &[], "True by chance.", rand_event),
-        anywhere(
+        Function::anywhere(&["rand_event"], &[], "True by chance.", rand_event),
+        Function::anywhere(
             &["rand_set_prob"],
             &[Arg::Int("probability")],
             "Sets the probability of rand_event().",
             rand_set_prob,
         ),
-        anywhere(
+        Function::anywhere(
             &["rand_reset_prob"],
             &[],
             "Gives the probability its first value.",
             rand_reset_prob,
         ),
-        anywhere(
+        Function::anywhere(
             &["rand_get_prob"],
             &[],
             "The probability as return code.",
             rand_get_prob,
         ),
-        anywhere(
+        Function::anywhere(
             &["sleep"],
             &[Arg::Int("time")],
             "Waits so many seconds; the worker does nothing else meanwhile.",
             |call| wait(call, Duration::from_secs),
         ),
-        anywhere(
+        Function::anywhere(
             &["usleep"],
             &[Arg::Int("time")],
             "Waits so many microseconds.",
             |call| wait(call, Duration::from_micros),
         ),
-        anywhere(&["abort"], &[], "Aborts the server.", |_| std::process::abort()),
-        anywhere(
+        Function::anywhere(&["abort"], &[], "Aborts the server.", |_| std::process::abort()),
+        Function::anywhere(
             &["pkg_status", "pkg_summary", "shm_status", "shm_summary"],
             &[],
             "Accepted: memory is the system's.",
             |_| Code::TRUE,
         ),
-        anywhere(
+        Function::anywhere(
             &["set_gflag"],
             &[Arg::Flag("flag")],
             "Sets a global flag.",
             |call| global_flag(call, |flags, bit| flags.fetch_or(bit, Relaxed)),
         ),
-        anywhere(
+        Function::anywhere(
             &["reset_gflag"],
             &[Arg::Flag("flag")],
             "Clears a global flag.",
             |call| global_flag(call, |flags, bit| flags.fetch_and(!bit, Relaxed)),
         ),
-        anywhere(
+        Function::anywhere(
             &["is_gflag"],
             &[Arg::Flag("flag")],
             "True when a global flag is set.",
             is_gflag,
         ),
-        anywhere(&["lock"], KEYS, "Takes the lock of a key, waiting for it.", lock),
-        anywhere(
+        Function::anywhere(&["lock"], KEYS, "Takes the lock of a key, waiting for it.", lock),
+        Function::anywhere(
             &["trylock"],
             KEYS,
             "Takes the lock of a key if it is free.",
             trylock,
         ),
-        anywhere(&["unlock"], KEYS, "Frees the lock of a key.", unlock),
-        anywhere(
+        Function::anywhere(&["unlock"], KEYS, "Frees the lock of a key.", unlock),
+        Function::anywhere(
             &["check_route_exists"],
             &[Arg::Text("route")],
             "True when there is such a route.",
             check_route_exists,
         ),
-        anywhere(
+        Function::anywhere(
             &["route_if_exists"],
             &[Arg::Text("route")],
             "Runs a route if there is one; its result.",
             route_if_exists,
         ),
-        anywhere(
+        Function::anywhere(
             &["core_hash"],
             &[Arg::Text("string1"), Arg::Text("string2"), Arg::Int("size")],
             "A hash of two texts within 2^size, plus 1.",

@@ -34,21 +34,6 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
-
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
@@ -71,7 +56,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Appends a branch; without a URI the Request-URI's.",
             call: append_branch,
         },
-        anywhere(
+        Function::anywhere(
             &["clear_branches"],
             &[],
             "Forgets the appended branches.",
@@ -80,157 +65,157 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
                 Code::TRUE
             },
         ),
-        anywhere(
+        Function::anywhere(
             &["send_udp", "send"],
             &[Arg::OptText("host")],
             "Sends the message as received to host:port by UDP.",
             |call| send_message(call, Transport::Udp),
         ),
-        anywhere(
+        Function::anywhere(
             &["send_tcp"],
             &[Arg::OptText("host")],
             "The same by TCP.",
             |call| send_message(call, Transport::Tcp),
         ),
-        anywhere(
+        Function::anywhere(
             &["send_data"],
             &[Arg::Text("uri"), Arg::Text("data")],
             "Sends bytes to a URI.",
             send_data,
         ),
-        anywhere(
+        Function::anywhere(
             &["sendx"],
             &[Arg::Text("uri"), Arg::Text("sock"), Arg::Text("data")],
             "Sends bytes to a URI from a socket.",
             sendx,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_incoming"],
             &[],
             "True: raw data are not intercepted on their way out.",
             |_| Code::TRUE,
         ),
-        anywhere(
+        Function::anywhere(
             &["msg_iflag_set"],
             &[Arg::Text("flagname")],
             "Sets an internal flag.",
             |call| internal_flag(call, Change::Set),
         ),
-        anywhere(
+        Function::anywhere(
             &["msg_iflag_reset"],
             &[Arg::Text("flagname")],
             "Clears an internal flag.",
             |call| internal_flag(call, Change::Clear),
         ),
-        anywhere(
+        Function::anywhere(
             &["msg_iflag_is_set"],
             &[Arg::Text("flagname")],
             "True when an internal flag is set.",
             |call| internal_flag(call, Change::Ask),
         ),
-        anywhere(
+        Function::anywhere(
             &["file_read"],
             &[Arg::Text("fpath"), Arg::Pv("var")],
             "Reads a file into a variable.",
             file_read,
         ),
-        anywhere(
+        Function::anywhere(
             &["file_write"],
             &[Arg::Text("fpath"), Arg::Text("content")],
             "Appends a text to a file.",
             file_write,
         ),
-        anywhere(
+        Function::anywhere(
             &["setxflag"],
             &[Arg::Flag("flag")],
             "Sets an extended flag, 0 to 63.",
             |call| extended_flag(call, Change::Set),
         ),
-        anywhere(
+        Function::anywhere(
             &["resetxflag"],
             &[Arg::Flag("flag")],
             "Clears an extended flag.",
             |call| extended_flag(call, Change::Clear),
         ),
-        anywhere(
+        Function::anywhere(
             &["isxflagset"],
             &[Arg::Flag("flag")],
             "True when an extended flag is set.",
             |call| extended_flag(call, Change::Ask),
         ),
-        anywhere(
+        Function::anywhere(
             &["set_send_socket"],
             &[Arg::Text("saddr")],
             "Sets the socket to send from.",
             set_send_socket,
         ),
-        anywhere(
+        Function::anywhere(
             &["set_send_socket_name"],
             &[Arg::Text("sname")],
             "Sets the socket to send from by its name.",
             set_send_socket_name,
         ),
-        anywhere(
+        Function::anywhere(
             &["set_recv_socket"],
             &[Arg::Text("saddr")],
             "Takes another socket for the receiving one.",
             set_recv_socket,
         ),
-        anywhere(
+        Function::anywhere(
             &["set_recv_socket_name"],
             &[Arg::Text("sname")],
             "The same by its name.",
             set_recv_socket_name,
         ),
-        anywhere(
+        Function::anywhere(
             &["set_source_address"],
             &[Arg::Text("saddr")],
             "Takes another address for the source.",
             set_source_address,
         ),
-        anywhere(
+        Function::anywhere(
             &["via_add_srvid"],
             &[Arg::Int("flags")],
             "Accepted: Via has no srvid parameter here.",
             |_| Code::TRUE,
         ),
-        anywhere(
+        Function::anywhere(
             &["via_add_xavp_params"],
             &[Arg::Int("flags")],
             "Accepted: Via takes nothing from an XAVP here.",
             |_| Code::TRUE,
         ),
-        anywhere(
+        Function::anywhere(
             &["via_use_xavp_fields"],
             &[Arg::Int("flags")],
             "Accepted: Via takes nothing from an XAVP here.",
             |_| Code::TRUE,
         ),
-        anywhere(
+        Function::anywhere(
             &["via_reply_add_xavp_params"],
             &[Arg::Int("flags")],
             "Accepted: Via takes nothing from an XAVP here.",
             |_| Code::TRUE,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_faked_msg"],
             &[],
             "True when no message from the network is under way.",
             |call| Code::from(call.env.ctx.source.peer.port() == 0),
         ),
-        anywhere(
+        Function::anywhere(
             &["is_socket_name"],
             &[Arg::Text("sockname")],
             "True when a socket has that name.",
             |call| Code::from(find_named(call.env, &call.text(0)).is_some()),
         ),
-        anywhere(
+        Function::anywhere(
             &["forward_reply"],
             &[],
             "Forwards the reply without a transaction.",
             forward_reply,
         ),
-        anywhere(
+        Function::anywhere(
             &["add_tcp_alias"],
             &[Arg::OptInt("port")],
             "Accepted: connections are reused by their address.",

@@ -11,7 +11,6 @@ use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
-use crate::script::module::Routes;
 use crate::script::program::Format;
 use crate::script::value::Value;
 use crate::script::value::leading_int;
@@ -23,21 +22,6 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::ToSocketAddrs;
 
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
-
 const IP: &[Arg] = &[Arg::Text("ip")];
 const PAIR: &[Arg] = &[Arg::Text("ip1"), Arg::Text("ip2")];
 const TYPED: &[Arg] = &[Arg::Text("ip"), Arg::Pv("result")];
@@ -46,94 +30,94 @@ const NAMED: &[Arg] = &[Arg::Text("hostname"), Arg::Text("ipaddr")];
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     functions: &[
-        anywhere(
+        Function::anywhere(
             &["is_ip"],
             IP,
             "True for an address, IPv6 also in brackets.",
             |call| is(call, |_| true),
         ),
-        anywhere(
+        Function::anywhere(
             &["is_pure_ip"],
             IP,
             "True for an address without brackets.",
             |call| is(call, |kind| kind != Kind::Reference),
         ),
-        anywhere(&["is_ipv4"], IP, "True for an IPv4 address.", |call| {
+        Function::anywhere(&["is_ipv4"], IP, "True for an IPv4 address.", |call| {
             is(call, |kind| kind == Kind::V4)
         }),
-        anywhere(
+        Function::anywhere(
             &["is_ipv6"],
             IP,
             "True for an IPv6 address without brackets.",
             |call| is(call, |kind| kind == Kind::V6),
         ),
-        anywhere(
+        Function::anywhere(
             &["is_ipv6_reference"],
             IP,
             "True for an IPv6 address in brackets.",
             |call| is(call, |kind| kind == Kind::Reference),
         ),
-        anywhere(
+        Function::anywhere(
             &["ip_type"],
             IP,
             "1 IPv4, 2 IPv6, 3 IPv6 in brackets, -1 else.",
             ip_type,
         ),
-        anywhere(
+        Function::anywhere(
             &["detailed_ip_type"],
             TYPED,
             "Assigns what an address is for.",
             |call| detailed(call, |_| true),
         ),
-        anywhere(
+        Function::anywhere(
             &["detailed_ipv4_type"],
             TYPED,
             "Assigns what an IPv4 address is for.",
             |call| detailed(call, |ip| ip.is_ipv4()),
         ),
-        anywhere(
+        Function::anywhere(
             &["detailed_ipv6_type"],
             TYPED,
             "Assigns what an IPv6 address is for.",
             |call| detailed(call, |ip| ip.is_ipv6()),
         ),
-        anywhere(
+        Function::anywhere(
             &["compare_ips"],
             PAIR,
             "True when addresses are the same.",
             |call| compare(call, true),
         ),
-        anywhere(
+        Function::anywhere(
             &["compare_pure_ips"],
             PAIR,
             "True when addresses without brackets are the same.",
             |call| compare(call, false),
         ),
-        anywhere(
+        Function::anywhere(
             &["is_ip_rfc1918"],
             IP,
             "True for a private IPv4 address.",
             is_private,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_in_subnet"],
             &[Arg::Text("ip"), Arg::Text("subnets")],
             "True when an address is in one of the prefixes between commas.",
             is_in_subnet,
         ),
-        anywhere(
+        Function::anywhere(
             &["dns_sys_match_ip", "dns_int_match_ip"],
             NAMED,
             "True when a name has an address; -4 when it has others.",
             dns_match,
         ),
-        anywhere(
+        Function::anywhere(
             &["dns_query"],
             &[Arg::Text("hostname"), Arg::Text("pvid")],
             "Looks a name up for $dns(pvid=>key).",
             dns_query,
         ),
-        anywhere(
+        Function::anywhere(
             &["dns_set_local_ttl"],
             &[Arg::Int("vttl")],
             "Accepted: the resolver keeps records as long as they say.",

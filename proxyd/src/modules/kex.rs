@@ -12,100 +12,85 @@ use shared::sip::Scheme;
 use shared::sip::Uri;
 use std::cell::Cell;
 
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
-
 const BRANCH_FLAG: &[Arg] = &[Arg::Flag("flag"), Arg::OptInt("branch")];
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     functions: &[
-        anywhere(
+        Function::anywhere(
             &["setsflag"],
             &[Arg::Flag("flag")],
             "Sets a flag of the script.",
             |call| with_flag(call, |flags, bit| *flags |= bit),
         ),
-        anywhere(
+        Function::anywhere(
             &["resetsflag"],
             &[Arg::Flag("flag")],
             "Clears a flag of the script.",
             |call| with_flag(call, |flags, bit| *flags &= !bit),
         ),
-        anywhere(
+        Function::anywhere(
             &["issflagset"],
             &[Arg::Flag("flag")],
             "True when a flag of the script is set.",
             issflagset,
         ),
-        anywhere(
+        Function::anywhere(
             &["setbflag"],
             BRANCH_FLAG,
             "Sets a flag of a branch, 0 the first.",
             |call| with_branch(call, |flags, bit| *flags |= bit),
         ),
-        anywhere(
+        Function::anywhere(
             &["resetbflag"],
             BRANCH_FLAG,
             "Clears a flag of a branch.",
             |call| with_branch(call, |flags, bit| *flags &= !bit),
         ),
-        anywhere(
+        Function::anywhere(
             &["isbflagset"],
             BRANCH_FLAG,
             "True when a flag of a branch is set.",
             isbflagset,
         ),
-        anywhere(
+        Function::anywhere(
             &["setdsturi"],
             &[Arg::Text("uri")],
             "Sets the next hop.",
             setdsturi,
         ),
-        anywhere(&["resetdsturi"], &[], "Clears the next hop.", resetdsturi),
-        anywhere(
+        Function::anywhere(&["resetdsturi"], &[], "Clears the next hop.", resetdsturi),
+        Function::anywhere(
             &["isdsturiset"],
             &[],
             "True when there is a next hop.",
             isdsturiset,
         ),
-        anywhere(
+        Function::anywhere(
             &["pv_printf", "avp_printf"],
             &[Arg::Pv("var"), Arg::Text("str")],
             "Assigns a text.",
             pv_printf,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_myself"],
             &[Arg::Text("uri")],
             "True when a URI's host and port are ours.",
             is_myself,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_myhost"],
             &[Arg::Text("uri")],
             "True when a URI's host is ours, whatever its port.",
             is_myhost,
         ),
-        anywhere(
+        Function::anywhere(
             &["setdebug"],
             &[Arg::Int("level")],
             "Sets the log level while this worker runs the script.",
             setdebug,
         ),
-        anywhere(&["resetdebug"], &[], "Gives the log level back.", resetdebug),
+        Function::anywhere(&["resetdebug"], &[], "Gives the log level back.", resetdebug),
         Function {
             names: &["km_append_branch"],
             args: &[Arg::OptText("uri")],

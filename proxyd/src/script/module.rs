@@ -164,6 +164,24 @@ pub struct Function {
     pub call: fn(&mut Call<'_, '_>) -> Code,
 }
 
+impl Function {
+    /// A row for a function that may be called in every kind of route.
+    pub const fn anywhere(
+        names: &'static [&'static str],
+        args: &'static [Arg],
+        doc: &'static str,
+        call: fn(&mut Call<'_, '_>) -> Code,
+    ) -> Self {
+        Self {
+            names,
+            args,
+            routes: Routes::ANY,
+            doc,
+            call,
+        }
+    }
+}
+
 /// A module parameter.
 #[derive(Debug, Clone, Copy)]
 pub enum Param {

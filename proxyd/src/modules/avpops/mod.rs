@@ -2,11 +2,9 @@
 
 use crate::script::module::Arg;
 use crate::script::module::Call;
-use crate::script::module::Code;
 use crate::script::module::Function;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::pv::dynamic::Dynamic;
 use crate::script::pv::lists::avp_name;
 use crate::script::value::Value;
@@ -14,21 +12,6 @@ use std::borrow::Cow;
 
 mod change;
 mod check;
-
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
 
 const DATABASE: &str = "AVPs are read from databases by sqlops";
 
@@ -47,55 +30,55 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("db_scheme", DATABASE),
     ],
     functions: &[
-        anywhere(
+        Function::anywhere(
             &["avp_delete"],
             &[Arg::Literal("name")],
             "Deletes an AVP's newest value; /g all of them.",
             change::avp_delete,
         ),
-        anywhere(
+        Function::anywhere(
             &["avp_copy"],
             &[Arg::Literal("old_name"), Arg::Literal("new_name")],
             "Copies an AVP; /g all values, /d moves, /n and /s convert.",
             change::avp_copy,
         ),
-        anywhere(
+        Function::anywhere(
             &["avp_subst"],
             &[Arg::Literal("avps"), Arg::Subst("subst")],
             "Substitutes in an AVP: source/destination/flags.",
             change::avp_subst,
         ),
-        anywhere(
+        Function::anywhere(
             &["avp_subst_pv"],
             &[Arg::Literal("avps"), Arg::Text("subst")],
             "The same with an expression made at run time.",
             change::avp_subst_pv,
         ),
-        anywhere(
+        Function::anywhere(
             &["avp_op"],
             &[Arg::Literal("name"), Arg::Literal("op_value")],
             "Calculates: add sub mul div mod and or xor not.",
             change::avp_op,
         ),
-        anywhere(
+        Function::anywhere(
             &["avp_pushto"],
             &[Arg::Literal("destination"), Arg::Literal("name")],
             "Writes a value to $ru, $ru/username, $ru/domain, $du or $br.",
             change::avp_pushto,
         ),
-        anywhere(
+        Function::anywhere(
             &["avp_check"],
             &[Arg::Literal("name"), Arg::Literal("op_value")],
             "Compares: eq ne lt le gt ge re fm and or xor.",
             check::avp_check,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_avp_set"],
             &[Arg::Literal("name")],
             "True when an AVP is set; /e empty, /s a text, /n a number.",
             check::is_avp_set,
         ),
-        anywhere(&["avp_print"], &[], "Logs all AVPs.", check::avp_print),
+        Function::anywhere(&["avp_print"], &[], "Logs all AVPs.", check::avp_print),
     ],
     ..ModuleDef::new("avpops", "Operations on AVPs.")
 };

@@ -12,7 +12,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -25,21 +24,6 @@ use std::sync::Arc;
 
 mod sbranch;
 mod xavp;
-
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
 
 const NAME: &[Arg] = &[Arg::Text("xname")];
 const CHILD: &[Arg] = &[Arg::Text("rname"), Arg::Text("cname")];
@@ -55,43 +39,43 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("shv_hash_size", "the table grows by itself"),
     ],
     functions: &[
-        anywhere(
+        Function::anywhere(
             &["pv_isset"],
             &[Arg::Pv("pvar")],
             "True when a variable is not null.",
             pv_isset,
         ),
-        anywhere(
+        Function::anywhere(
             &["pv_unset"],
             &[Arg::Pv("pvar")],
             "Sets a variable to null.",
             pv_unset,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_int"],
             &[Arg::Pv("pvar")],
             "True when a variable holds an integer.",
             is_int,
         ),
-        anywhere(
+        Function::anywhere(
             &["typeof"],
             &[Arg::Pv("pvar"), Arg::Text("vtype")],
             "True when a variable's type is int, str or null.",
             type_of,
         ),
-        anywhere(
+        Function::anywhere(
             &["not_empty"],
             &[Arg::Pv("pvar")],
             "True when a variable holds a text that is not empty.",
             not_empty,
         ),
-        anywhere(
+        Function::anywhere(
             &["pv_evalx"],
             &[Arg::Pv("dst"), Arg::Text("fmt")],
             "Assigns a text whose variables are put in twice.",
             pv_evalx,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_copy"],
             &[
                 Arg::Text("source_name"),
@@ -102,43 +86,43 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "Copies an item of an XAVP.",
             xavp::copy,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_params_explode"],
             &[Arg::Text("sparams"), Arg::Text("xname")],
             "Makes an XAVP of name=value;….",
             xavp::explode,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_xparams_explode"],
             &[Arg::Text("sparams"), Arg::Text("sep"), Arg::Text("xname")],
             "The same with another separator.",
             xavp::explode_with,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavu_params_explode"],
             &[Arg::Text("sparams"), Arg::Text("xname")],
             "Makes an XAVU of name=value;….",
             xavp::explode_xavu,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_params_implode"],
             &[Arg::Text("xname"), Arg::Pv("pvname")],
             "Makes name=value;… of an XAVP.",
             xavp::implode,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_params_implode_qval"],
             &[Arg::Text("xname"), Arg::Pv("pvname")],
             "The same with quoted values.",
             xavp::implode_quoted,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavu_params_implode"],
             &[Arg::Text("xname"), Arg::Pv("pvname")],
             "Makes name=value;… of an XAVU.",
             xavp::implode_xavu,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_slist_explode"],
             &[
                 Arg::Text("slist"),
@@ -149,100 +133,100 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "Makes an XAVP of a list: field v; mode t trims.",
             xavp::explode_list,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_child_seti"],
             SET_INT,
             "Sets a field of an XAVP.",
             |call| xavp::set_child(call, xavp::XAVP),
         ),
-        anywhere(
+        Function::anywhere(
             &["xavi_child_seti"],
             SET_INT,
             "Sets a field of an XAVI.",
             |call| xavp::set_child(call, xavp::XAVI),
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_child_sets"],
             SET_TEXT,
             "Sets a field of an XAVP.",
             |call| xavp::set_child(call, xavp::XAVP),
         ),
-        anywhere(
+        Function::anywhere(
             &["xavi_child_sets"],
             SET_TEXT,
             "Sets a field of an XAVI.",
             |call| xavp::set_child(call, xavp::XAVI),
         ),
-        anywhere(&["xavp_rm"], NAME, "Removes the first item of an XAVP.", |call| {
+        Function::anywhere(&["xavp_rm"], NAME, "Removes the first item of an XAVP.", |call| {
             xavp::remove(call, xavp::XAVP)
         }),
-        anywhere(&["xavi_rm"], NAME, "Removes the first item of an XAVI.", |call| {
+        Function::anywhere(&["xavi_rm"], NAME, "Removes the first item of an XAVI.", |call| {
             xavp::remove(call, xavp::XAVI)
         }),
-        anywhere(
+        Function::anywhere(
             &["xavp_rm_all"],
             &[Arg::OptText("xname")],
             "Removes an XAVP, or all.",
             |call| xavp::remove_all(call, xavp::XAVP),
         ),
-        anywhere(
+        Function::anywhere(
             &["xavi_rm_all"],
             &[Arg::OptText("xname")],
             "Removes an XAVI, or all.",
             |call| xavp::remove_all(call, xavp::XAVI),
         ),
-        anywhere(&["xavp_child_rm"], CHILD, "Removes a field of an XAVP.", |call| {
+        Function::anywhere(&["xavp_child_rm"], CHILD, "Removes a field of an XAVP.", |call| {
             xavp::remove_child(call, xavp::XAVP)
         }),
-        anywhere(&["xavi_child_rm"], CHILD, "Removes a field of an XAVI.", |call| {
+        Function::anywhere(&["xavi_child_rm"], CHILD, "Removes a field of an XAVI.", |call| {
             xavp::remove_child(call, xavp::XAVI)
         }),
-        anywhere(
+        Function::anywhere(
             &["xavp_lshift"],
             &[Arg::Text("xname"), Arg::OptInt("idx")],
             "Removes an item of an XAVP.",
             xavp::left_shift,
         ),
-        anywhere(&["pv_xavp_print"], &[], "Logs all XAVPs.", |call| {
+        Function::anywhere(&["pv_xavp_print"], &[], "Logs all XAVPs.", |call| {
             xavp::print(call, xavp::XAVP)
         }),
-        anywhere(&["pv_xavu_print"], &[], "Logs all XAVUs.", |call| {
+        Function::anywhere(&["pv_xavu_print"], &[], "Logs all XAVUs.", |call| {
             xavp::print(call, xavp::XAVU)
         }),
-        anywhere(&["pv_xavi_print"], &[], "Logs all XAVIs.", |call| {
+        Function::anywhere(&["pv_xavi_print"], &[], "Logs all XAVIs.", |call| {
             xavp::print(call, xavp::XAVI)
         }),
-        anywhere(
+        Function::anywhere(
             &["pv_var_to_xavp"],
             &[Arg::Text("varname"), Arg::Text("xname")],
             "Copies a $var to an XAVP.",
             xavp::from_var,
         ),
-        anywhere(
+        Function::anywhere(
             &["pv_xavp_to_var"],
             NAME,
             "Copies the fields of an XAVP to $vars.",
             xavp::to_vars,
         ),
-        anywhere(
+        Function::anywhere(
             &["xavp_push_dst"],
             NAME,
             "Sets uri, dst_uri, path, q, flags and socket from an XAVP.",
             sbranch::push_dst,
         ),
-        anywhere(
+        Function::anywhere(
             &["sbranch_set_ruri"],
             &[],
             "Makes the static branch the first one.",
             sbranch::set_ruri,
         ),
-        anywhere(
+        Function::anywhere(
             &["sbranch_append"],
             &[],
             "Appends the static branch.",
             sbranch::append,
         ),
-        anywhere(
+        Function::anywhere(
             &["sbranch_reset"],
             &[],
             "Forgets the static branch.",

@@ -1,7 +1,6 @@
 //! `loadmodule "siputils"`: checks and edits of URIs, numbers and Contact headers (Kamailio siputils).
 
 use crate::script::module::Arg;
-use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Function;
 use crate::script::module::Init;
@@ -17,21 +16,6 @@ mod charging;
 mod check;
 mod contact;
 mod uri;
-
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
 
 const TEXT: &[Arg] = &[Arg::Text("text")];
 const PARAM: &[Arg] = &[Arg::Text("param")];
@@ -79,233 +63,233 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Answers OPTIONS for this server with what it can do.",
             call: check::options_reply,
         },
-        anywhere(
+        Function::anywhere(
             &["is_user"],
             &[Arg::Text("username")],
             "True when the credentials are of that user.",
             check::is_user,
         ),
-        anywhere(
+        Function::anywhere(
             &["has_totag"],
             &[],
             "True when To has a tag: within a dialog.",
             |call| Code::from(!call.env.ctx.msg.to_tag().is_empty()),
         ),
-        anywhere(
+        Function::anywhere(
             &["uri_param"],
             &[Arg::Text("param"), Arg::OptText("value")],
             "True when the Request-URI has a parameter without a value, or with that one.",
             uri::uri_param,
         ),
-        anywhere(
+        Function::anywhere(
             &["uri_param_any"],
             PARAM,
             "True when the Request-URI has a parameter.",
             uri::uri_param_any,
         ),
-        anywhere(
+        Function::anywhere(
             &["add_uri_param"],
             PARAM,
             "Adds name=value to the Request-URI.",
             uri::add_uri_param,
         ),
-        anywhere(
+        Function::anywhere(
             &["get_uri_param"],
             &[Arg::Text("name"), Arg::Pv("var")],
             "Assigns the value of a parameter of the Request-URI.",
             uri::get_uri_param,
         ),
-        anywhere(
+        Function::anywhere(
             &["uri_param_rm"],
             PARAM,
             "Removes a parameter of the Request-URI.",
             uri::uri_param_rm,
         ),
-        anywhere(
+        Function::anywhere(
             &["tel2sip"],
             TEL,
             "Assigns the SIP URI of a tel URI; 2 when it is no tel URI.",
             uri::tel2sip,
         ),
-        anywhere(
+        Function::anywhere(
             &["tel2sip2"],
             TEL,
             "The same with parameters in order and phone-context resolved.",
             uri::tel2sip2,
         ),
-        anywhere(&["is_e164"], TEXT, "True for + and digits.", check::is_e164),
-        anywhere(
+        Function::anywhere(&["is_e164"], TEXT, "True for + and digits.", check::is_e164),
+        Function::anywhere(
             &["is_uri_user_e164"],
             TEXT,
             "True when a URI's user part is + and digits.",
             check::is_uri_user_e164,
         ),
-        anywhere(&["is_uri"], TEXT, "True for a URI.", |call| {
+        Function::anywhere(&["is_uri"], TEXT, "True for a URI.", |call| {
             Code::from(shared::sip::Uri::parse(&call.text(0)).is_ok())
         }),
-        anywhere(
+        Function::anywhere(
             &["is_tel_number"],
             TEXT,
             "True for digits, perhaps behind +; -2 else.",
             check::is_tel_number,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_numeric"],
             TEXT,
             "True for digits; -2 else.",
             check::is_numeric,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_alphanum"],
             TEXT,
             "True for digits and letters; -3 else.",
             check::is_alphanum,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_alphanumex"],
             &[Arg::Text("text"), Arg::Text("eset")],
             "True for digits, letters and those of a set; -3 else.",
             check::is_alphanum,
         ),
-        anywhere(
+        Function::anywhere(
             &["encode_contact"],
             &[Arg::Text("prefix"), Arg::Text("hostpart")],
             "Hides contacts in the user part of URIs of ours.",
             contact::encode,
         ),
-        anywhere(
+        Function::anywhere(
             &["decode_contact"],
             &[],
             "Brings the contact hidden in the Request-URI back.",
             contact::decode_uri,
         ),
-        anywhere(
+        Function::anywhere(
             &["decode_contact_header"],
             &[],
             "Brings contacts hidden in Contact back.",
             contact::decode_header,
         ),
-        anywhere(
+        Function::anywhere(
             &["cmp_uri"],
             &[Arg::Text("str1"), Arg::Text("str2")],
             "True when URIs are the same (RFC 3261 §19.1.4).",
             uri::cmp_uri,
         ),
-        anywhere(
+        Function::anywhere(
             &["cmp_aor"],
             &[Arg::Text("str1"), Arg::Text("str2")],
             "True when URIs have the same user, host and port.",
             uri::cmp_aor,
         ),
-        anywhere(
+        Function::anywhere(
             &["cmp_hdr_name"],
             &[Arg::Text("str1"), Arg::Text("str2")],
             "True when header names are the same.",
             uri::cmp_hdr_name,
         ),
-        anywhere(
+        Function::anywhere(
             &["append_rpid_hf"],
             &[Arg::OptText("prefix"), Arg::OptText("suffix")],
             "Adds Remote-Party-ID.",
             check::append_rpid_hf,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_rpid_user_e164"],
             &[],
             "True when the user part of the Remote-Party-ID is + and digits.",
             check::is_rpid_user_e164,
         ),
-        anywhere(
+        Function::anywhere(
             &["set_uri_user"],
             &[Arg::Pv("uri"), Arg::Text("user")],
             "Changes the user part of the URI in a variable.",
             uri::set_uri_user,
         ),
-        anywhere(
+        Function::anywhere(
             &["set_uri_host"],
             &[Arg::Pv("uri"), Arg::Text("host")],
             "Changes the host of the URI in a variable.",
             uri::set_uri_host,
         ),
-        anywhere(&["is_request"], &[], "True for a request.", |call| {
+        Function::anywhere(&["is_request"], &[], "True for a request.", |call| {
             Code::from(call.env.ctx.msg.is_request())
         }),
-        anywhere(&["is_reply"], &[], "True for a reply.", |call| {
+        Function::anywhere(&["is_reply"], &[], "True for a reply.", |call| {
             Code::from(call.env.ctx.msg.is_reply())
         }),
-        anywhere(&["is_sip"], &[], "True for a SIP message.", |call| {
+        Function::anywhere(&["is_sip"], &[], "True for a SIP message.", |call| {
             Code::from(!call.env.ctx.msg.is_http())
         }),
-        anywhere(&["is_http"], &[], "True for an HTTP message.", |call| {
+        Function::anywhere(&["is_http"], &[], "True for an HTTP message.", |call| {
             Code::from(call.env.ctx.msg.is_http())
         }),
-        anywhere(
+        Function::anywhere(
             &["is_gruu"],
             &[Arg::OptText("uri")],
             "1 for a public GRUU, 2 for a temporary one.",
             uri::is_gruu,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_supported"],
             &[Arg::Text("option")],
             "True when Supported has an option.",
             check::is_supported,
         ),
-        anywhere(
+        Function::anywhere(
             &["is_first_hop"],
             &[Arg::OptInt("mode")],
             "True when the message comes from where it began.",
             check::is_first_hop,
         ),
-        anywhere(
+        Function::anywhere(
             &["sip_p_charging_vector"],
             &[Arg::Text("flags")],
             "P-Charging-Vector: r removed, g made, f made anew.",
             charging::manage,
         ),
-        anywhere(
+        Function::anywhere(
             &["contact_param_encode"],
             &[Arg::Text("pname"), Arg::Text("saddr")],
             "Hides contacts in a parameter of a URI of ours.",
             contact::param_encode,
         ),
-        anywhere(
+        Function::anywhere(
             &["contact_param_encode_alias"],
             &[Arg::Text("pname"), Arg::Text("saddr")],
             "The same with the source as alias.",
             contact::param_encode_alias,
         ),
-        anywhere(
+        Function::anywhere(
             &["contact_param_decode"],
             &[Arg::Text("pname")],
             "Brings contacts hidden in a parameter back.",
             contact::param_decode,
         ),
-        anywhere(
+        Function::anywhere(
             &["contact_param_decode_uri", "contact_param_decode_ruri"],
             &[Arg::Text("pname")],
             "Brings the Request-URI hidden in a parameter back.",
             contact::param_decode_uri,
         ),
-        anywhere(
+        Function::anywhere(
             &["contact_param_rm"],
             &[Arg::Text("pname")],
             "Removes a parameter of the contacts' URIs.",
             contact::param_rm,
         ),
-        anywhere(
+        Function::anywhere(
             &["contact_param_check"],
             &[Arg::Text("pname")],
             "True when a contact's URI has a parameter.",
             contact::param_check,
         ),
-        anywhere(
+        Function::anywhere(
             &["hdr_date_check"],
             &[Arg::Int("tdiff")],
             "True when Date is not older than so many seconds.",
             check::hdr_date_check,
         ),
-        anywhere(
+        Function::anywhere(
             &["sip_parse_headers"],
             &[],
             "True: headers were read before the script runs.",

@@ -21,21 +21,6 @@ use std::borrow::Cow;
 mod iterate;
 mod values;
 
-const fn anywhere(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
-
 const fn item(names: &'static [&'static str], doc: &'static str, get: super::PvGet) -> Pv {
     Pv {
         names,
@@ -52,19 +37,19 @@ const REPLIES: Routes = Routes::ONREPLY.or(Routes::REPLY);
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     functions: &[
-        anywhere(
+        Function::anywhere(
             &["msg_apply_changes"],
             &[],
             "Makes the edits recorded so far real.",
             msg_apply_changes,
         ),
-        anywhere(
+        Function::anywhere(
             &["msg_changed_route"],
             &[Arg::Route("rname", Routes::ANY)],
             "Runs a route on a copy of the message with its edits applied.",
             msg_changed_route,
         ),
-        anywhere(
+        Function::anywhere(
             &["msg_set_buffer"],
             &[Arg::Text("data")],
             "Replaces the message.",
@@ -84,146 +69,146 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Changes the status of the reply under way.",
             call: change_reply_status,
         },
-        anywhere(&["remove_body"], &[], "Removes the body.", remove_body),
-        anywhere(
+        Function::anywhere(&["remove_body"], &[], "Removes the body.", remove_body),
+        Function::anywhere(
             &["keep_hf"],
             &[Arg::OptText("regexp")],
             "Removes the headers whose name does not match, but those every message needs.",
             keep_hf,
         ),
-        anywhere(
+        Function::anywhere(
             &["fnmatch"],
             &[Arg::Text("value"), Arg::Text("expr"), Arg::OptText("flags")],
             "True when a text matches a pattern of the shell; flag i: without case.",
             fnmatch,
         ),
-        anywhere(
+        Function::anywhere(
             &["append_hf_value"],
             &[Arg::Text("hf"), Arg::Text("hvalue")],
             "Adds a value after one of a header, or as a last header.",
             values::append,
         ),
-        anywhere(
+        Function::anywhere(
             &["insert_hf_value"],
             &[Arg::Text("hf"), Arg::Text("hvalue")],
             "Adds a value before one of a header, or as a first header.",
             values::insert,
         ),
-        anywhere(
+        Function::anywhere(
             &["remove_hf_value"],
             &[Arg::Text("hf_par")],
             "Removes a value or its parameter.",
             values::remove,
         ),
-        anywhere(
+        Function::anywhere(
             &["remove_hf_value2"],
             &[Arg::Text("hf_par")],
             "The same for headers such as Authorization.",
             values::remove2,
         ),
-        anywhere(
+        Function::anywhere(
             &["assign_hf_value"],
             &[Arg::Text("hf_par"), Arg::Text("hvalue")],
             "Replaces a value or its parameter.",
             values::assign,
         ),
-        anywhere(
+        Function::anywhere(
             &["assign_hf_value2"],
             &[Arg::Text("hf_par"), Arg::Text("hvalue")],
             "The same for headers such as Authorization.",
             values::assign2,
         ),
-        anywhere(
+        Function::anywhere(
             &["include_hf_value"],
             &[Arg::Text("hf"), Arg::Text("hvalue")],
             "Adds a value to a set unless it is there.",
             values::include,
         ),
-        anywhere(
+        Function::anywhere(
             &["exclude_hf_value"],
             &[Arg::Text("hf"), Arg::Text("hvalue")],
             "Removes a value from a set.",
             values::exclude,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_value_exists"],
             &[Arg::Text("hf"), Arg::Text("hvalue")],
             "True when a value is in a set.",
             values::exists,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_iterator_start"],
             &[Arg::Text("iname")],
             "Begins to walk the headers.",
             iterate::start_headers,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_iterator_end"],
             &[Arg::Text("iname")],
             "Ends a walk.",
             iterate::end_headers,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_iterator_next"],
             &[Arg::Text("iname")],
             "Goes to the next header; false after the last.",
             iterate::next_header,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_iterator_prev"],
             &[Arg::Text("iname")],
             "Goes to the header before.",
             iterate::previous_header,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_iterator_rm"],
             &[Arg::Text("iname")],
             "Removes the header.",
             iterate::remove_header,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_iterator_append"],
             &[Arg::Text("iname"), Arg::Text("htext")],
             "Adds header lines after it.",
             iterate::append_header,
         ),
-        anywhere(
+        Function::anywhere(
             &["hf_iterator_insert"],
             &[Arg::Text("iname"), Arg::Text("htext")],
             "Adds header lines before it.",
             iterate::insert_header,
         ),
-        anywhere(
+        Function::anywhere(
             &["bl_iterator_start"],
             &[Arg::Text("iname")],
             "Begins to walk the lines of the body.",
             iterate::start_lines,
         ),
-        anywhere(
+        Function::anywhere(
             &["bl_iterator_end"],
             &[Arg::Text("iname")],
             "Ends a walk.",
             iterate::end_lines,
         ),
-        anywhere(
+        Function::anywhere(
             &["bl_iterator_next"],
             &[Arg::Text("iname")],
             "Goes to the next line; false after the last.",
             iterate::next_line,
         ),
-        anywhere(
+        Function::anywhere(
             &["bl_iterator_rm"],
             &[Arg::Text("iname")],
             "Removes the line.",
             iterate::remove_line,
         ),
-        anywhere(
+        Function::anywhere(
             &["bl_iterator_append"],
             &[Arg::Text("iname"), Arg::Text("text")],
             "Adds text after it.",
             iterate::append_line,
         ),
-        anywhere(
+        Function::anywhere(
             &["bl_iterator_insert"],
             &[Arg::Text("iname"), Arg::Text("text")],
             "Adds text before it.",
