@@ -11,23 +11,7 @@ use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Function;
-use crate::script::module::Routes;
 use crate::script::value::Value;
-
-const fn function(
-    names: &'static [&'static str],
-    args: &'static [Arg],
-    doc: &'static str,
-    call: fn(&mut Call<'_, '_>) -> Code,
-) -> Function {
-    Function {
-        names,
-        args,
-        routes: Routes::ANY,
-        doc,
-        call,
-    }
-}
 
 const T: Arg = Arg::Text("table");
 const K: Arg = Arg::Text("key");
@@ -38,109 +22,109 @@ const PLACE: Arg = Arg::Text("table=>key");
 
 /// The rows.
 pub(super) static FUNCTIONS: &[Function] = &[
-    function(&["sht_print"], &[], "Logs every item of every table.", sht_print),
-    function(
+    Function::anywhere(&["sht_print"], &[], "Logs every item of every table.", sht_print),
+    Function::anywhere(
         &["sht_lock"],
         &[PLACE],
         "Waits until no other worker holds the lock of the key, and takes it.",
         sht_lock,
     ),
-    function(
+    Function::anywhere(
         &["sht_unlock"],
         &[PLACE],
         "Lets the lock of the key go.",
         sht_unlock,
     ),
-    function(&["sht_reset"], &[T], "Removes every item.", sht_reset),
-    function(&["sht_rm"], &[T, K], "Removes an item.", sht_rm),
-    function(
+    Function::anywhere(&["sht_reset"], &[T], "Removes every item.", sht_reset),
+    Function::anywhere(&["sht_rm"], &[T, K], "Removes an item.", sht_rm),
+    Function::anywhere(
         &["sht_rm_name_re"],
         &[PLACE],
         "Removes items whose names fit an expression.",
         sht_rm_name_re,
     ),
-    function(
+    Function::anywhere(
         &["sht_rm_value_re"],
         &[PLACE],
         "Removes items whose string values fit an expression.",
         sht_rm_value_re,
     ),
-    function(
+    Function::anywhere(
         &["sht_rm_name"],
         &[T, OP, TEXT],
         "Removes items by name: re, sw, ew, in.",
         sht_rm_name,
     ),
-    function(
+    Function::anywhere(
         &["sht_rm_value"],
         &[T, OP, TEXT],
         "Removes items by string value: re, sw, ew, in.",
         sht_rm_value,
     ),
-    function(
+    Function::anywhere(
         &["sht_setxs"],
         &[T, K, Arg::Text("value"), Arg::Int("expire")],
         "Sets a string and its end.",
         sht_setxs,
     ),
-    function(
+    Function::anywhere(
         &["sht_setxi"],
         &[T, K, Arg::Int("value"), Arg::Int("expire")],
         "Sets an integer and its end.",
         sht_setxi,
     ),
-    function(
+    Function::anywhere(
         &["sht_match_name", "sht_has_name"],
         &[T, OP, TEXT],
         "True when a name fits: eq, ne, re, sw.",
         sht_match_name,
     ),
-    function(
+    Function::anywhere(
         &["sht_match_str_value", "sht_has_str_value"],
         &[T, OP, TEXT],
         "True when a string value fits: eq, ne, re, sw.",
         sht_match_value,
     ),
-    function(
+    Function::anywhere(
         &["sht_is_null"],
         &[T, K],
         "True when there is no such item.",
         sht_is_null,
     ),
-    function(&["sht_inc"], &[T, K], "Adds 1 to an integer item.", sht_inc),
-    function(&["sht_dec"], &[T, K], "Takes 1 from an integer item.", sht_dec),
-    function(
+    Function::anywhere(&["sht_inc"], &[T, K], "Adds 1 to an integer item.", sht_inc),
+    Function::anywhere(&["sht_dec"], &[T, K], "Takes 1 from an integer item.", sht_dec),
+    Function::anywhere(
         &["sht_iterator_start"],
         &[I, T],
         "Begins to walk over a table.",
         sht_iterator_start,
     ),
-    function(
+    Function::anywhere(
         &["sht_iterator_next"],
         &[I],
         "Goes to the next item; false at the end.",
         sht_iterator_next,
     ),
-    function(&["sht_iterator_end"], &[I], "Ends the walk.", sht_iterator_end),
-    function(
+    Function::anywhere(&["sht_iterator_end"], &[I], "Ends the walk.", sht_iterator_end),
+    Function::anywhere(
         &["sht_iterator_rm"],
         &[I],
         "Removes the item and goes to the next; -2 at the end.",
         sht_iterator_rm,
     ),
-    function(
+    Function::anywhere(
         &["sht_iterator_sets"],
         &[I, Arg::Text("value")],
         "Sets the item to a string.",
         sht_iterator_sets,
     ),
-    function(
+    Function::anywhere(
         &["sht_iterator_seti"],
         &[I, Arg::Int("value")],
         "Sets the item to an integer.",
         sht_iterator_seti,
     ),
-    function(
+    Function::anywhere(
         &["sht_iterator_setex"],
         &[I, Arg::Int("expire")],
         "Sets the item's end.",
