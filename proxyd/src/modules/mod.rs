@@ -33,6 +33,7 @@ mod ipops;
 mod jsonrpcs;
 mod kex;
 mod maxfwd;
+mod media_relay;
 mod mtree;
 mod nathelper;
 mod path;

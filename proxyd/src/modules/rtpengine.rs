@@ -1,8 +1,6 @@
 //! `loadmodule "rtpengine"`: accepted so that scripts start; no media relay is ever asked (Kamailio module rtpengine).
 
-use crate::control::methods::RpcCall;
-use crate::control::methods::RpcResult;
-use crate::log;
+use crate::modules::media_relay;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -11,9 +9,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Routes;
 use crate::script::module::Rpc;
-use crate::script::module::Script;
-use shared::sip::Method;
-use std::sync::Arc;
 
 const UNUSED: &str = "media relays are not asked";
 
@@ -304,13 +299,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             args: &[Arg::Int("setid"), Arg::OptInt("setid")],
             routes: Routes::ANY,
             doc: "Chooses a set of relays.",
-            call: choose_set,
+            call: media_relay::choose_set,
         },
     ],
     rpcs: &[Rpc {
         name: "rtpengine.show",
         doc: "Lists the relays: none.",
-        call: list,
+        call: media_relay::list,
     }],
     ..ModuleDef::new(
         "rtpengine",
@@ -318,30 +313,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     )
 };
 
-/// Kamailio: what happens when no relay answers.
 fn no_relay(call: &mut Call<'_, '_>) -> Code {
-    let call_id = String::from_utf8_lossy(call.env.ctx.msg.call_id());
-    log::error(
-        "rtpengine",
-        format_args!("{}: no available proxies for callid={call_id}", call.name),
-    );
-    Code::FALSE
+    media_relay::no_relay("rtpengine", call)
 }
 
 fn manage(call: &mut Call<'_, '_>) -> Code {
-    let msg = &call.env.ctx.msg;
-    let ends = msg.is_request() && matches!(msg.method(), Method::Bye | Method::Cancel);
-    if msg.body().is_empty() && !ends {
-        Code::FALSE
-    } else {
-        no_relay(call)
-    }
-}
-
-fn choose_set(_call: &mut Call<'_, '_>) -> Code {
-    Code::TRUE
-}
-
-fn list(_: &RpcCall<'_>, _: &Arc<Script>) -> RpcResult {
-    Ok(serde_json::json!([]).into())
+    media_relay::manage("rtpengine", call)
 }
