@@ -1,8 +1,8 @@
 //! Requests of our own: pings, NOTIFY, `uac_req_send` (RFC 3261 §8.1).
 
 use super::host::Live;
+use super::matching;
 use super::outbox::Outbox;
-use super::relay;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
 use super::transaction::Server;
@@ -42,7 +42,7 @@ impl Live {
         };
         let target = Target { socket, ..target };
         let script = Arc::clone(&self.script);
-        let timers = relay::timers(script.states.get::<Tm>(), &request.timers);
+        let timers = matching::timers(script.states.get::<Tm>(), &request.timers);
         let call_id = request.call_id.clone().unwrap_or_else(|| ids::token().to_vec());
         let from_tag = request
             .from_tag
@@ -61,26 +61,28 @@ impl Live {
         };
         let table = &runtime.transactions;
         let invite = request.method == b"INVITE";
-        let inserted = table.insert(&Lookup::request(parts, table.hasher()), label, |id| Transaction {
-            id,
-            invite,
-            server: Server::Local,
-            request: None,
-            lists: Lists::default(),
-            intent: Intent::default(),
-            timers,
-            branches: SmallVec::new(),
-            leg: 0,
-            current_branch: 0,
-            status: 0,
-            reply: Vec::new(),
-            reply_to: target,
-            cancelled: false,
-            replicate: false,
-            suspended: false,
-            script: Arc::clone(&script),
-            done: None,
-            armed: NEVER,
+        let inserted = table.insert(&Lookup::request(&parts, table.hashers()), label, |id| {
+            Transaction {
+                id,
+                invite,
+                server: Server::Local,
+                request: None,
+                lists: Lists::default(),
+                intent: Intent::default(),
+                timers,
+                branches: SmallVec::new(),
+                leg: 0,
+                current_branch: 0,
+                status: 0,
+                reply: Vec::new(),
+                reply_to: target,
+                cancelled: false,
+                replicate: false,
+                suspended: false,
+                script: Arc::clone(&script),
+                done: None,
+                armed: NEVER,
+            }
         });
         let Inserted::New(id, mut guard) = inserted else {
             return self.refuse_local(request, 503);

@@ -1,12 +1,18 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
+mod answer;
+mod best;
+mod cancel;
 mod counters;
 pub(crate) mod explain;
+mod forward;
 mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
+mod matching;
 mod outbox;
+mod progress;
 pub(crate) mod receive;
 mod relay;
 mod reply;
@@ -53,6 +59,9 @@ pub(crate) type Guard = Locked<Transaction>;
 
 /// The most transactions that may live at a time; beyond it new requests are refused with 503.
 pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
+
+/// Locks of the table of transactions: many more than workers, so that they rarely meet.
+const SHARDS: usize = 64;
 
 /// Everything the workers share.
 pub struct Runtime {
@@ -103,19 +112,13 @@ impl std::ops::Deref for TransactionTable {
 
 impl TransactionTable {
     pub(crate) fn new(now: u64) -> Self {
-        Self(Table::new(
-            256,
-            MAX_TRANSACTIONS,
-            ahash::RandomState::new(),
-            10,
-            now,
-        ))
+        Self(Table::new(SHARDS, MAX_TRANSACTIONS, 10, now))
     }
 
     /// Whether the transaction of this request, or the INVITE that a CANCEL is for, is known.
     pub(crate) fn contains(&self, msg: &Message) -> bool {
-        let lookup =
-            crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
+        let parts = crate::proxy::request::parts(msg);
+        let lookup = crate::transaction::key::Lookup::request(&parts, self.hashers());
         self.find(&lookup).is_some()
     }
 }

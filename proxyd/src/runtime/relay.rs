@@ -1,36 +1,24 @@
-//! Sending requests on: in a transaction with a branch for each target (RFC 3261 §16.6), or without one (§16.11).
+//! Sending requests on in a transaction, with a branch for each target (RFC 3261 §16.6).
 
+use super::forward::Outgoing;
+use super::forward::write_request;
 use super::host::Live;
-use super::reply::fix;
-use super::reply::reply_target;
-use super::reply::seen;
+use super::matching::timers;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
-use super::transaction::Server;
-use super::transaction::Transaction;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
-use crate::proxy::context::RecordRouteForm;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::record_route;
+use crate::proxy::forward::ViaBranch;
 use crate::proxy::request;
-use crate::proxy::request::ForwardPlan;
-use crate::proxy::request::ViaBranch;
-use crate::proxy::request::ViaLine;
-use crate::proxy::request::parts;
 use crate::proxy::request::routed_hash;
-use crate::proxy::request::stateless_branch;
-use crate::proxy::request::write_forwarded;
-use crate::proxy::sockets::Listener;
 use crate::script::host::Host;
-use crate::script::host::Matched;
 use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
-use crate::script::host::TimerOverrides;
 use crate::script::lists::Lists;
 use crate::script::module::Code;
 use crate::script::module::Env;
@@ -39,46 +27,13 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::transaction::action::Action;
 use crate::transaction::action::ClientEvent;
-use crate::transaction::action::ServerEvent;
-use crate::transaction::invite_server::InviteServer;
 use crate::transaction::key;
-use crate::transaction::key::Lookup;
-use crate::transaction::non_invite_server::NonInviteServer;
-use crate::transaction::table::Inserted;
-use crate::transaction::timer::NEVER;
-use crate::transaction::timer::Timers;
 use shared::sip::Method;
 use shared::sip::Scheme;
 use shared::sip::Via;
-use smallvec::SmallVec;
 
 /// The most branches one transaction may have.
 const MAX_BRANCHES: usize = 64;
-
-/// The timers of a transaction: the module's, with what the script set for this one.
-pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
-    let base = tm.map_or_else(Timers::default, |tm| Timers {
-        retr_timer1: tm.retr_timer1,
-        retr_timer2: tm.retr_timer2,
-        fr_timer: tm.fr_timer,
-        fr_inv_timer: tm.fr_inv_timer,
-        wt_timer: tm.wt_timer,
-        max_inv_lifetime: tm.max_inv_lifetime,
-        max_noninv_lifetime: tm.max_noninv_lifetime,
-        // Kamailio: an accepted INVITE is kept for wt_timer, not 64*T1; a later 2xx goes on by its Via
-        accepted: tm.wt_timer,
-        restart_fr_on_each_reply: tm.restart_fr_on_each_reply,
-    });
-    Timers {
-        retr_timer1: overrides.retr_t1.unwrap_or(base.retr_timer1),
-        retr_timer2: overrides.retr_t2.unwrap_or(base.retr_timer2),
-        fr_timer: overrides.fr.unwrap_or(base.fr_timer),
-        fr_inv_timer: overrides.fr_inv.unwrap_or(base.fr_inv_timer),
-        max_inv_lifetime: overrides.max_inv.unwrap_or(base.max_inv_lifetime),
-        max_noninv_lifetime: overrides.max_noninv.unwrap_or(base.max_noninv_lifetime),
-        ..base
-    }
-}
 
 /// Where one copy of a request goes.
 struct Hop {
@@ -87,126 +42,6 @@ struct Hop {
 }
 
 impl Live {
-    /// Makes the server transaction of the request under way.
-    pub(crate) fn begin_transaction(&mut self, scope: Scope<'_>) -> Code {
-        if self.current.is_some() {
-            return Code::TRUE;
-        }
-        let ctx = scope.ctx;
-        let invite = match ctx.msg.method() {
-            Method::Ack => return Code::FALSE,
-            Method::Invite => true,
-            _ => false,
-        };
-        let table = &self.runtime.transactions;
-        let lookup = Lookup::request(parts(&ctx.msg), table.hasher());
-        let label = rand::Rng::next_u32(&mut self.random);
-        let tm = scope.script.states.get::<Tm>();
-        let intent = std::mem::take(&mut self.intent);
-        let timers = timers(tm, &intent.timers);
-        let (now, script) = (self.now, &self.script);
-        let reply_to = reply_target(ctx);
-        let inserted = table.insert(&lookup, label, |id| Transaction {
-            id,
-            invite,
-            server: if invite {
-                Server::Invite(InviteServer::new(now, &timers))
-            } else {
-                Server::NonInvite(NonInviteServer::new(now, &timers))
-            },
-            request: None,
-            lists: Lists::default(),
-            intent,
-            timers,
-            branches: SmallVec::new(),
-            leg: 0,
-            current_branch: 0,
-            status: 0,
-            reply: Vec::new(),
-            reply_to,
-            cancelled: false,
-            replicate: false,
-            suspended: false,
-            script: std::sync::Arc::clone(script),
-            done: None,
-            armed: NEVER,
-        });
-        match inserted {
-            Inserted::New(_, guard) => {
-                self.current = Some(guard);
-                self.runtime.counters.tm_created();
-                Code::TRUE
-            }
-            Inserted::Known(found) => {
-                self.absorb(&found.transaction, ServerEvent::Request);
-                Code::EXIT
-            }
-            Inserted::Full => {
-                ctx.failure = Failure::Overload;
-                self.runtime.counters.overload();
-                Code::FALSE
-            }
-        }
-    }
-
-    /// Lets a known transaction handle a copy of its request or its ACK.
-    fn absorb(&mut self, transaction: &std::sync::Arc<parking_lot::Mutex<Transaction>>, event: ServerEvent) {
-        let mut guard = transaction.lock_arc();
-        let t = &mut *guard;
-        let reliable = t.reliable();
-        let actions = t.server.on(event, self.now, &t.timers, reliable);
-        for action in actions.iter() {
-            if action == Action::RetransmitResponse && !t.reply.is_empty() {
-                self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                    out.extend_from_slice(&t.reply)
-                });
-            }
-        }
-        self.settle(guard);
-    }
-
-    /// Looks for the transaction of the request under way.
-    pub(crate) fn match_transaction(&mut self, scope: Scope<'_>) -> Matched {
-        if self.current.is_some() {
-            return Matched::None;
-        }
-        let msg = &scope.ctx.msg;
-        let runtime = std::sync::Arc::clone(&self.runtime);
-        let table = &runtime.transactions;
-        let parts = parts(msg);
-        match msg.method() {
-            Method::Cancel => {
-                if let Some(found) = table.find(&Lookup::request(parts, table.hasher())) {
-                    self.absorb(&found.transaction, ServerEvent::Request);
-                    return Matched::Retransmission;
-                }
-                match table.find(&Lookup::cancelled(parts, table.hasher())) {
-                    Some(_) => Matched::Related,
-                    None => Matched::None,
-                }
-            }
-            Method::Ack => {
-                if let Some(found) = table.find(&Lookup::request(parts, table.hasher())) {
-                    let accepted = found.transaction.lock().status / 100 == 2;
-                    if accepted {
-                        return Matched::EndToEndAck;
-                    }
-                    self.absorb(&found.transaction, ServerEvent::Ack);
-                    return Matched::Retransmission;
-                }
-                // Kamailio: an ACK with a branch of its own belongs to no transaction here
-                Matched::None
-            }
-            _ => match table.find(&Lookup::request(parts, table.hasher())) {
-                Some(found) => {
-                    self.absorb(&found.transaction, ServerEvent::Request);
-                    Matched::Retransmission
-                }
-                None => Matched::None,
-            },
-        }
-    }
-
     /// Forwards the request under way to all its targets.
     pub(crate) fn relay_request(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
         let Scope {
@@ -503,220 +338,6 @@ impl Live {
         }
         self.runtime.counters.fwd_request();
     }
-
-    /// An ACK to a 2xx goes on without a transaction; one to a refusal ends here.
-    fn relay_ack(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
-        let Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        } = scope;
-        if self.match_transaction(Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        }) == Matched::Retransmission
-        {
-            return Code::TRUE;
-        }
-        let code = self.forward_stateless(
-            Scope {
-                ctx,
-                lists,
-                vars,
-                script,
-                route,
-            },
-            options.target,
-        );
-        for hook in script.hooks() {
-            if let Hook::EndToEndAck(run) = hook {
-                let mut env = crate::script::module::Env {
-                    ctx,
-                    lists,
-                    vars,
-                    script,
-                    host: self,
-                    route,
-                    rc: 0,
-                };
-                run(&mut env);
-            }
-        }
-        code
-    }
-
-    /// Sends a request on without a transaction (RFC 3261 §16.11); a reply goes to its next Via.
-    pub(crate) fn forward_stateless(&mut self, scope: Scope<'_>, target: Option<Target>) -> Code {
-        let ctx = scope.ctx;
-        if ctx.msg.is_reply() {
-            return Code::from(self.forward_reply_stateless(ctx));
-        }
-        let target = match target {
-            Some(target) => Ok(target),
-            None => {
-                let uri = ctx.uri().to_vec();
-                let (dst, path) = (ctx.dst_uri.clone(), ctx.path.clone());
-                self.next_hop(&uri, dst.as_deref(), path.as_deref(), ctx.send_socket)
-            }
-        };
-        let target = match target {
-            Ok(target) => target,
-            Err(failure) => {
-                ctx.failure = failure;
-                return Code::FALSE;
-            }
-        };
-        let sockets = &self.runtime.sockets;
-        let socket = super::outbox::Outbox::socket_for(sockets, &target);
-        let Some((socket, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
-            ctx.failure = Failure::Send;
-            return Code::FALSE;
-        };
-        let mut branch = Vec::with_capacity(key::MAX_BRANCH);
-        stateless_branch(&ctx.msg, 0, &self.runtime.loop_keys, &mut branch);
-        let out = Outgoing {
-            uri: ctx.uri(),
-            path: ctx.path.as_deref(),
-            listener,
-            inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
-            branch: ViaBranch::Text(&branch),
-        };
-        let target = Target {
-            socket: Some(socket),
-            ..target
-        };
-        let lumps = &mut self.lumps;
-        let sent = self
-            .outbox
-            .send_with(sockets, &target, |bytes| write_request(bytes, lumps, ctx, &out));
-        self.runtime.counters.fwd_request();
-        if !sent {
-            ctx.failure = Failure::Send;
-        }
-        Code::from(sent)
-    }
-
-    /// A CANCEL that finds its INVITE is answered and goes to each branch; another one goes on without a transaction.
-    fn relay_cancel(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
-        let Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        } = scope;
-        let runtime = std::sync::Arc::clone(&self.runtime);
-        let table = &runtime.transactions;
-        let Some(invite) = table.find(&Lookup::cancelled(parts(&ctx.msg), table.hasher())) else {
-            return match script.states.get::<Tm>().map_or(0, |tm| tm.unmatched_cancel) {
-                2 => Code::TRUE,
-                _ => self.forward_stateless(
-                    Scope {
-                        ctx,
-                        lists,
-                        vars,
-                        script,
-                        route,
-                    },
-                    options.target,
-                ),
-            };
-        };
-        match self.begin_transaction(Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        }) {
-            Code::EXIT => return Code::TRUE,
-            code if !code.is_true() => return code,
-            _ => {}
-        }
-        let Some(mut cancel) = self.current.take() else {
-            return Code::FALSE;
-        };
-        let mut guard = invite.transaction.lock_arc();
-        let reason = if guard.status >= 200 || (!guard.is_pending() && !guard.branches.is_empty()) {
-            &b"ok -- no more pending branches"[..]
-        } else {
-            b"canceling"
-        };
-        guard.cancelled = true;
-        let reasons = self.cancel_reasons(&guard, ctx, script);
-        self.cancel_all(&mut guard, &reasons);
-        self.respond_locally(&mut cancel, ctx, 200, reason);
-        self.current = Some(cancel);
-        // a transaction that waits for its script, not for a branch, ends at once (RFC 3261 §9.2)
-        if guard.branches.is_empty() && guard.status < 200 {
-            guard.suspended = false;
-            if let Some(mut request) = guard.request.take() {
-                self.respond_locally(&mut guard, &mut request, 487, b"Request Terminated");
-                guard.request = Some(request);
-            }
-        }
-        self.settle(guard);
-        Code::TRUE
-    }
-
-    /// Reason headers of a received CANCEL, to be put in ours (RFC 3326).
-    fn cancel_reasons(&self, invite: &Transaction, ctx: &Context, script: &Script) -> Vec<u8> {
-        let mut lines = Vec::new();
-        let wanted = script.states.get::<Tm>().is_none_or(|tm| tm.e2e_cancel_reason);
-        if wanted && invite.intent.disable & disable::CANCEL_REASON == 0 {
-            for header in ctx.msg.all_named(b"Reason") {
-                lines.extend_from_slice(b"Reason: ");
-                lines.extend_from_slice(ctx.msg.value(header));
-                lines.extend_from_slice(b"\r\n");
-            }
-        }
-        lines
-    }
-
-    /// Asks every unanswered branch to end; each sends its CANCEL as soon as that is allowed (RFC 3261 §9.1).
-    pub(crate) fn cancel_all(&mut self, guard: &mut super::Guard, headers: &[u8]) {
-        self.cancel_where(guard, headers, |_| true);
-    }
-
-    /// The same for the branches that `which` chooses by number.
-    pub(crate) fn cancel_where(
-        &mut self,
-        guard: &mut super::Guard,
-        headers: &[u8],
-        which: impl Fn(usize) -> bool,
-    ) {
-        for number in 0..guard.branches.len() {
-            if which(number) {
-                let timers = guard.timers;
-                let Some(branch) = guard.branches.get_mut(number) else {
-                    continue;
-                };
-                let reliable = branch.reliable();
-                let actions = branch.client.on(ClientEvent::Cancel, self.now, &timers, reliable);
-                self.act_on_branch(guard, number, actions, headers);
-            }
-        }
-    }
-
-    /// `t_cancel_branches`: all, all but the current one, or only that one.
-    pub(crate) fn cancel_pending(&mut self, _scope: Scope<'_>, which: u32) -> Code {
-        let Some(mut guard) = self.current.take() else {
-            return Code::FALSE;
-        };
-        let current = guard.current_branch;
-        match which {
-            0 => self.cancel_all(&mut guard, b""),
-            1 => self.cancel_where(&mut guard, b"", |number| number != current),
-            _ => self.cancel_where(&mut guard, b"", |number| number == current),
-        }
-        self.current = Some(guard);
-        Code::TRUE
-    }
 }
 
 type Saved = (
@@ -778,72 +399,4 @@ pub(super) fn next_hop(
 fn first_route(path: &[u8]) -> Option<&[u8]> {
     let first = shared::sip::scan::CommaList::new(path).next()?;
     shared::sip::NameAddr::parse(first).ok().map(|addr| addr.uri)
-}
-
-/// One copy of a request on its way out.
-pub(super) struct Outgoing<'a> {
-    pub(super) uri: &'a [u8],
-    pub(super) path: Option<&'a [u8]>,
-    pub(super) listener: &'a Listener,
-    pub(super) inbound: &'a Listener,
-    pub(super) branch: ViaBranch<'a>,
-}
-
-fn hop(listener: &Listener) -> record_route::Hop<'_> {
-    record_route::Hop {
-        host: listener.host_text.as_bytes(),
-        port: listener.port_text.as_bytes(),
-        transport: listener.transport,
-    }
-}
-
-/// Writes a request as it leaves: edits applied, our Via on top, our Record-Route for the hops it joins.
-pub(super) fn write_request(
-    bytes: &mut Vec<u8>,
-    scratch: &mut shared::sip::Lumps,
-    ctx: &Context,
-    out: &Outgoing<'_>,
-) {
-    let mut rr = Vec::new();
-    if let Some(intent) = &ctx.record_route {
-        let params = [&intent.params[..], &ctx.rr_params].concat();
-        let route = record_route::RecordRoute {
-            form: match &intent.form {
-                RecordRouteForm::Sockets => record_route::Form::Sockets,
-                RecordRouteForm::Advertised(address) => record_route::Form::Advertised(address),
-                RecordRouteForm::Preset(first, second) => {
-                    record_route::Form::Preset(first, second.as_deref())
-                }
-            },
-            sips: out
-                .uri
-                .get(..5)
-                .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:")),
-            user: &intent.user,
-            ftag: if intent.ftag { ctx.msg.from_tag() } else { b"" },
-            full_lr: intent.full_lr,
-            params: &params,
-            double: intent.double,
-        };
-        route.write(&hop(out.inbound), &hop(out.listener), &mut rr);
-    }
-    let seen = seen(ctx);
-    let via = ViaLine {
-        hop: hop(out.listener),
-        branch: out.branch,
-        rport: ctx.switches.local_rport,
-        connection: ctx.source.conn,
-        alias: false,
-    };
-    let plan = ForwardPlan {
-        uri: Some(out.uri),
-        via,
-        fix: fix(ctx, &seen),
-        max_forwards: None,
-        record_route: &rr,
-        path: out.path,
-        body: ctx.new_body.as_ref(),
-        content_length: out.listener.transport != shared::net::Transport::Udp,
-    };
-    write_forwarded(&ctx.msg, &ctx.lumps, &plan, scratch, bytes);
 }

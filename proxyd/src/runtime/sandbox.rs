@@ -1,9 +1,10 @@
 //! The proxy of `explain`: what a script asks for is written down, nothing leaves and nothing is changed.
 
 use super::Runtime;
+use super::forward;
+use super::forward::Outgoing;
 use super::outbox::Outbox;
 use super::relay;
-use super::relay::Outgoing;
 use super::reply;
 use crate::ids::TagKind;
 use crate::modules::tm::Tm;
@@ -13,7 +14,7 @@ use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::request::ViaBranch;
+use crate::proxy::forward::ViaBranch;
 use crate::proxy::request::stateless_branch;
 use crate::proxy::sockets::Sockets;
 use crate::script::exec;
@@ -136,7 +137,7 @@ impl Sandbox {
             branch: ViaBranch::Text(&via),
         };
         let mut bytes = Vec::new();
-        relay::write_request(&mut bytes, &mut self.lumps, ctx, &out);
+        forward::write_request(&mut bytes, &mut self.lumps, ctx, &out);
         let target = Some(Target { socket, ..target });
         self.sent.push(Sent { why, target, bytes });
         Ok(())
