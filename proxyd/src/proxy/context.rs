@@ -41,6 +41,13 @@ pub struct Target {
     pub conn: Option<ConnId>,
 }
 
+impl Target {
+    /// Whether the transport delivers by itself.
+    pub fn is_reliable(&self) -> bool {
+        self.transport.is_reliable()
+    }
+}
+
 /// Switches a script turns on for its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Switches {

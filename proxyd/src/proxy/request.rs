@@ -1,32 +1,38 @@
 //! Reading a request that is to be forwarded: what names its transaction, loops and spirals (RFC 3261 §16.3, §16.6, §16.11).
 
 use crate::transaction::key::Branch;
+use crate::transaction::key::Hashers;
+use crate::transaction::key::Lookup;
 use crate::transaction::key::MAGIC_COOKIE;
 use crate::transaction::key::Parts;
 use crate::transaction::key::has_cookie;
+use crate::transaction::key::write_hex;
 use shared::sip::HeaderName;
 use shared::sip::Message;
 use shared::sip::Via;
 use std::hash::BuildHasher;
 use std::hash::Hash;
 use std::hash::Hasher;
-use std::io::Write;
 
 /// The parts of a request that transactions are matched by.
 pub fn parts(request: &Message) -> Parts<'_> {
-    let top = request.vias().next();
     let via = request.top_via();
+    let branch = via.as_ref().and_then(Via::branch).unwrap_or_default();
     Parts {
         method: request.method().as_bytes(),
         call_id: request.call_id(),
         cseq: request.cseq().map_or(0, |cseq| cseq.number),
-        branch: via.as_ref().and_then(Via::branch).unwrap_or_default(),
+        branch,
         host: via.as_ref().map_or(b"", |via| via.host),
         port: via.as_ref().and_then(|via| via.port),
         from_tag: request.from_tag(),
         to_tag: request.to_tag(),
         uri: request.request_uri(),
-        via: top.map_or(b"", |top| top.bytes),
+        via: if has_cookie(branch) {
+            b""
+        } else {
+            request.vias().next().map_or(b"", |top| top.bytes)
+        },
     }
 }
 
@@ -52,7 +58,13 @@ pub fn routed_hash(request: &Message, hasher: &ahash::RandomState) -> u64 {
 }
 
 /// Whether a request was here before and would be routed the same way again (RFC 3261 §16.3 step 4): answer 482.
-pub fn is_loop(request: &Message, is_own: impl Fn(&Via<'_>) -> bool, routed: u64) -> bool {
+pub fn is_loop(request: &Message, is_own: impl Fn(&Via<'_>) -> bool, routed: impl Fn() -> u64) -> bool {
+    let mut headers = request.all(HeaderName::Via);
+    let first = headers.next().map_or(&b""[..], |header| request.value(header));
+    if headers.next().is_none() && memchr::memchr(b',', first).is_none() {
+        return false; // straight from its sender
+    }
+    let routed = routed();
     request.vias().any(|value| {
         value.via().is_ok_and(|via| {
             let branch = via.branch().and_then(Branch::read);
@@ -63,34 +75,19 @@ pub fn is_loop(request: &Message, is_own: impl Fn(&Via<'_>) -> bool, routed: u64
 
 /// Appends the branch of a request that is forwarded without a transaction, the same for its retransmissions, its ACK
 /// and its CANCEL (RFC 3261 §16.11).
-pub fn stateless_branch(request: &Message, number: u8, hasher: &ahash::RandomState, out: &mut Vec<u8>) {
-    let parts = parts(request);
-    let mut state = hasher.build_hasher();
-    if has_cookie(parts.branch) {
-        parts.branch.hash(&mut state);
-        parts.host.to_ascii_lowercase().hash(&mut state);
-        parts.port.hash(&mut state);
-    } else {
-        parts.via.hash(&mut state);
-    }
-    parts.call_id.hash(&mut state);
-    parts.from_tag.hash(&mut state);
-    parts.uri.hash(&mut state);
-    state.write_u32(parts.cseq);
-    state.write_u8(number);
+pub fn stateless_branch(request: &Message, number: u8, hashers: &Hashers, out: &mut Vec<u8>) {
+    let key = Lookup::request(&parts(request), hashers).key();
     out.extend_from_slice(MAGIC_COOKIE);
     // The `s` keeps it from being read as the branch of a transaction.
-    let written = write!(out, "s{:016x}.{number:x}", state.finish());
-    debug_assert!(written.is_ok());
+    out.push(b's');
+    write_hex(key.check(), 16, out);
+    out.push(b'.');
+    write_hex(number.into(), 1, out);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hasher() -> ahash::RandomState {
-        ahash::RandomState::with_seeds(1, 2, 3, 4)
-    }
 
     const INVITE: &str = "INVITE sip:b@x SIP/2.0\r\n\
         Via: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bKa, SIP/2.0/UDP 10.0.0.0\r\n\
@@ -104,9 +101,10 @@ mod tests {
 
     #[test]
     fn a_stateless_branch_is_shared_by_ack_and_cancel() {
+        let hashers = Hashers::default();
         let branch = |text: &str| {
             let mut out = Vec::new();
-            stateless_branch(&Message::parse(text).unwrap(), 0, &hasher(), &mut out);
+            stateless_branch(&Message::parse(text).unwrap(), 0, &hashers, &mut out);
             assert!(has_cookie(&out) && Branch::read(&out).is_none());
             out
         };

@@ -20,6 +20,8 @@ pub struct Listener {
     pub host_text: String,
     /// The port as Via and Record-Route print it.
     pub port_text: String,
+    /// An IPv4 address as text, of which it has but one.
+    v4_text: Option<String>,
 }
 
 impl Listener {
@@ -39,6 +41,10 @@ impl Listener {
             .as_ref()
             .map_or(address.port(), |(_, port)| *port)
             .to_string();
+        let v4_text = match address.ip() {
+            IpAddr::V4(ip) => Some(ip.to_string()),
+            IpAddr::V6(_) => None,
+        };
         Self {
             transport,
             address,
@@ -46,6 +52,7 @@ impl Listener {
             name,
             host_text,
             port_text,
+            v4_text,
         }
     }
 }
@@ -79,25 +86,20 @@ impl Sockets {
     /// Whether host and port name this proxy; `port` 0 and no transport match any (Kamailio's `myself`).
     pub fn is_local(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
         let transport_fits = |mine: Transport| transport.is_none_or(|wanted| wanted == mine);
-        let bare = host
-            .strip_prefix(b"[")
-            .and_then(|h| h.strip_suffix(b"]"))
-            .unwrap_or(host);
-        let first = bare.first().copied().unwrap_or(0);
-        if first.is_ascii_digit() || bare.contains(&b':') {
-            let ip = std::str::from_utf8(bare)
-                .ok()
-                .and_then(|text| text.parse::<IpAddr>().ok());
-            if let Some(ip) = ip {
-                let bound = self.listeners.iter().any(|l| {
-                    l.address.ip() == ip
-                        && (port == 0 || l.address.port() == port)
-                        && transport_fits(l.transport)
-                });
-                if bound {
-                    return true;
-                }
+        let fits = |l: &Listener| (port == 0 || l.address.port() == port) && transport_fits(l.transport);
+        let bound = match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
+            None if !host.contains(&b':') => {
+                let is_text = |l: &&Listener| l.v4_text.as_ref().is_some_and(|text| text.as_bytes() == host);
+                self.listeners.iter().filter(is_text).any(fits)
             }
+            bare => {
+                let text = std::str::from_utf8(bare.unwrap_or(host));
+                let ip = text.ok().and_then(|text| text.parse::<IpAddr>().ok());
+                ip.is_some_and(|ip| self.listeners.iter().any(|l| l.address.ip() == ip && fits(l)))
+            }
+        };
+        if bound {
+            return true;
         }
         let advertised = self.listeners.iter().any(|l| {
             l.advertise.as_ref().is_some_and(|(name, own_port)| {

@@ -4,6 +4,7 @@ use super::Guard;
 use super::cancel::cancel_reason;
 use super::host::Live;
 use super::reply::Answer;
+use super::transaction::Transaction;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::script::host::Scope;
@@ -30,8 +31,7 @@ impl Live {
         status: u16,
         reason: &[u8],
     ) {
-        let mut bytes = std::mem::take(&mut guard.reply);
-        bytes.clear();
+        let mut bytes = self.buffers.take();
         let answer = Answer {
             keys: &self.runtime.keys,
             script: &self.script,
@@ -41,23 +41,33 @@ impl Live {
         };
         answer.write(request, &mut bytes);
         request.answered = status;
-        guard.reply = bytes;
-        let t = &mut **guard;
-        let reliable = t.reliable();
-        // Kamailio: a local 2xx is not repeated until its ACK; INVITEs are answered 2xx by real user agents.
-        let actions = t.server.on(
-            ServerEvent::Respond(status, Origin::Relayed),
-            self.now,
-            &t.timers,
-            reliable,
-        );
-        if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                out.extend_from_slice(&t.reply)
-            });
-        }
-        t.status = status;
+        self.send_upstream(guard, status, bytes);
         self.runtime.counters.rpl_sent(status, true);
+    }
+
+    /// Sends a reply to whoever sent the request, and keeps it for as long as it may have to be repeated.
+    pub(super) fn send_upstream(&mut self, t: &mut Transaction, status: u16, bytes: Vec<u8>) {
+        // Kamailio: a local 2xx is not repeated until its ACK; INVITEs are answered 2xx by real user agents.
+        let event = ServerEvent::Respond(status, Origin::Relayed);
+        let actions = t.server.on(event, self.now, &t.timers, t.reply_to.is_reliable());
+        t.status = status;
+        if !actions.contains(Action::SendResponse) {
+            return self.buffers.put(bytes);
+        }
+        self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
+            out.extend_from_slice(&bytes)
+        });
+        let spare = if !t.server.repeats() {
+            bytes
+        } else if status >= 200 && !t.is_invite() {
+            // this one is kept for seconds: no larger than it has to be
+            self.buffers
+                .put(std::mem::replace(&mut t.reply, bytes.as_slice().into()));
+            bytes
+        } else {
+            std::mem::replace(&mut t.reply, bytes)
+        };
+        self.buffers.put(spare);
     }
 
     /// `t_reply`: a final one ends every branch.

@@ -109,7 +109,7 @@ impl Live {
                 let Some(branch) = guard.branches.get_mut(number) else {
                     continue;
                 };
-                let reliable = branch.reliable();
+                let reliable = branch.target.is_reliable();
                 let actions = branch.client.on(ClientEvent::Cancel, self.now, &timers, reliable);
                 self.act_on_branch(guard, number, actions, headers);
             }

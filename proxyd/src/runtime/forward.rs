@@ -1,6 +1,7 @@
 //! Sending on without a transaction, requests and replies (RFC 3261 §16.11), and how a request is written as it leaves.
 
 use super::host::Live;
+use super::relay::next_hop;
 use super::reply::fix;
 use super::reply::seen;
 use super::response::write_upstream;
@@ -22,6 +23,8 @@ use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Hook;
 use crate::transaction::key;
+use shared::sip::Lumps;
+use std::borrow::Cow;
 
 impl Live {
     /// An ACK to a 2xx goes on without a transaction; one to a refusal ends here.
@@ -78,11 +81,7 @@ impl Live {
         }
         let target = match target {
             Some(target) => Ok(target),
-            None => {
-                let uri = ctx.uri().to_vec();
-                let (dst, path) = (ctx.dst_uri.clone(), ctx.path.clone());
-                self.next_hop(&uri, dst.as_deref(), path.as_deref(), ctx.send_socket)
-            }
+            None => next_hop(&self.runtime, ctx),
         };
         let target = match target {
             Ok(target) => target,
@@ -98,10 +97,8 @@ impl Live {
             return Code::FALSE;
         };
         let mut branch = Vec::with_capacity(key::MAX_BRANCH);
-        stateless_branch(&ctx.msg, 0, &self.runtime.loop_keys, &mut branch);
+        stateless_branch(&ctx.msg, 0, self.runtime.transactions.hashers(), &mut branch);
         let out = Outgoing {
-            uri: ctx.uri(),
-            path: ctx.path.as_deref(),
             listener,
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
             branch: ViaBranch::Text(&branch),
@@ -110,10 +107,10 @@ impl Live {
             socket: Some(socket),
             ..target
         };
-        let lumps = &mut self.lumps;
+        let scratch = &mut self.scratch;
         let sent = self
             .outbox
-            .send_with(sockets, &target, |bytes| write_request(bytes, lumps, ctx, &out));
+            .send_with(sockets, &target, |bytes| write_request(bytes, scratch, ctx, &out));
         self.runtime.counters.fwd_request();
         if !sent {
             ctx.failure = Failure::Send;
@@ -136,7 +133,7 @@ impl Live {
             socket: None,
             conn: next.connection,
         };
-        let lumps = &mut self.lumps;
+        let lumps = &mut self.scratch.lumps;
         let sent = self.outbox.send_with(&self.runtime.sockets, &target, |out| {
             write_upstream(out, lumps, ctx)
         });
@@ -145,10 +142,17 @@ impl Live {
     }
 }
 
+/// What writing a message needs besides; its memory is used again.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// Edits of the message on its way out.
+    pub(super) lumps: Lumps,
+    /// Its Record-Route lines.
+    lines: Vec<u8>,
+}
+
 /// One copy of a request on its way out.
 pub(super) struct Outgoing<'a> {
-    pub(super) uri: &'a [u8],
-    pub(super) path: Option<&'a [u8]>,
     pub(super) listener: &'a Listener,
     pub(super) inbound: &'a Listener,
     pub(super) branch: ViaBranch<'a>,
@@ -163,15 +167,15 @@ fn hop(listener: &Listener) -> record_route::Hop<'_> {
 }
 
 /// Writes a request as it leaves: edits applied, our Via on top, our Record-Route for the hops it joins.
-pub(super) fn write_request(
-    bytes: &mut Vec<u8>,
-    scratch: &mut shared::sip::Lumps,
-    ctx: &Context,
-    out: &Outgoing<'_>,
-) {
-    let mut rr = Vec::new();
+pub(super) fn write_request(bytes: &mut Vec<u8>, scratch: &mut Scratch, ctx: &Context, out: &Outgoing<'_>) {
+    let Scratch { lumps, lines } = scratch;
+    lines.clear();
     if let Some(intent) = &ctx.record_route {
-        let params = [&intent.params[..], &ctx.rr_params].concat();
+        let params = if ctx.rr_params.is_empty() {
+            Cow::Borrowed(&intent.params)
+        } else {
+            Cow::Owned([&intent.params[..], &ctx.rr_params].concat())
+        };
         let route = record_route::RecordRoute {
             form: match &intent.form {
                 RecordRouteForm::Sockets => record_route::Form::Sockets,
@@ -180,8 +184,8 @@ pub(super) fn write_request(
                     record_route::Form::Preset(first, second.as_deref())
                 }
             },
-            sips: out
-                .uri
+            sips: ctx
+                .uri()
                 .get(..5)
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:")),
             user: &intent.user,
@@ -190,7 +194,7 @@ pub(super) fn write_request(
             params: &params,
             double: intent.double,
         };
-        route.write(&hop(out.inbound), &hop(out.listener), &mut rr);
+        route.write(&hop(out.inbound), &hop(out.listener), lines);
     }
     let seen = seen(ctx);
     let via = ViaLine {
@@ -200,13 +204,13 @@ pub(super) fn write_request(
         connection: ctx.source.conn,
     };
     let plan = ForwardPlan {
-        uri: Some(out.uri),
+        uri: Some(ctx.uri()),
         via,
         fix: fix(ctx, &seen),
-        record_route: &rr,
-        path: out.path,
+        record_route: lines,
+        path: ctx.path.as_deref(),
         body: ctx.new_body.as_ref(),
         content_length: out.listener.transport != shared::net::Transport::Udp,
     };
-    write_forwarded(&ctx.msg, &ctx.lumps, &plan, scratch, bytes);
+    write_forwarded(&ctx.msg, &ctx.lumps, &plan, lumps, bytes);
 }

@@ -2,7 +2,9 @@
 
 use super::Guard;
 use super::Runtime;
+use super::forward::Scratch;
 use super::outbox::Outbox;
+use super::spares::Buffers;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -31,7 +33,6 @@ use crate::script::vars::Vars;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use shared::sip::Lumps;
 use shared::sip::Uri;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +51,10 @@ pub(crate) struct Live {
     pub(crate) current: Option<Guard>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
-    /// Edits of one message on its way out.
-    pub(crate) lumps: Lumps,
+    /// What writing a message needs besides.
+    pub(crate) scratch: Scratch,
+    /// Buffers to be used again.
+    pub(crate) buffers: Buffers,
     /// The number of this worker.
     pub(crate) worker: usize,
     pub(crate) random: SmallRng,
@@ -67,7 +70,8 @@ impl Live {
             batch: 0,
             current: None,
             intent: Intent::default(),
-            lumps: Lumps::default(),
+            scratch: Scratch::default(),
+            buffers: Buffers::default(),
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
             runtime,
@@ -225,7 +229,7 @@ impl Host for Live {
             status: branch.status,
             timed_out: branch.timed_out,
             replied: branch.replied,
-            uri: &branch.uri,
+            uri: branch.uri(),
             flags: branch.flags,
         });
         Some(TransactionView {

@@ -2,6 +2,7 @@
 
 use super::host::Live;
 use super::reply::reply_target;
+use super::transaction::Kind;
 use super::transaction::Server;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
@@ -10,7 +11,6 @@ use crate::proxy::request::parts;
 use crate::script::host::Matched;
 use crate::script::host::Scope;
 use crate::script::host::TimerOverrides;
-use crate::script::lists::Lists;
 use crate::script::module::Code;
 use crate::transaction::action::Action;
 use crate::transaction::action::ServerEvent;
@@ -18,10 +18,8 @@ use crate::transaction::invite_server::InviteServer;
 use crate::transaction::key::Lookup;
 use crate::transaction::non_invite_server::NonInviteServer;
 use crate::transaction::table::Inserted;
-use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
 use shared::sip::Method;
-use smallvec::SmallVec;
 
 /// The timers of a transaction: the module's, with what the script set for this one.
 pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
@@ -55,10 +53,9 @@ impl Live {
             return Code::TRUE;
         }
         let ctx = scope.ctx;
-        let invite = match ctx.msg.method() {
+        let kind = match ctx.msg.method() {
             Method::Ack => return Code::FALSE,
-            Method::Invite => true,
-            _ => false,
+            method => Kind::from(method),
         };
         let table = &self.runtime.transactions;
         let lookup = Lookup::request(&parts(&ctx.msg), table.hashers());
@@ -68,30 +65,13 @@ impl Live {
         let timers = timers(tm, &intent.timers);
         let (now, script) = (self.now, &self.script);
         let reply_to = reply_target(ctx);
-        let inserted = table.insert(&lookup, label, |id| Transaction {
-            id,
-            invite,
-            server: if invite {
-                Server::Invite(InviteServer::new(now, &timers))
-            } else {
-                Server::NonInvite(NonInviteServer::new(now, &timers))
-            },
-            request: None,
-            lists: Lists::default(),
-            intent,
-            timers,
-            branches: SmallVec::new(),
-            leg: 0,
-            current_branch: 0,
-            status: 0,
-            reply: Vec::new(),
-            reply_to,
-            cancelled: false,
-            replicate: false,
-            suspended: false,
-            script: std::sync::Arc::clone(script),
-            done: None,
-            armed: NEVER,
+        let inserted = table.insert(&lookup, label, |id| {
+            let server = match kind {
+                Kind::Invite => Server::Invite(InviteServer::new(now, &timers)),
+                Kind::Cancel | Kind::Other => Server::NonInvite(NonInviteServer::new(now, &timers)),
+            };
+            let new = Transaction::new(id, kind, server, timers, reply_to, script);
+            Transaction { intent, ..new }
         });
         match inserted {
             Inserted::New(_, guard) => {
@@ -115,7 +95,7 @@ impl Live {
     fn absorb(&mut self, transaction: &std::sync::Arc<parking_lot::Mutex<Transaction>>, event: ServerEvent) {
         let mut guard = transaction.lock_arc();
         let t = &mut *guard;
-        let reliable = t.reliable();
+        let reliable = t.reply_to.is_reliable();
         let actions = t.server.on(event, self.now, &t.timers, reliable);
         for action in actions.iter() {
             if action == Action::RetransmitResponse && !t.reply.is_empty() {

@@ -18,6 +18,7 @@ mod relay;
 mod reply;
 mod response;
 mod sandbox;
+mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
@@ -169,11 +170,7 @@ impl Runtime {
         let forced = socket
             .and_then(|id| self.sockets.get(id))
             .map(|listener| listener.transport);
-        let host = uri
-            .param(b"maddr")
-            .flatten()
-            .filter(|_| false)
-            .unwrap_or(uri.host); // Kamailio: maddr is ignored
+        let host = uri.host; // Kamailio: maddr is ignored
         if host.len() > 8
             && host
                 .get(host.len() - 8..)

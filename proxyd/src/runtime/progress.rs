@@ -31,7 +31,7 @@ impl Live {
             let Some(branch) = guard.branches.get_mut(number) else {
                 continue;
             };
-            let reliable = branch.reliable();
+            let reliable = branch.target.is_reliable();
             if let Some(cancelling) = &mut branch.cancelling {
                 let actions = cancelling
                     .client
@@ -61,7 +61,7 @@ impl Live {
                 ended = true;
             }
         }
-        let reliable = guard.reliable();
+        let reliable = guard.reply_to.is_reliable();
         let t = &mut *guard;
         let actions = t.server.on(ServerEvent::Tick, self.now, &timers, reliable);
         if actions.contains(Action::RetransmitResponse) && !t.reply.is_empty() {
@@ -105,7 +105,7 @@ impl Live {
         let Some(branch) = guard.branches.get_mut(number) else {
             return;
         };
-        let reliable = branch.reliable();
+        let reliable = branch.target.is_reliable();
         let actions = branch
             .client
             .on(ClientEvent::TransportError, self.now, &timers, reliable);
@@ -138,38 +138,5 @@ impl Live {
         guard.request = Some(request);
         guard.lists = lists;
         self.settle(guard);
-    }
-
-    /// Arms the timer for what is due next, or takes an ended transaction out of the table.
-    pub(crate) fn settle(&mut self, mut guard: Guard) {
-        if guard.is_over() {
-            let id = guard.id;
-            let kept = guard.branches.iter_mut().filter_map(|branch| branch.reply.take());
-            kept.for_each(|reply| self.runtime.spares.put(reply));
-            guard
-                .request
-                .take()
-                .into_iter()
-                .for_each(|request| self.runtime.spares.put(request));
-            drop(guard);
-            if self.runtime.transactions.remove(id).is_some() {
-                self.runtime.counters.tm_freed();
-            }
-            return;
-        }
-        // No route will ask for the request any more; a 2xx to an INVITE may be followed by another one.
-        let answered = guard.status >= if guard.invite { 300 } else { 200 };
-        if answered && !guard.is_pending() {
-            guard
-                .request
-                .take()
-                .into_iter()
-                .for_each(|request| self.runtime.spares.put(request));
-        }
-        let deadline = guard.next_deadline();
-        if deadline < guard.armed {
-            guard.armed = deadline;
-            self.runtime.transactions.arm(guard.id, deadline);
-        }
     }
 }

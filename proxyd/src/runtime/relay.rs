@@ -4,6 +4,7 @@ use super::forward::Outgoing;
 use super::forward::write_request;
 use super::host::Live;
 use super::matching::timers;
+use super::outbox::Outbox;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
 use crate::modules::tm::Tm;
@@ -35,10 +36,45 @@ use shared::sip::Via;
 /// The most branches one transaction may have.
 const MAX_BRANCHES: usize = 64;
 
-/// Where one copy of a request goes.
-struct Hop {
-    branch: Branch,
-    target: Target,
+/// What an appended branch sets in the context while its copy of the request is made.
+struct Values {
+    uri: Option<Vec<u8>>,
+    dst_uri: Option<Vec<u8>>,
+    path: Option<Vec<u8>>,
+    flags: u32,
+    socket: Option<SocketId>,
+}
+
+impl Values {
+    fn of(ctx: &Context) -> Self {
+        Self {
+            uri: ctx.new_uri.clone(),
+            dst_uri: ctx.dst_uri.clone(),
+            path: ctx.path.clone(),
+            flags: ctx.bflags,
+            socket: ctx.send_socket,
+        }
+    }
+
+    fn swap(&mut self, ctx: &mut Context) {
+        std::mem::swap(&mut self.uri, &mut ctx.new_uri);
+        std::mem::swap(&mut self.dst_uri, &mut ctx.dst_uri);
+        std::mem::swap(&mut self.path, &mut ctx.path);
+        std::mem::swap(&mut self.flags, &mut ctx.bflags);
+        std::mem::swap(&mut self.socket, &mut ctx.send_socket);
+    }
+}
+
+impl From<Branch> for Values {
+    fn from(branch: Branch) -> Self {
+        Self {
+            uri: Some(branch.uri),
+            dst_uri: branch.dst_uri,
+            path: branch.path,
+            flags: branch.flags,
+            socket: branch.socket,
+        }
+    }
 }
 
 impl Live {
@@ -112,7 +148,10 @@ impl Live {
         self.try_100(&mut guard, ctx, tm, options);
         let (first, earlier) = (guard.branches.len(), guard.leg);
         guard.leg = first;
-        let hops = hops(ctx, &options);
+        // the Request-URI when it is new, then the appended branches
+        let own = (ctx.uri_is_new || options.target.is_some()).then_some(None);
+        let appended = std::mem::take(&mut ctx.branches);
+        let tried = own.is_some() || !appended.is_empty();
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::RequestForwarded(run) = hook {
@@ -127,9 +166,7 @@ impl Live {
                 });
             }
         }
-        let mut tried = false;
-        for branch in hops {
-            tried = true;
+        for branch in own.into_iter().chain(appended.into_iter().map(Some)) {
             self.add_branch(branch, ctx, lists, vars, script, &options);
         }
         ctx.branches.clear();
@@ -172,12 +209,9 @@ impl Live {
 
     /// Whether the request was here before and would go the same way again (RFC 3261 §16.3 step 4).
     fn is_loop(&self, ctx: &Context) -> bool {
-        if ctx.msg.vias().nth(1).is_none() {
-            return false; // straight from its sender
-        }
         let sockets = &self.runtime.sockets;
         let own = |via: &Via<'_>| sockets.is_local(via.host, via.port.unwrap_or(0), None);
-        request::is_loop(&ctx.msg, own, routed_hash(&ctx.msg, &self.runtime.loop_keys))
+        request::is_loop(&ctx.msg, own, || routed_hash(&ctx.msg, &self.runtime.loop_keys))
     }
 
     /// Answers an INVITE with 100 before it is sent on.
@@ -188,7 +222,7 @@ impl Live {
         tm: Option<&Tm>,
         options: RelayOptions,
     ) {
-        let wanted = guard.invite
+        let wanted = guard.is_invite()
             && guard.status == 0
             && !guard.intent.no_auto_100
             && !options.no_100
@@ -199,10 +233,10 @@ impl Live {
         }
     }
 
-    /// Runs the branch route of one target and sends the request there.
+    /// Runs the branch route of one target, the context's own or an appended one, and sends the request there.
     fn add_branch(
         &mut self,
-        mut branch: Branch,
+        branch: Option<Branch>,
         ctx: &mut Context,
         lists: &mut Lists,
         vars: &mut crate::script::vars::Vars,
@@ -215,76 +249,46 @@ impl Live {
             ctx.failure = Failure::Overload;
             return;
         }
-        let armed = guard.intent.armed.branch;
         guard.current_branch = number;
-        let mut saved = None;
-        if let Some(route) = armed {
-            saved = Some((
-                ctx.lumps.clone(),
-                ctx.new_uri.take(),
-                ctx.dst_uri.take(),
-                ctx.path.take(),
-                ctx.bflags,
-            ));
-            ctx.new_uri = Some(std::mem::take(&mut branch.uri));
-            ctx.dst_uri = branch.dst_uri.take();
-            ctx.path = branch.path.take();
-            let (flags, socket) = (ctx.bflags, ctx.send_socket);
-            (ctx.bflags, ctx.send_socket) = (branch.flags, branch.socket);
-            let verdict = self.run(route, RouteKind::BRANCH, ctx, lists, vars, script);
-            branch.uri = ctx.new_uri.take().unwrap_or_default();
-            branch.dst_uri = ctx.dst_uri.take();
-            branch.path = ctx.path.take();
-            (branch.flags, branch.socket) = (ctx.bflags, ctx.send_socket);
-            (ctx.bflags, ctx.send_socket) = (flags, socket);
-            if verdict.dropped {
-                restore(ctx, saved);
-                return;
+        let route = guard.intent.armed.branch;
+        let saved = match branch {
+            Some(branch) => {
+                let mut values = Values::from(branch);
+                values.swap(ctx);
+                Some(values)
             }
-        }
-        match self.hop(branch, options) {
-            Ok(hop) => self.send_branch(hop, ctx),
-            Err(failure) => ctx.failure = failure,
-        }
-        restore(ctx, saved);
-    }
-
-    fn hop(&mut self, branch: Branch, options: &RelayOptions) -> Result<Hop, Failure> {
-        let target = match options.target {
-            Some(target) => target,
-            None => self.next_hop(
-                &branch.uri,
-                branch.dst_uri.as_deref(),
-                branch.path.as_deref(),
-                branch.socket,
-            )?,
+            None => route.map(|_| Values::of(ctx)),
         };
-        Ok(Hop { branch, target })
-    }
-
-    /// Where a request with this URI, next hop and Path leads.
-    pub(crate) fn next_hop(
-        &mut self,
-        uri: &[u8],
-        dst_uri: Option<&[u8]>,
-        path: Option<&[u8]>,
-        socket: Option<SocketId>,
-    ) -> Result<Target, Failure> {
-        next_hop(&self.runtime, uri, dst_uri, path, socket)
+        let lumps = route.map(|_| ctx.lumps.clone());
+        let dropped = route.is_some_and(|route| {
+            self.run(route, RouteKind::BRANCH, ctx, lists, vars, script)
+                .dropped
+        });
+        if !dropped && let Err(failure) = self.send_branch(ctx, options) {
+            ctx.failure = failure;
+        }
+        if let Some(lumps) = lumps {
+            ctx.lumps = lumps;
+        }
+        if let Some(mut values) = saved {
+            values.swap(ctx);
+        }
     }
 
     /// Writes one copy of the request, starts its client machine and sends it.
-    fn send_branch(&mut self, hop: Hop, ctx: &mut Context) {
-        let Some(guard) = &mut self.current else { return };
-        let Hop { branch, target } = hop;
+    fn send_branch(&mut self, ctx: &Context, options: &RelayOptions) -> Result<(), Failure> {
+        let Some(guard) = &mut self.current else {
+            return Ok(());
+        };
+        let target = match options.target {
+            Some(target) => target,
+            None => next_hop(&self.runtime, ctx)?,
+        };
         let sockets = &self.runtime.sockets;
-        let Some(socket) = super::outbox::Outbox::socket_for(sockets, &target) else {
-            ctx.failure = Failure::Send;
-            return;
-        };
-        let Some(listener) = sockets.get(socket) else {
-            return;
-        };
+        let socket = Outbox::socket_for(sockets, &target);
+        let (socket, listener) = socket
+            .and_then(|id| Some((id, sockets.get(id)?)))
+            .ok_or(Failure::Send)?;
         let target = Target {
             socket: Some(socket),
             ..target
@@ -294,105 +298,46 @@ impl Live {
             routed: routed_hash(&ctx.msg, &self.runtime.loop_keys),
             number: u8::try_from(guard.branches.len()).unwrap_or(u8::MAX),
         };
-        let mut sent = Vec::with_capacity(ctx.msg.as_bytes().len() + 256);
+        let mut sent = self.buffers.take();
         let out = Outgoing {
-            uri: &branch.uri,
-            path: branch.path.as_deref(),
             listener,
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
             branch: ViaBranch::Transaction(id),
         };
-        write_request(&mut sent, &mut self.lumps, ctx, &out);
-        let client = Client::new(guard.invite);
-        guard.branches.push(ClientBranch {
-            client,
-            target,
-            sent,
-            uri: branch.uri,
-            flags: branch.flags,
-            status: 0,
-            reply: None,
-            timed_out: false,
-            replied: false,
-            dropped: false,
-            cancelling: None,
-        });
-        let timers = guard.timers;
-        let cancelled = guard.cancelled;
-        let Some(added) = guard.branches.last_mut() else {
-            return;
-        };
-        let reliable = added.reliable();
-        let actions = added.client.on(ClientEvent::Start, self.now, &timers, reliable);
+        write_request(&mut sent, &mut self.scratch, ctx, &out);
+        let mut client = Client::new(guard.is_invite());
+        let reliable = target.is_reliable();
+        let actions = client.on(ClientEvent::Start, self.now, &guard.timers, reliable);
         if actions.contains(Action::SendRequest)
             && !self
                 .outbox
-                .send_with(sockets, &target, |out| out.extend_from_slice(&added.sent))
+                .send_with(sockets, &target, |out| out.extend_from_slice(&sent))
         {
-            guard.branches.pop();
-            ctx.failure = Failure::Send;
-            return;
+            self.buffers.put(sent);
+            return Err(Failure::Send);
         }
-        if cancelled {
-            added.client.on(ClientEvent::Cancel, self.now, &timers, reliable);
+        if guard.cancelled {
+            client.on(ClientEvent::Cancel, self.now, &guard.timers, reliable);
         }
+        guard
+            .branches
+            .push(ClientBranch::new(client, target, sent, ctx.bflags));
         self.runtime.counters.fwd_request();
+        Ok(())
     }
 }
 
-type Saved = (
-    shared::sip::Lumps,
-    Option<Vec<u8>>,
-    Option<Vec<u8>>,
-    Option<Vec<u8>>,
-    u32,
-);
-
-fn restore(ctx: &mut Context, saved: Option<Saved>) {
-    if let Some((lumps, new_uri, dst_uri, path, bflags)) = saved {
-        ctx.lumps = lumps;
-        ctx.new_uri = new_uri;
-        ctx.dst_uri = dst_uri;
-        ctx.path = path;
-        ctx.bflags = bflags;
-    }
-}
-
-/// The targets of this relay: the Request-URI when it is new, then the appended branches.
-pub(super) fn hops(ctx: &mut Context, options: &RelayOptions) -> Vec<Branch> {
-    let mut hops = Vec::with_capacity(1 + ctx.branches.len());
-    if ctx.uri_is_new || options.target.is_some() {
-        hops.push(Branch {
-            uri: ctx.uri().to_vec(),
-            dst_uri: ctx.dst_uri.clone(),
-            path: ctx.path.clone(),
-            q: ctx.q,
-            flags: ctx.bflags,
-            socket: ctx.send_socket,
-            instance: ctx.instance.clone(),
-            ruid: ctx.ruid.clone(),
-            location_ua: ctx.location_ua.clone(),
-        });
-    }
-    hops.append(&mut ctx.branches);
-    hops
-}
-
-/// Where a request with this URI, next hop and Path leads.
-pub(super) fn next_hop(
-    runtime: &super::Runtime,
-    uri: &[u8],
-    dst_uri: Option<&[u8]>,
-    path: Option<&[u8]>,
-    socket: Option<SocketId>,
-) -> Result<Target, Failure> {
-    let first_path = path.and_then(first_route);
-    let next = dst_uri.or(first_path).unwrap_or(uri);
+/// Where a request leads as the script left it.
+pub(super) fn next_hop(runtime: &super::Runtime, ctx: &Context) -> Result<Target, Failure> {
+    let first_path = ctx.path.as_deref().and_then(first_route);
+    let next = ctx.dst_uri.as_deref().or(first_path).unwrap_or(ctx.uri());
     let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
     if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
         return Err(Failure::UnsupportedScheme);
     }
-    runtime.resolve(&parsed, socket).ok_or(Failure::Unresolvable)
+    runtime
+        .resolve(&parsed, ctx.send_socket)
+        .ok_or(Failure::Unresolvable)
 }
 
 /// The first URI of a Path vector.

@@ -4,6 +4,7 @@ use super::Guard;
 use super::cancel::cancel_reason;
 use super::host::Live;
 use super::transaction::Cancelling;
+use super::transaction::Kind;
 use super::transaction::Server;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
@@ -19,12 +20,9 @@ use crate::script::vars::Vars;
 use crate::transaction::action::Action;
 use crate::transaction::action::Actions;
 use crate::transaction::action::ClientEvent;
-use crate::transaction::action::Origin;
-use crate::transaction::action::ServerEvent;
 use crate::transaction::key;
 use crate::transaction::non_invite_client::NonInviteClient;
 use shared::sip::Message;
-use shared::sip::Method;
 use shared::sip::build::write_ack;
 use shared::sip::build::write_cancel;
 use std::sync::Arc;
@@ -52,14 +50,14 @@ impl Live {
             return;
         };
         let mut guard = found.transaction.lock_arc();
-        let (timers, invite) = (guard.timers, guard.invite);
+        let (timers, kind) = (guard.timers, guard.kind);
         let Some(branch) = guard.branches.get_mut(number) else {
             return;
         };
         let status = ctx.msg.status();
-        let reliable = branch.reliable();
-        let cancel = ctx.msg.method() == Method::Cancel;
-        if cancel && invite {
+        let reliable = branch.target.is_reliable();
+        let about = Kind::from(ctx.msg.method());
+        if about == Kind::Cancel && kind == Kind::Invite {
             if let Some(cancelling) = &mut branch.cancelling {
                 cancelling
                     .client
@@ -67,7 +65,7 @@ impl Live {
             }
             return self.settle(guard);
         }
-        if cancel != is_cancel(&branch.sent) || (ctx.msg.method() == Method::Invite) != invite {
+        if about != kind {
             return;
         }
         self.runtime.counters.rpl_received();
@@ -178,25 +176,10 @@ impl Live {
             .new_status
             .as_ref()
             .map_or(ctx.msg.status(), |(status, _)| *status);
-        let mut bytes = std::mem::take(&mut guard.reply);
-        bytes.clear();
-        write_upstream(&mut bytes, &mut self.lumps, ctx);
-        guard.reply = bytes;
-        let t = &mut **guard;
-        let reliable = t.reliable();
-        let actions = t.server.on(
-            ServerEvent::Respond(status, Origin::Relayed),
-            self.now,
-            &t.timers,
-            reliable,
-        );
-        if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                out.extend_from_slice(&t.reply)
-            });
-        }
-        let is_end = status >= 200 && t.status < 200;
-        t.status = status;
+        let mut bytes = self.buffers.take();
+        write_upstream(&mut bytes, &mut self.scratch.lumps, ctx);
+        let is_end = status >= 200 && guard.status < 200;
+        self.send_upstream(guard, status, bytes);
         self.runtime.counters.rpl_sent(status, false);
         if is_end {
             self.announce_end(guard, status, ctx, vars, script);
@@ -229,7 +212,7 @@ impl Live {
         let answered = guard
             .branches
             .get(guard.current_branch)
-            .map(|branch| branch.uri.clone());
+            .map(|branch| branch.uri().to_vec());
         let uri = std::mem::replace(&mut request.new_uri, answered);
         self.run_response_out(&mut request, &mut lists, vars, script, &end);
         request.new_uri = uri;
@@ -262,7 +245,7 @@ impl Live {
             let mut bytes = Vec::with_capacity(512);
             write_cancel(&mut bytes, &sent, cancel_headers);
             let mut client = NonInviteClient::new();
-            let reliable = branch.reliable();
+            let reliable = branch.target.is_reliable();
             client.on(ClientEvent::Start, self.now, &timers, reliable);
             self.outbox
                 .send_with(&self.runtime.sockets, &branch.target, |out| {
@@ -295,8 +278,4 @@ pub(super) fn write_upstream(out: &mut Vec<u8>, lumps: &mut shared::sip::Lumps, 
     let mut edits = ctx.lumps.clone();
     edits.replace(ctx.msg.first_line_range(), &line);
     response::strip_top_via(&ctx.msg, &edits, lumps, out);
-}
-
-fn is_cancel(sent: &[u8]) -> bool {
-    sent.starts_with(b"CANCEL ")
 }

@@ -32,21 +32,19 @@ pub struct Branch {
 impl Branch {
     /// Reads a branch parameter; `None` for one that is not of our form.
     pub fn read(branch: &[u8]) -> Option<Self> {
-        let rest = branch.strip_prefix(MAGIC_COOKIE)?;
-        let mut parts = rest.split(|byte| *byte == b'.');
-        let index = u32::try_from(read_hex(parts.next()?, 8)?).ok()?;
-        let label = u32::try_from(read_hex(parts.next()?, 8)?).ok()?;
-        let hash = parts.next()?;
-        let routed = if hash.len() == 16 {
-            read_hex(hash, 16)?
-        } else {
-            return None;
-        };
-        let number = u8::try_from(read_hex(parts.next()?, 2)?).ok()?;
-        parts.next().is_none().then_some(Self {
-            id: Id { index, label },
+        let mut rest = branch.strip_prefix(MAGIC_COOKIE)?;
+        let (index, _) = read_hex(&mut rest)?;
+        let (label, _) = read_hex(&mut rest)?;
+        let (routed, digits) = read_hex(&mut rest)?;
+        let (number, _) = read_hex(&mut rest)?;
+        let alone = digits == 16 && rest.is_empty();
+        alone.then_some(Self {
+            id: Id {
+                index: u32::try_from(index).ok()?,
+                label: u32::try_from(label).ok()?,
+            },
             routed,
-            number,
+            number: u8::try_from(number).ok()?,
         })
     }
 
@@ -212,6 +210,11 @@ impl Key {
         self.hash
     }
 
+    /// The hash that tells requests of equal [`Key::hash`] apart, but not an INVITE from its ACK or CANCEL.
+    pub fn check(&self) -> u64 {
+        self.check
+    }
+
     /// Whether a request belongs here (RFC 3261 §17.2.3).
     pub fn matches(&self, lookup: &Lookup) -> bool {
         let other = &lookup.key;
@@ -230,26 +233,39 @@ pub fn has_cookie(branch: &[u8]) -> bool {
     branch.starts_with(MAGIC_COOKIE) && branch.len() > MAGIC_COOKIE.len()
 }
 
-fn read_hex(digits: &[u8], longest: usize) -> Option<u64> {
-    if digits.is_empty() || digits.len() > longest {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
+/// Reads a number of one to 16 digits and the dot behind it, unless it is the last; the number and how many digits it has.
+fn read_hex(rest: &mut &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (digits, byte) in rest.iter().enumerate() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'.' if digits > 0 => {
+                *rest = rest.get(digits + 1..).filter(|rest| !rest.is_empty())?;
+                return Some((value, digits));
+            }
             _ => return None,
         };
-        Some(value << 4 | u64::from(digit))
-    })
+        if digits == 16 {
+            return None;
+        }
+        value = value << 4 | u64::from(digit);
+    }
+    let digits = rest.len();
+    *rest = &[];
+    (digits > 0).then_some((value, digits))
 }
 
-fn write_hex(value: u64, width: u32, out: &mut Vec<u8>) {
-    let digits = (67 - (value | 1).leading_zeros()) / 4;
-    for place in (0..digits.max(width)).rev() {
-        let digit = (value >> (4 * place)) as usize & 0xf;
-        out.push(b"0123456789abcdef"[digit]);
+/// Appends a number in lower-case hexadecimal, with zeros before it up to a width of at most 16.
+pub fn write_hex(value: u64, width: usize, out: &mut Vec<u8>) {
+    let mut text = [0; 16];
+    let mut left = value;
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(left & 15) as usize];
+        left >>= 4;
     }
+    let digits = (67 - (value | 1).leading_zeros() as usize) / 4;
+    out.extend_from_slice(text.get(16 - digits.max(width)..).unwrap_or_default());
 }
 
 #[cfg(test)]
