@@ -1,5 +1,6 @@
 //! Ending branches that nobody waits for any more: a CANCEL from upstream, and those made here (RFC 3261 §9, RFC 3326).
 
+use super::Guard;
 use super::host::Live;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
@@ -12,6 +13,7 @@ use crate::script::module::Code;
 use crate::script::module::Script;
 use crate::transaction::action::ClientEvent;
 use crate::transaction::key::Lookup;
+use std::borrow::Cow;
 
 impl Live {
     /// A CANCEL that finds its INVITE is answered and goes to each branch; another one goes on without a transaction.
@@ -92,17 +94,26 @@ impl Live {
     }
 
     /// Asks every unanswered branch to end; each sends its CANCEL as soon as that is allowed (RFC 3261 §9.1).
-    pub(crate) fn cancel_all(&mut self, guard: &mut super::Guard, headers: &[u8]) {
+    pub(crate) fn cancel_all(&mut self, guard: &mut Guard, headers: &[u8]) {
         self.cancel_where(guard, headers, |_| true);
     }
 
-    /// The same for the branches that `which` chooses by number.
-    pub(crate) fn cancel_where(
+    /// The same with a Reason (RFC 3326), which is made only when a branch is unanswered and the script wants one.
+    pub(super) fn cancel_pending_for(
         &mut self,
-        guard: &mut super::Guard,
-        headers: &[u8],
-        which: impl Fn(usize) -> bool,
+        guard: &mut Guard,
+        script: &Script,
+        reason: impl Fn() -> Cow<'static, str>,
     ) {
+        if guard.branches.iter().any(|branch| branch.client.is_pending()) {
+            let wanted = script.states.get::<Tm>().is_none_or(|tm| tm.local_cancel_reason);
+            let header = wanted.then(|| format!("Reason: {}\r\n", reason()));
+            self.cancel_all(guard, header.unwrap_or_default().as_bytes());
+        }
+    }
+
+    /// The same for the branches that `which` chooses by number.
+    pub(crate) fn cancel_where(&mut self, guard: &mut Guard, headers: &[u8], which: impl Fn(usize) -> bool) {
         for number in 0..guard.branches.len() {
             if which(number) {
                 let timers = guard.timers;
@@ -129,15 +140,5 @@ impl Live {
         }
         self.current = Some(guard);
         Code::TRUE
-    }
-}
-
-/// A Reason header line for CANCELs made here (RFC 3326), unless switched off.
-pub(super) fn cancel_reason(script: &Script, value: &str) -> Vec<u8> {
-    let wanted = script.states.get::<Tm>().is_none_or(|tm| tm.local_cancel_reason);
-    if wanted {
-        format!("Reason: {value}\r\n").into_bytes()
-    } else {
-        Vec::new()
     }
 }

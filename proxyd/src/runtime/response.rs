@@ -1,7 +1,6 @@
 //! A reply from downstream: to its branch, through its routes, and upstream when it is the one (RFC 3261 §16.7).
 
 use super::Guard;
-use super::cancel::cancel_reason;
 use super::host::Live;
 use super::transaction::Cancelling;
 use super::transaction::Kind;
@@ -125,8 +124,9 @@ impl Live {
             if !guard.replicate {
                 self.relay_reply(&mut guard, ctx, vars, &script);
             }
-            let reason = cancel_reason(&script, "SIP;cause=200;text=\"Call completed elsewhere\"");
-            self.cancel_all(&mut guard, &reason);
+            self.cancel_pending_for(&mut guard, &script, || {
+                "SIP;cause=200;text=\"Call completed elsewhere\"".into()
+            });
             if matches!(guard.server, Server::Local) {
                 guard = self.finish_local(guard, status, Some(&ctx.msg), vars);
             }
@@ -139,8 +139,7 @@ impl Live {
         let no_6xx = guard.intent.disable & disable::SIX_XX != 0
             || script.states.get::<Tm>().is_some_and(|tm| tm.disable_6xx_block);
         if status >= 600 && !no_6xx {
-            let reason = cancel_reason(&script, &format!("SIP;cause={status}"));
-            self.cancel_all(&mut guard, &reason);
+            self.cancel_pending_for(&mut guard, &script, || format!("SIP;cause={status}").into());
         }
         self.finish_leg(guard, vars)
     }

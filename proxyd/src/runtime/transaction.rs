@@ -312,3 +312,14 @@ impl Transaction {
             .map(|ctx| &ctx.msg)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call keeps two of them for seconds after it ended.
+    #[test]
+    fn a_transaction_is_small() {
+        assert!(size_of::<Transaction>() <= 592, "{}", size_of::<Transaction>());
+    }
+}
