@@ -56,17 +56,25 @@ impl Live {
         let Some(mut cancel) = self.current.take() else {
             return Code::FALSE;
         };
-        let mut guard = invite.transaction.lock_arc();
-        let reason = if guard.status >= 200 || (!guard.is_pending() && !guard.branches.is_empty()) {
-            &b"ok -- no more pending branches"[..]
-        } else {
+        let mut invite = Guard::lock(&invite.transaction).ok();
+        let pending = invite
+            .as_ref()
+            .is_some_and(|guard| guard.status < 200 && (guard.is_pending() || guard.branches.is_empty()));
+        if let Some(guard) = &mut invite {
+            guard.cancelled = true;
+            let reasons = self.cancel_reasons(guard, ctx, script);
+            self.cancel_all(guard, &reasons);
+        }
+        let reason: &[u8] = if pending {
             b"canceling"
+        } else {
+            b"ok -- no more pending branches"
         };
-        guard.cancelled = true;
-        let reasons = self.cancel_reasons(&guard, ctx, script);
-        self.cancel_all(&mut guard, &reasons);
         self.respond_locally(&mut cancel, ctx, 200, reason);
         self.current = Some(cancel);
+        let Some(mut guard) = invite else {
+            return Code::TRUE;
+        };
         // a transaction that waits for its script, not for a branch, ends at once (RFC 3261 §9.2)
         if guard.branches.is_empty() && guard.status < 200 {
             guard.suspended = false;

@@ -2,8 +2,11 @@
 
 use super::host::Live;
 use super::reply::reply_target;
+use super::transaction::Finished;
+use super::transaction::Guard;
 use super::transaction::Kind;
 use super::transaction::Server;
+use super::transaction::Slot;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
 use crate::proxy::context::Failure;
@@ -19,7 +22,9 @@ use crate::transaction::key::Lookup;
 use crate::transaction::non_invite_server::NonInviteServer;
 use crate::transaction::table::Inserted;
 use crate::transaction::timer::Timers;
+use parking_lot::Mutex;
 use shared::sip::Method;
+use std::sync::Arc;
 
 /// The timers of a transaction: the module's, with what the script set for this one.
 pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
@@ -71,11 +76,11 @@ impl Live {
                 Kind::Cancel | Kind::Other => Server::NonInvite(NonInviteServer::new(now, &timers)),
             };
             let new = Transaction::new(id, kind, server, timers, reply_to, script);
-            Transaction { intent, ..new }
+            Slot::Active(Box::new(Transaction { intent, ..new }))
         });
         match inserted {
-            Inserted::New(_, guard) => {
-                self.current = Some(guard);
+            Inserted::New(_, slot) => {
+                self.current = Guard::try_from(slot).ok();
                 self.runtime.counters.tm_created();
                 Code::TRUE
             }
@@ -92,11 +97,13 @@ impl Live {
     }
 
     /// Lets a known transaction handle a copy of its request or its ACK.
-    fn absorb(&mut self, transaction: &std::sync::Arc<parking_lot::Mutex<Transaction>>, event: ServerEvent) {
-        let mut guard = transaction.lock_arc();
+    fn absorb(&mut self, slot: &Arc<Mutex<Slot>>, event: ServerEvent) {
+        let mut guard = match Guard::lock(slot) {
+            Ok(guard) => guard,
+            Err(rest) => return self.absorb_late(&rest, event),
+        };
         let t = &mut *guard;
-        let reliable = t.reply_to.is_reliable();
-        let actions = t.server.on(event, self.now, &t.timers, reliable);
+        let actions = t.server.on(event, self.now, &t.timers, t.reply_to.is_reliable());
         for action in actions.iter() {
             if action == Action::RetransmitResponse && !t.reply.is_empty() {
                 self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
@@ -107,13 +114,23 @@ impl Live {
         self.settle(guard);
     }
 
+    /// The same for one that is answered: its last reply goes out again.
+    fn absorb_late(&mut self, rest: &Finished, event: ServerEvent) {
+        if event == ServerEvent::Request && !rest.reply.is_empty() {
+            self.outbox
+                .send_with(&self.runtime.sockets, &rest.reply_to, |out| {
+                    out.extend_from_slice(&rest.reply)
+                });
+        }
+    }
+
     /// Looks for the transaction of the request under way.
     pub(crate) fn match_transaction(&mut self, scope: Scope<'_>) -> Matched {
         if self.current.is_some() {
             return Matched::None;
         }
         let msg = &scope.ctx.msg;
-        let runtime = std::sync::Arc::clone(&self.runtime);
+        let runtime = Arc::clone(&self.runtime);
         let table = &runtime.transactions;
         let parts = parts(msg);
         match msg.method() {
@@ -129,7 +146,10 @@ impl Live {
             }
             Method::Ack => {
                 if let Some(found) = table.find(&Lookup::request(&parts, table.hashers())) {
-                    let accepted = found.transaction.lock().status / 100 == 2;
+                    let accepted = match Guard::lock(&found.transaction) {
+                        Ok(guard) => guard.status / 100 == 2,
+                        Err(rest) => rest.accepted,
+                    };
                     if accepted {
                         return Matched::EndToEndAck;
                     }
