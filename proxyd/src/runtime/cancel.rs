@@ -6,13 +6,11 @@ use super::transaction::Transaction;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
-use crate::proxy::request::parts;
 use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Script;
 use crate::transaction::action::ClientEvent;
-use crate::transaction::key::Lookup;
 use std::borrow::Cow;
 
 impl Live {
@@ -25,9 +23,8 @@ impl Live {
             script,
             route,
         } = scope;
-        let runtime = std::sync::Arc::clone(&self.runtime);
-        let table = &runtime.transactions;
-        let Some(invite) = table.find(&Lookup::cancelled(&parts(&ctx.msg), table.hashers())) else {
+        let lookup = self.lookup(ctx).cancelled();
+        let Some(invite) = self.runtime.transactions.find(&lookup) else {
             return match script.states.get::<Tm>().map_or(0, |tm| tm.unmatched_cancel) {
                 2 => Code::TRUE,
                 _ => self.forward_stateless(

@@ -9,6 +9,7 @@ use super::transaction::Server;
 use super::transaction::Slot;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
+use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::request::parts;
 use crate::script::host::Matched;
@@ -52,6 +53,14 @@ pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
 }
 
 impl Live {
+    /// What the request under way is looked up by, made once for each message.
+    pub(super) fn lookup(&mut self, ctx: &Context) -> Lookup {
+        let table = &self.runtime.transactions;
+        *self
+            .lookup
+            .get_or_insert_with(|| Lookup::request(&parts(&ctx.msg), table.hashers()))
+    }
+
     /// Makes the server transaction of the request under way.
     pub(crate) fn begin_transaction(&mut self, scope: Scope<'_>) -> Code {
         if self.current.is_some() {
@@ -62,8 +71,8 @@ impl Live {
             Method::Ack => return Code::FALSE,
             method => Kind::from(method),
         };
+        let lookup = self.lookup(ctx);
         let table = &self.runtime.transactions;
-        let lookup = Lookup::request(&parts(&ctx.msg), table.hashers());
         let label = rand::Rng::next_u32(&mut self.random);
         let tm = scope.script.states.get::<Tm>();
         let intent = std::mem::take(&mut self.intent);
@@ -129,43 +138,29 @@ impl Live {
         if self.current.is_some() {
             return Matched::None;
         }
-        let msg = &scope.ctx.msg;
-        let runtime = Arc::clone(&self.runtime);
-        let table = &runtime.transactions;
-        let parts = parts(msg);
-        match msg.method() {
-            Method::Cancel => {
-                if let Some(found) = table.find(&Lookup::request(&parts, table.hashers())) {
-                    self.absorb(&found.transaction, ServerEvent::Request);
-                    return Matched::Retransmission;
-                }
-                match table.find(&Lookup::cancelled(&parts, table.hashers())) {
-                    Some(_) => Matched::Related,
-                    None => Matched::None,
-                }
+        let (lookup, method) = (self.lookup(scope.ctx), scope.ctx.msg.method());
+        if let Some(found) = self.runtime.transactions.find(&lookup) {
+            if method == Method::Ack && is_accepted(&found.transaction) {
+                return Matched::EndToEndAck;
             }
-            Method::Ack => {
-                if let Some(found) = table.find(&Lookup::request(&parts, table.hashers())) {
-                    let accepted = match Guard::lock(&found.transaction) {
-                        Ok(guard) => guard.status / 100 == 2,
-                        Err(rest) => rest.accepted,
-                    };
-                    if accepted {
-                        return Matched::EndToEndAck;
-                    }
-                    self.absorb(&found.transaction, ServerEvent::Ack);
-                    return Matched::Retransmission;
-                }
-                // Kamailio: an ACK with a branch of its own belongs to no transaction here
-                Matched::None
-            }
-            _ => match table.find(&Lookup::request(&parts, table.hashers())) {
-                Some(found) => {
-                    self.absorb(&found.transaction, ServerEvent::Request);
-                    Matched::Retransmission
-                }
-                None => Matched::None,
-            },
+            let event = if method == Method::Ack {
+                ServerEvent::Ack
+            } else {
+                ServerEvent::Request
+            };
+            self.absorb(&found.transaction, event);
+            return Matched::Retransmission;
         }
+        // Kamailio: an ACK with a branch of its own belongs to no transaction here
+        let related =
+            method == Method::Cancel && self.runtime.transactions.find(&lookup.cancelled()).is_some();
+        if related { Matched::Related } else { Matched::None }
+    }
+}
+
+fn is_accepted(slot: &Arc<Mutex<Slot>>) -> bool {
+    match Guard::lock(slot) {
+        Ok(guard) => guard.status / 100 == 2,
+        Err(rest) => rest.accepted,
     }
 }
