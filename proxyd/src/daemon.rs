@@ -20,6 +20,8 @@ use crate::proxy::sockets::Alias;
 use crate::proxy::sockets::Sockets;
 use crate::runtime::Runtime;
 use crate::runtime::explain;
+use crate::runtime::explain::live::Filter;
+use crate::runtime::explain::live::explain_live;
 use crate::runtime::listen;
 use crate::runtime::listen::Defaults;
 use crate::runtime::listen::ListenError;
@@ -485,6 +487,8 @@ impl Daemon {
         };
         let inner = Arc::clone(&daemon.inner);
         let explain = move |call: &RpcCall<'_>| inner.explain(call);
+        let inner = Arc::clone(&daemon.inner);
+        let explain_live = move |call: &RpcCall<'_>| inner.explain_live(call);
         daemon.inner.methods.add([
             RpcDef::new(
                 "core.reload",
@@ -496,6 +500,12 @@ impl Daemon {
                 "Runs a request through the script and tells each step and what would be sent, without doing it. \
                  Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
                 explain,
+            ),
+            RpcDef::new(
+                "core.explain_live",
+                "Waits for a message and tells each step of the script it took and what was sent. Parameters: conditions \
+                 (method= from= to= ruri= callid= src= status=), seconds to wait (60).",
+                explain_live,
             ),
         ]);
         Ok(daemon)
@@ -600,6 +610,13 @@ impl Inner {
             Some(file) => Arc::new(self.other_script(Path::new(&*file))?),
         };
         Ok(explain::explain(&self.runtime, &script, &message, source.as_deref())?.into())
+    }
+
+    /// `core.explain_live`: the next message of the network that fits.
+    fn explain_live(&self, call: &RpcCall<'_>) -> RpcResult {
+        let filter = Filter::parse(&call.opt_str(0)?.unwrap_or_default())?;
+        let seconds = call.opt_int(1)?.and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
+        Ok(explain_live(&self.runtime, &filter, Duration::from_secs(seconds))?.into())
     }
 
     /// Another script with the options of this daemon and the tables of the one in force; it is never started.

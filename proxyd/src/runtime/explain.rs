@@ -1,5 +1,7 @@
 //! `core.explain`: a message through the script, step by step, in a proxy that only writes down.
 
+pub(crate) mod live;
+
 use super::Runtime;
 use super::sandbox::Sandbox;
 use super::sandbox::Sent;

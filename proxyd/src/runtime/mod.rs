@@ -35,6 +35,7 @@ use crate::transport::resolve::Resolver;
 use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
+use explain::live::Watch;
 use parking_lot::Mutex;
 use shared::net::Transport;
 use shared::sip::Message;
@@ -74,6 +75,8 @@ pub struct Runtime {
     pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
     pub(crate) loop_keys: ahash::RandomState,
+    /// Who waits for a message to be explained.
+    pub(crate) watch: Watch,
     /// Counters of the runtime.
     pub(crate) counters: Counters,
     /// All counters.
@@ -142,6 +145,7 @@ impl Runtime {
             spares: Spares::default(),
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
+            watch: Watch::default(),
             counters,
             statistics,
             resumed: Mutex::default(),

@@ -1,5 +1,7 @@
 //! What a worker sends: datagrams in batches by listening socket, stream messages to the connection tasks.
 
+use super::sandbox::Sent;
+use super::sandbox::Why;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
@@ -19,6 +21,8 @@ pub(crate) struct Outbox {
     streams: Connections,
     /// Datagrams that the kernel refused.
     pub(crate) failed: u64,
+    /// Copies of what is sent, while somebody wants to know.
+    pub(crate) copies: Option<Vec<Sent>>,
 }
 
 struct Batch {
@@ -37,6 +41,7 @@ impl Outbox {
             batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(),
             streams,
             failed: 0,
+            copies: None,
         }
     }
 
@@ -62,15 +67,43 @@ impl Outbox {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
         let socket = Self::socket_for(sockets, target);
-        if target.transport != Transport::Udp {
+        if target.transport != Transport::Udp || self.copies.is_some() {
             let mut bytes = Vec::with_capacity(1024);
             write(&mut bytes);
-            return self.send_stream(sockets, target, socket, bytes);
+            self.copy(&Target { socket, ..*target }, &bytes);
+            if target.transport != Transport::Udp {
+                return self.send_stream(sockets, target, socket, bytes);
+            }
+            return self.send_datagram(socket, target.peer, |out| out.extend_from_slice(&bytes));
         }
+        self.send_datagram(socket, target.peer, write)
+    }
+
+    /// Keeps a copy for whoever wants to know what is sent.
+    pub(crate) fn copy(&mut self, target: &Target, bytes: &[u8]) {
+        let Some(copies) = &mut self.copies else { return };
+        let why = if bytes.starts_with(b"SIP/2.0 ") {
+            Why::Reply
+        } else {
+            Why::Relay
+        };
+        copies.push(Sent {
+            why,
+            target: Some(*target),
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    fn send_datagram(
+        &mut self,
+        socket: Option<SocketId>,
+        peer: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else {
             return false;
         };
-        batch.queue.push_with(target.peer, write);
+        batch.queue.push_with(peer, write);
         if batch.queue.is_full() {
             flush(batch, &mut self.failed);
         }

@@ -164,7 +164,7 @@ impl Live {
 
     /// Makes an answer without a transaction, for another thread to send; none for one that goes another way.
     pub(crate) fn hold_stateless_reply(
-        &self,
+        &mut self,
         ctx: &Context,
         status: u16,
         reason: &[u8],
@@ -184,6 +184,7 @@ impl Live {
         };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
+        self.outbox.copy(&target, &bytes);
         Some(Box::new(move || {
             runtime.counters.sl_reply(status);
             if let Err(error) = socket.send_to(&bytes, target.peer) {

@@ -97,6 +97,8 @@ fn guarded(receiver: &mut Receiver, bytes: &[u8], source: Source) {
         );
         receiver.live.current = None;
         receiver.live.intent = crate::script::host::Intent::default();
+        receiver.live.outbox.copies = None;
+        receiver.vars.trace = None;
         receiver.ctx = receiver.live.runtime.spares.take();
     }
 }

@@ -29,6 +29,8 @@ pub const KILL: &str = "core.kill";
 pub const RELOAD: &str = "core.reload";
 /// Runs a message through the script and tells what would happen, without sending or changing anything.
 pub const EXPLAIN: &str = "core.explain";
+/// Waits for a message of the network and tells what happened to it.
+pub const EXPLAIN_LIVE: &str = "core.explain_live";
 /// Reads or sets the log level: [`Debug`].
 pub const DEBUG: &str = "corex.debug";
 
