@@ -302,6 +302,7 @@ pub(super) struct Invoke {
     pub(super) function: &'static Function,
     pub(super) name: &'static str,
     pub(super) args: Box<[CompiledArg]>,
+    pub(super) span: Span,
 }
 
 impl fmt::Debug for Invoke {
