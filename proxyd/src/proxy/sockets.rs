@@ -20,6 +20,20 @@ pub struct Listener {
     pub host_text: String,
     /// The port as Via and Record-Route print it.
     pub port_text: String,
+    /// How far a reload has closed it.
+    pub state: ListenerState,
+}
+
+/// Whether a socket is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListenerState {
+    /// It is.
+    #[default]
+    Open,
+    /// The script has it no more; what came by it is still answered by it.
+    Ending,
+    /// Its number is kept, for transactions that may name it.
+    Closed,
 }
 
 impl Listener {
@@ -46,7 +60,13 @@ impl Listener {
             name,
             host_text,
             port_text,
+            state: ListenerState::Open,
         }
+    }
+
+    /// Whether nothing can be sent from it any more.
+    pub fn is_closed(&self) -> bool {
+        self.state == ListenerState::Closed
     }
 }
 
@@ -71,6 +91,17 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// The sockets in use.
+    pub fn open(&self) -> impl Iterator<Item = (SocketId, &Listener)> {
+        let numbered = (0..).zip(&self.listeners);
+        numbered.filter(|(_, listener)| listener.state == ListenerState::Open)
+    }
+
+    /// The first socket in use that fits.
+    pub fn position(&self, fits: impl Fn(&Listener) -> bool) -> Option<SocketId> {
+        self.open().find(|(_, listener)| fits(listener)).map(|(id, _)| id)
+    }
+
     /// The socket with this id.
     pub fn get(&self, id: SocketId) -> Option<&Listener> {
         self.listeners.get(usize::from(id))
@@ -89,7 +120,7 @@ impl Sockets {
                 .ok()
                 .and_then(|text| text.parse::<IpAddr>().ok());
             if let Some(ip) = ip {
-                let bound = self.listeners.iter().any(|l| {
+                let bound = self.answering().any(|l| {
                     l.address.ip() == ip
                         && (port == 0 || l.address.port() == port)
                         && transport_fits(l.transport)
@@ -99,7 +130,7 @@ impl Sockets {
                 }
             }
         }
-        let advertised = self.listeners.iter().any(|l| {
+        let advertised = self.answering().any(|l| {
             l.advertise.as_ref().is_some_and(|(name, own_port)| {
                 name.as_bytes().eq_ignore_ascii_case(host) && (port == 0 || port == *own_port)
             }) && transport_fits(l.transport)
@@ -114,20 +145,18 @@ impl Sockets {
 
     /// The first socket of a transport and address family.
     pub fn first(&self, transport: Transport, v6: bool) -> Option<SocketId> {
-        let at = self
-            .listeners
-            .iter()
-            .position(|l| l.transport == transport && l.address.is_ipv6() == v6)?;
-        SocketId::try_from(at).ok()
+        self.position(|l| l.transport == transport && l.address.is_ipv6() == v6)
     }
 
     /// The socket bound to this address and transport.
     pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
-        let at = self
-            .listeners
-            .iter()
-            .position(|l| l.transport == transport && l.address == address)?;
-        SocketId::try_from(at).ok()
+        self.position(|l| l.transport == transport && l.address == address)
+    }
+
+    /// The sockets that messages may name.
+    fn answering(&self) -> impl Iterator<Item = &Listener> {
+        let listeners = self.listeners.iter();
+        listeners.filter(|listener| !listener.is_closed())
     }
 }
 

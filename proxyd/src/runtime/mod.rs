@@ -1,6 +1,7 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
 mod counters;
+pub(crate) mod endpoints;
 pub(crate) mod explain;
 mod host;
 pub(crate) mod listen;
@@ -20,7 +21,6 @@ pub(crate) mod worker;
 
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::sockets::Sockets;
 use crate::script::host::Job;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
@@ -32,9 +32,9 @@ use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
-use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
+use endpoints::Endpoints;
 use explain::live::Watch;
 use parking_lot::Mutex;
 use shared::net::Transport;
@@ -59,10 +59,10 @@ pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
 pub struct Runtime {
     /// The script in force.
     pub(crate) script: ArcSwap<Script>,
-    /// What we listen on.
-    pub(crate) sockets: Sockets,
-    /// The UDP sockets, by [`SocketId`].
-    pub(crate) udp: Vec<Option<Arc<UdpSocket>>>,
+    /// The sockets in force.
+    pub(crate) endpoints: ArcSwap<Endpoints>,
+    /// Held by whoever changes them.
+    pub(crate) changing: Mutex<()>,
     /// Connections of stream transports.
     pub(crate) streams: Connections,
     /// Transactions.
@@ -127,8 +127,7 @@ impl Runtime {
     /// Puts the parts together; nothing runs yet.
     pub(crate) fn new(
         script: Arc<Script>,
-        sockets: Sockets,
-        udp: Vec<Option<Arc<UdpSocket>>>,
+        endpoints: Endpoints,
         streams: Connections,
         unsent: Arc<Mutex<Vec<Vec<u8>>>>,
         statistics: Arc<Statistics>,
@@ -137,8 +136,8 @@ impl Runtime {
         let counters = Counters::new(&statistics);
         Self {
             script: ArcSwap::new(script),
-            sockets,
-            udp,
+            endpoints: ArcSwap::from_pointee(endpoints),
+            changing: Mutex::default(),
             streams,
             transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
@@ -167,9 +166,7 @@ impl Runtime {
             Some(Some(name)) => Some(std::str::from_utf8(name).ok()?.parse::<Transport>().ok()?),
             _ => None,
         };
-        let forced = socket
-            .and_then(|id| self.sockets.get(id))
-            .map(|listener| listener.transport);
+        let forced = socket.and_then(|id| Some(self.endpoints.load().sockets.get(id)?.transport));
         let host = uri
             .param(b"maddr")
             .flatten()

@@ -4,9 +4,12 @@ use super::Runtime;
 use super::explain::live::Asker;
 use super::explain::live::Handled;
 use super::host::Live;
+use crate::modules::stun;
 use crate::proxy::context::Context;
 use crate::proxy::context::Source;
+use crate::proxy::context::Target;
 use crate::script::exec::Verdict;
+use crate::script::host::Host;
 use crate::script::host::Intent;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
@@ -40,13 +43,11 @@ impl Receiver {
         }
     }
 
-    /// Reads the clock and picks up a reloaded script, once for a batch.
+    /// Reads the clock and takes up what a reload has changed, once for a batch.
     pub(crate) fn begin_batch(&mut self) {
         self.live.batch += 1;
         self.live.now = crate::clock::now();
-        if !std::ptr::eq(&*self.live.script, &**self.live.runtime.script.load()) {
-            self.live.script = self.live.runtime.script.load_full();
-        }
+        self.live.refresh();
     }
 
     /// Handles one message.
@@ -58,6 +59,16 @@ impl Receiver {
         self.ctx.reset(source, self.handled);
         self.lists.clear();
         if let Err(error) = self.ctx.msg.reparse(bytes) {
+            if let Some(answer) = stun::answer(&self.live.script, bytes, source.peer) {
+                let target = Target {
+                    peer: source.peer,
+                    transport: source.transport,
+                    socket: Some(source.socket),
+                    conn: source.conn,
+                };
+                self.live.send(&target, &answer);
+                return;
+            }
             self.live.runtime.counters.bad_message();
             crate::log::debug(
                 "core",

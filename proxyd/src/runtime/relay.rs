@@ -157,9 +157,10 @@ impl Live {
         let actions = t.server.on(event, self.now, &t.timers, reliable);
         for action in actions.iter() {
             if action == Action::RetransmitResponse && !t.reply.is_empty() {
-                self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                    out.extend_from_slice(&t.reply)
-                });
+                self.outbox
+                    .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                        out.extend_from_slice(&t.reply)
+                    });
             }
         }
         self.settle(guard);
@@ -340,7 +341,7 @@ impl Live {
         if ctx.msg.vias().nth(1).is_none() {
             return false; // straight from its sender
         }
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let own = |via: &Via<'_>| sockets.is_local(via.host, via.port.unwrap_or(0), None);
         request::is_loop(&ctx.msg, own, routed_hash(&ctx.msg, &self.runtime.loop_keys))
     }
@@ -442,7 +443,7 @@ impl Live {
     fn send_branch(&mut self, hop: Hop, ctx: &mut Context) {
         let Some(guard) = &mut self.current else { return };
         let Hop { branch, target } = hop;
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let Some(socket) = super::outbox::Outbox::socket_for(sockets, &target) else {
             ctx.failure = Failure::Send;
             return;
@@ -454,6 +455,10 @@ impl Live {
             socket: Some(socket),
             ..target
         };
+        if let Some(failure) = self.outbox.refusal(ctx, &target) {
+            ctx.failure = failure;
+            return;
+        }
         let id = key::Branch {
             id: guard.id,
             routed: routed_hash(&ctx.msg, &self.runtime.loop_keys),
@@ -571,7 +576,7 @@ impl Live {
                 return Code::FALSE;
             }
         };
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let socket = super::outbox::Outbox::socket_for(sockets, &target);
         let Some((socket, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
             ctx.failure = Failure::Send;
@@ -590,6 +595,10 @@ impl Live {
             socket: Some(socket),
             ..target
         };
+        if let Some(failure) = self.outbox.refusal(ctx, &target) {
+            ctx.failure = failure;
+            return Code::FALSE;
+        }
         let lumps = &mut self.lumps;
         let sent = self
             .outbox

@@ -376,9 +376,10 @@ impl Live {
             reliable,
         );
         if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                out.extend_from_slice(&t.reply)
-            });
+            self.outbox
+                .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                    out.extend_from_slice(&t.reply)
+                });
         }
         let is_end = status >= 200 && t.status < 200;
         t.status = status;
@@ -508,9 +509,10 @@ impl Live {
             reliable,
         );
         if actions.contains(Action::SendResponse) {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                out.extend_from_slice(&t.reply)
-            });
+            self.outbox
+                .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                    out.extend_from_slice(&t.reply)
+                });
         }
         t.status = status;
         self.runtime.counters.rpl_sent(status, true);
@@ -585,7 +587,7 @@ impl Live {
         // once the caller has its answer nobody else is asked again
         if actions.contains(Action::RetransmitRequest) && !answered {
             self.outbox
-                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                .send_with(&self.endpoints.sockets, &branch.target, |out| {
                     out.extend_from_slice(&branch.sent)
                 });
         }
@@ -598,7 +600,7 @@ impl Live {
             let reliable = branch.reliable();
             client.on(ClientEvent::Start, self.now, &timers, reliable);
             self.outbox
-                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                .send_with(&self.endpoints.sockets, &branch.target, |out| {
                     out.extend_from_slice(&bytes)
                 });
             branch.cancelling = Some(Box::new(Cancelling { client, sent: bytes }));
@@ -613,7 +615,7 @@ impl Live {
             return;
         };
         self.outbox
-            .send_with(&self.runtime.sockets, &branch.target, |out| {
+            .send_with(&self.endpoints.sockets, &branch.target, |out| {
                 write_ack(out, &sent, reply)
             });
     }
@@ -635,7 +637,7 @@ impl Live {
                 if actions.contains(Action::RetransmitRequest) {
                     let (target, sent) = (&branch.target, &cancelling.sent);
                     self.outbox
-                        .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(sent));
+                        .send_with(&self.endpoints.sockets, target, |out| out.extend_from_slice(sent));
                 }
                 if cancelling.client.state() == crate::transaction::non_invite_client::State::Terminated {
                     branch.cancelling = None;
@@ -661,9 +663,10 @@ impl Live {
         let t = &mut *guard;
         let actions = t.server.on(ServerEvent::Tick, self.now, &timers, reliable);
         if actions.contains(Action::RetransmitResponse) && !t.reply.is_empty() {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                out.extend_from_slice(&t.reply)
-            });
+            self.outbox
+                .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                    out.extend_from_slice(&t.reply)
+                });
         }
         if actions.contains(Action::Lifetime) && guard.status < 200 {
             guard
@@ -814,7 +817,7 @@ impl Live {
             conn: next.connection,
         };
         let lumps = &mut self.lumps;
-        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |out| {
+        let sent = self.outbox.send_with(&self.endpoints.sockets, &target, |out| {
             write_upstream(out, lumps, ctx)
         });
         self.runtime.counters.fwd_reply();

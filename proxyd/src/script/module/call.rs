@@ -111,7 +111,7 @@ pub struct Call<'c, 'a> {
 
 impl<'a> Call<'_, 'a> {
     /// The line of the script that the call stands in.
-    pub fn line(&self) -> u32 {
+    pub fn line(&self) -> usize {
         let sources = self.env.script.program.sources();
         sources.position(sources.root(self.span)).line
     }

@@ -58,6 +58,14 @@ pub struct Params {
     pub pvs: Vec<(&'static str, Arc<PvRef>)>,
 }
 
+impl Params {
+    /// Every value of one of them.
+    pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ParamValue> {
+        let values = self.values.iter().filter(move |(own, _)| *own == name);
+        values.map(|(_, value)| value)
+    }
+}
+
 /// A module as the script loads it.
 pub struct Loaded {
     /// Its tables.
