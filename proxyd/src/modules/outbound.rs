@@ -305,12 +305,7 @@ mod tests {
                 }
             }
         }
-        for user in [
-            &b""[..],
-            b"alice",
-            b"+4312345",
-            b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        ] {
+        for user in [&b""[..], b"alice", b"+4312345"] {
             assert_eq!(outbound.flow(user), Ok(None));
         }
     }

@@ -9,6 +9,7 @@ mod init;
 use super::host::Millis;
 use super::program::Format;
 use super::program::PvRef;
+use super::span::Span;
 use super::value::Value;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcResult;
@@ -262,6 +263,8 @@ pub struct PvInner<'a> {
     pub parse: &'a dyn Fn(&[u8]) -> Result<Format, String>,
     /// Flag numbers and names, and the loaded modules' parameters, where a pseudo-variable needs them.
     pub names: &'a dyn Names,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// Names the compiler knows.

@@ -209,6 +209,7 @@ fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String
                 format: &format,
                 parse: &parse,
                 names: &NoNames,
+                span: Span::default(),
             })?
         }
         None => PvData::None,
