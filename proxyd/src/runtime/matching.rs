@@ -99,9 +99,10 @@ impl Live {
         let actions = t.server.on(event, self.now, &t.timers, reliable);
         for action in actions.iter() {
             if action == Action::RetransmitResponse && !t.reply.is_empty() {
-                self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                    out.extend_from_slice(&t.reply)
-                });
+                self.outbox
+                    .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                        out.extend_from_slice(&t.reply)
+                    });
             }
         }
         self.settle(guard);

@@ -234,7 +234,7 @@ impl Live {
         // once the caller has its answer nobody else is asked again
         if actions.contains(Action::RetransmitRequest) && !answered {
             self.outbox
-                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                .send_with(&self.endpoints.sockets, &branch.target, |out| {
                     out.extend_from_slice(&branch.sent)
                 });
         }
@@ -247,7 +247,7 @@ impl Live {
             let reliable = branch.target.is_reliable();
             client.on(ClientEvent::Start, self.now, &timers, reliable);
             self.outbox
-                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                .send_with(&self.endpoints.sockets, &branch.target, |out| {
                     out.extend_from_slice(&bytes)
                 });
             branch.cancelling = Some(Box::new(Cancelling { client, sent: bytes }));
@@ -262,7 +262,7 @@ impl Live {
             return;
         };
         self.outbox
-            .send_with(&self.runtime.sockets, &branch.target, |out| {
+            .send_with(&self.endpoints.sockets, &branch.target, |out| {
                 write_ack(out, &sent, reply)
             });
     }

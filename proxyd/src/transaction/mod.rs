@@ -40,7 +40,11 @@ mod tests {
                 last = on(&mut machine, *event, *now, *reliable);
             }
             let expected = (*end, Actions::of(actions));
-            assert_eq!((state(&machine), last), expected, "{history:?} reliable {reliable}");
+            assert_eq!(
+                (state(&machine), last),
+                expected,
+                "{history:?} reliable {reliable}"
+            );
         }
     }
 

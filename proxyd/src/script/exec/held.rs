@@ -88,6 +88,7 @@ pub(super) fn is_held(invoke: &Invoke, env: &mut Env<'_>) -> bool {
             env,
             args: &invoke.args,
             name: invoke.name,
+            span: invoke.span,
         };
         let text = call.text_owned(*n);
         let statement = text.trim_ascii_start();
