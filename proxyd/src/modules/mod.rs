@@ -39,6 +39,8 @@ mod nathelper;
 mod path;
 mod permissions;
 mod pike;
+mod presence;
+mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
@@ -99,6 +101,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &path::MODULE,
     &permissions::MODULE,
     &pike::MODULE,
+    &presence::MODULE,
+    &presence_xml::MODULE,
     &pv::MODULE,
     &regex::MODULE,
     &registrar::MODULE,

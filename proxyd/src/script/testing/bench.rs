@@ -58,6 +58,8 @@ pub(crate) struct FakeHost {
     pub(crate) replies: Vec<FakeReply>,
     pub(crate) sent: Vec<(Target, Vec<u8>)>,
     pub(crate) relayed: usize,
+    /// Requests of our own.
+    pub(crate) originated: Vec<LocalRequest>,
     pub(crate) intent: Intent,
     random: u64,
 }
@@ -185,7 +187,8 @@ impl Host for FakeHost {
         None
     }
 
-    fn originate(&mut self, _request: LocalRequest) -> Code {
+    fn originate(&mut self, request: LocalRequest) -> Code {
+        self.originated.push(request);
         Code::TRUE
     }
 
