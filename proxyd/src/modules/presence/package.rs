@@ -81,7 +81,7 @@ pub(crate) trait Rules: Send + Sync {
 }
 
 /// Whose state it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Presentity {
     /// The user, with escapes resolved; may be empty.
     pub(crate) user: Vec<u8>,

@@ -2,7 +2,6 @@
 
 use super::package::Presentity;
 use crate::modules::database::Database;
-use ahash::AHashMap;
 use ahash::AHashSet;
 use parking_lot::Mutex;
 use shared::db::Delete;
@@ -12,6 +11,8 @@ use shared::db::Op;
 use shared::db::Row;
 use shared::db::Select;
 use shared::db::Value;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Publications to an event of one presentity; more are refused.
@@ -20,7 +21,7 @@ pub(super) const PER_PRESENTITY_MAX: usize = 64;
 const PRESENTITIES_MAX: usize = 100_000;
 
 /// What a publication is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Subject {
     pub(super) presentity: Presentity,
     /// The event package.
@@ -64,7 +65,7 @@ impl Cache {
 }
 
 /// Publications in memory, in the order they came.
-type Whole = AHashMap<Subject, Vec<Publication>>;
+type Whole = BTreeMap<Subject, Vec<Publication>>;
 
 /// The publications.
 pub(super) struct Publications {
@@ -255,8 +256,8 @@ impl Publications {
     }
 
     /// Removes those that have ended; returns what they were about.
-    pub(super) fn remove_ended(&self, now: u64) -> Result<AHashSet<Subject>, Error> {
-        let mut subjects = AHashSet::new();
+    pub(super) fn remove_ended(&self, now: u64) -> Result<BTreeSet<Subject>, Error> {
+        let mut subjects = BTreeSet::new();
         if self.cache == Cache::Whole {
             self.memory.lock().retain(|subject, held| {
                 let before = held.len();

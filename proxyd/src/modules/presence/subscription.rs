@@ -8,7 +8,7 @@ use shared::db::Row;
 use shared::db::Value;
 
 /// What tells dialogs apart (RFC 3261 §12), seen from here.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DialogId {
     /// Call-ID.
     pub(super) call_id: Box<[u8]>,

@@ -3,7 +3,8 @@
 use super::subscription::DialogId;
 use super::subscription::Subscription;
 use ahash::AHashMap;
-use ahash::AHashSet;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Subscriptions that are kept; more are refused.
 const SUBSCRIPTIONS_MAX: usize = 250_000;
@@ -14,12 +15,12 @@ type Watched = (Vec<u8>, String);
 /// The table.
 #[derive(Default)]
 pub(super) struct Table {
-    by_dialog: AHashMap<DialogId, Subscription>,
+    by_dialog: BTreeMap<DialogId, Subscription>,
     by_presentity: AHashMap<Watched, Vec<DialogId>>,
     /// Changed since the database was written.
-    pub(super) changed: AHashSet<DialogId>,
+    pub(super) changed: BTreeSet<DialogId>,
     /// Removed since the database was written.
-    pub(super) removed: AHashSet<DialogId>,
+    pub(super) removed: BTreeSet<DialogId>,
 }
 
 impl Table {

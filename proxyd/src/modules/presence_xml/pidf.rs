@@ -127,15 +127,15 @@ pub(super) fn dummy(presentity: &str) -> Vec<u8> {
 
 /// Whether a tuple has this basic status.
 pub(super) fn has_basic(body: &[u8], wanted: &str) -> bool {
-    let found = parse(body).is_some_and(|document| {
-        let statuses = document
-            .root
-            .named("tuple")
-            .flat_map(|tuple| tuple.named("status"));
-        let mut basics = statuses.flat_map(|status| status.named("basic"));
-        basics.any(|basic| basic.text().trim() == wanted)
-    });
-    found
+    let Some(document) = parse(body) else {
+        return false;
+    };
+    let statuses = document
+        .root
+        .named("tuple")
+        .flat_map(|tuple| tuple.named("status"));
+    let mut basics = statuses.flat_map(|status| status.named("basic"));
+    basics.any(|basic| basic.text().trim() == wanted)
 }
 
 /// Whether a person does this; none: nothing is said of what they do.
