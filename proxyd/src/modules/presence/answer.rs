@@ -10,11 +10,11 @@ use shared::db::Error;
 pub(super) enum Refusal {
     /// It cannot be read.
     BadRequest,
-    /// Neither an entity-tag nor a body (RFC 3903 §6 step 5).
+    /// Neither an entity-tag nor a body (RFC 3903 §6).
     InvalidRequest,
     /// No such event package (RFC 6665 §4.2.1.1).
     BadEvent,
-    /// No publication has this entity-tag (RFC 3903 §6 step 4).
+    /// No publication has this entity-tag (RFC 3903 §6).
     NoMatch,
     /// The body is too large.
     TooLarge,

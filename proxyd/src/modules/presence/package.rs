@@ -112,7 +112,7 @@ pub(crate) struct Watcher {
     pub(crate) id: String,
     /// Who watches.
     pub(crate) uri: String,
-    /// What brought it to its status (RFC 3858 §3.1).
+    /// What brought it to its status (RFC 3858).
     pub(crate) event: &'static str,
     /// Its status.
     pub(crate) status: &'static str,

@@ -20,7 +20,7 @@ const PENDING_KEPT: i64 = 3 * 24 * 3600;
 /// What became of a watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It subscribed, or its status changed by this event (RFC 3858 §3.1).
+    /// It subscribed, or its status changed by this event (RFC 3858).
     Is(&'static str),
     /// It is gone.
     Gone,

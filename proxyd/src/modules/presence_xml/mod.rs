@@ -259,7 +259,7 @@ impl Package for PresencePackage {
 /// `presence.winfo` (RFC 3857).
 struct WatcherInfo {
     default_expires: u32,
-    /// Where rules say who may watch, only the presentity learns who does (RFC 3857 §4.4).
+    /// Where rules say who may watch, only the presentity learns who does (RFC 3857 §4.6).
     owner_only: bool,
 }
 

@@ -42,7 +42,7 @@ pub(super) fn decide(document: &[u8], watcher: &[u8]) -> Option<Handling> {
         .max()
 }
 
-/// Whether every condition of a rule holds; one that is not known does not (RFC 4745 §10.1).
+/// Whether every condition of a rule holds; one that is not known does not (RFC 4745 §7).
 fn applies(rule: &Element, watcher: &Address) -> bool {
     rule.named("conditions")
         .flat_map(Element::elements)
