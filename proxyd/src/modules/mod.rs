@@ -40,6 +40,8 @@ mod outbound;
 mod path;
 mod permissions;
 mod pike;
+mod presence;
+mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
@@ -102,6 +104,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &path::MODULE,
     &permissions::MODULE,
     &pike::MODULE,
+    &presence::MODULE,
+    &presence_xml::MODULE,
     &pv::MODULE,
     &regex::MODULE,
     &registrar::MODULE,
