@@ -3,6 +3,7 @@
 
 mod baresip;
 mod cli;
+mod clients;
 mod install;
 mod layering;
 mod modules;

@@ -322,7 +322,7 @@ fn shmmem(call: &RpcCall<'_>, status: &dyn Status) -> RpcResult {
         "k" | "kb" => 10,
         "m" | "mb" => 20,
         "g" | "gb" => 30,
-        _ => return Err(RpcFault::bad_request("bad unit, must be one of b, k, m, g")),
+        _ => return Err(RpcFault::failed("bad param, (use b|k|m|g)")),
     };
     let (total, used, max) = status.memory();
     let memory = core::ShmMem {
@@ -582,7 +582,7 @@ pub(super) mod tests {
             (
                 "core.shmmem",
                 r#""x""#,
-                r#""error":{"code":400,"message":"bad unit, must be one of b, k, m, g""#,
+                r#""error":{"code":500,"message":"bad param, (use b|k|m|g)""#,
             ),
             ("core.tcp_list", "", r#""result":[]"#),
             (
