@@ -4,12 +4,14 @@
 mod baresip;
 mod cli;
 mod clients;
+mod control;
 mod install;
 mod layering;
 mod modules;
 mod rfc4475;
 mod rpc;
 mod scenarios;
+mod sessions;
 mod sipp;
 mod sources;
 mod support;
