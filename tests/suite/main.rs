@@ -3,6 +3,8 @@
 
 mod baresip;
 mod cli;
+mod clients;
+mod control;
 mod install;
 mod layering;
 mod modules;
@@ -10,6 +12,7 @@ mod reload;
 mod rfc4475;
 mod rpc;
 mod scenarios;
+mod sessions;
 mod sipp;
 mod sources;
 mod support;

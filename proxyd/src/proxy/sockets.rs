@@ -150,6 +150,17 @@ impl Sockets {
         self.position(|l| l.transport == transport && l.address.is_ipv6() == v6)
     }
 
+    /// The socket of `udp:192.0.2.1:5060`; without a transport that of UDP.
+    pub fn named(&self, text: &str) -> Option<SocketId> {
+        let (transport, address) = match text.split_once(':') {
+            Some((name, rest)) if Transport::from_bytes(name.as_bytes()).is_some() => {
+                (Transport::from_bytes(name.as_bytes())?, rest)
+            }
+            _ => (Transport::Udp, text),
+        };
+        self.find(transport, address.parse().ok()?)
+    }
+
     /// The socket bound to this address and transport.
     pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
         self.position(|l| l.transport == transport && l.address == address)
