@@ -6,37 +6,31 @@ use crate::proxy::sockets::Sockets;
 use crate::transport::conn::Connect;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamTarget;
-use crate::transport::udp::SendBatch;
+use crate::transport::send_batch::Order;
+use crate::transport::send_batch::SendBatch;
 use crate::transport::udp::UdpSocket;
 use shared::net::Transport;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The sending side of one worker.
 pub(crate) struct Outbox {
     /// One batch for each listening socket; none for those of stream transports.
-    batches: Vec<Option<Batch>>,
+    batches: Vec<Option<SendBatch>>,
     streams: Connections,
-    /// Datagrams that the kernel refused.
-    pub(crate) failed: u64,
-}
-
-struct Batch {
-    socket: Arc<UdpSocket>,
-    queue: SendBatch,
+    /// What the datagrams queued next stay in sequence with.
+    pub(crate) order: Order,
 }
 
 impl Outbox {
     /// An outbox over these UDP sockets, by [`SocketId`], and the streams.
     pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Connections) -> Self {
-        let batch = |socket: &Arc<UdpSocket>| Batch {
-            socket: Arc::clone(socket),
-            queue: SendBatch::new(),
-        };
+        let batch = |socket: &Arc<UdpSocket>| SendBatch::new(Arc::clone(socket), refused);
         Self {
             batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(),
             streams,
-            failed: 0,
+            order: Order::default(),
         }
     }
 
@@ -70,10 +64,7 @@ impl Outbox {
         let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else {
             return false;
         };
-        batch.queue.push_with(target.peer, write);
-        if batch.queue.is_full() {
-            flush(batch, &mut self.failed);
-        }
+        batch.push_with(target.peer, self.order, write);
         true
     }
 
@@ -106,17 +97,12 @@ impl Outbox {
 
     /// Sends everything that waits.
     pub(crate) fn flush(&mut self) {
-        for batch in self.batches.iter_mut().flatten() {
-            if !batch.queue.is_empty() {
-                flush(batch, &mut self.failed);
-            }
+        for batch in self.batches.iter_mut().flatten().filter(|b| !b.is_empty()) {
+            batch.flush();
         }
     }
 }
 
-fn flush(batch: &mut Batch, failed: &mut u64) {
-    batch.queue.flush(&batch.socket, |peer: SocketAddr, error| {
-        *failed += 1;
-        crate::log::debug("udp", format_args!("sending to {peer}: {error}"));
-    });
+fn refused(peer: SocketAddr, error: io::Error) {
+    crate::log::debug("udp", format_args!("sending to {peer}: {error}"));
 }

@@ -13,6 +13,7 @@ use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
+use crate::transport::send_batch::Order;
 use shared::sip::Method;
 use shared::sip::Missing;
 use std::sync::Arc;
@@ -69,6 +70,7 @@ impl Receiver {
         } else if self.ctx.msg.is_reply() {
             self.live.runtime.counters.reply_in(self.ctx.msg.status());
             if self.ctx.msg.mandatory().is_ok() {
+                self.keep_sequence();
                 self.live
                     .receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
             }
@@ -84,6 +86,7 @@ impl Receiver {
             Ok(()) => {}
             Err(missing) => return self.refuse(missing),
         }
+        self.keep_sequence();
         if self.ctx.msg.method() == Method::Ack
             && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
         {
@@ -124,6 +127,11 @@ impl Receiver {
             live.run(route, RouteKind::REQUEST, ctx, lists, vars, &script);
         }
         self.finish();
+    }
+
+    /// What is sent for this message stays in sequence with what is sent for others of its call.
+    fn keep_sequence(&mut self) {
+        self.live.outbox.order = Order::of_call(self.ctx.msg.call_id());
     }
 
     /// Asks the modules that look at each request first.
