@@ -22,6 +22,20 @@ pub struct Listener {
     pub port_text: String,
     /// An IPv4 address as text, of which it has but one.
     v4_text: Option<String>,
+    /// How far a reload has closed it.
+    pub state: ListenerState,
+}
+
+/// Whether a socket is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListenerState {
+    /// It is.
+    #[default]
+    Open,
+    /// The script has it no more; what came by it is still answered by it.
+    Ending,
+    /// Its number is kept, for transactions that may name it.
+    Closed,
 }
 
 impl Listener {
@@ -53,7 +67,13 @@ impl Listener {
             host_text,
             port_text,
             v4_text,
+            state: ListenerState::Open,
         }
+    }
+
+    /// Whether nothing can be sent from it any more.
+    pub fn is_closed(&self) -> bool {
+        self.state == ListenerState::Closed
     }
 }
 
@@ -78,6 +98,17 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// The sockets in use.
+    pub fn open(&self) -> impl Iterator<Item = (SocketId, &Listener)> {
+        let numbered = (0..).zip(&self.listeners);
+        numbered.filter(|(_, listener)| listener.state == ListenerState::Open)
+    }
+
+    /// The first socket in use that fits.
+    pub fn position(&self, fits: impl Fn(&Listener) -> bool) -> Option<SocketId> {
+        self.open().find(|(_, listener)| fits(listener)).map(|(id, _)| id)
+    }
+
     /// The socket with this id.
     pub fn get(&self, id: SocketId) -> Option<&Listener> {
         self.listeners.get(usize::from(id))
@@ -90,18 +121,18 @@ impl Sockets {
         let bound = match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
             None if !host.contains(&b':') => {
                 let is_text = |l: &&Listener| l.v4_text.as_ref().is_some_and(|text| text.as_bytes() == host);
-                self.listeners.iter().filter(is_text).any(fits)
+                self.answering().filter(is_text).any(fits)
             }
             bare => {
                 let text = std::str::from_utf8(bare.unwrap_or(host));
                 let ip = text.ok().and_then(|text| text.parse::<IpAddr>().ok());
-                ip.is_some_and(|ip| self.listeners.iter().any(|l| l.address.ip() == ip && fits(l)))
+                ip.is_some_and(|ip| self.answering().any(|l| l.address.ip() == ip && fits(l)))
             }
         };
         if bound {
             return true;
         }
-        let advertised = self.listeners.iter().any(|l| {
+        let advertised = self.answering().any(|l| {
             l.advertise.as_ref().is_some_and(|(name, own_port)| {
                 name.as_bytes().eq_ignore_ascii_case(host) && (port == 0 || port == *own_port)
             }) && transport_fits(l.transport)
@@ -116,20 +147,29 @@ impl Sockets {
 
     /// The first socket of a transport and address family.
     pub fn first(&self, transport: Transport, v6: bool) -> Option<SocketId> {
-        let at = self
-            .listeners
-            .iter()
-            .position(|l| l.transport == transport && l.address.is_ipv6() == v6)?;
-        SocketId::try_from(at).ok()
+        self.position(|l| l.transport == transport && l.address.is_ipv6() == v6)
+    }
+
+    /// The socket of `udp:192.0.2.1:5060`; without a transport that of UDP.
+    pub fn named(&self, text: &str) -> Option<SocketId> {
+        let (transport, address) = match text.split_once(':') {
+            Some((name, rest)) if Transport::from_bytes(name.as_bytes()).is_some() => {
+                (Transport::from_bytes(name.as_bytes())?, rest)
+            }
+            _ => (Transport::Udp, text),
+        };
+        self.find(transport, address.parse().ok()?)
     }
 
     /// The socket bound to this address and transport.
     pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
-        let at = self
-            .listeners
-            .iter()
-            .position(|l| l.transport == transport && l.address == address)?;
-        SocketId::try_from(at).ok()
+        self.position(|l| l.transport == transport && l.address == address)
+    }
+
+    /// The sockets that messages may name.
+    fn answering(&self) -> impl Iterator<Item = &Listener> {
+        let listeners = self.listeners.iter();
+        listeners.filter(|listener| !listener.is_closed())
     }
 }
 

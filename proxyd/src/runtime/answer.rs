@@ -53,9 +53,10 @@ impl Live {
         if !actions.contains(Action::SendResponse) {
             return self.buffers.put(bytes);
         }
-        self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-            out.extend_from_slice(&bytes)
-        });
+        self.outbox
+            .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&bytes)
+            });
         let spare = if !t.server.repeats() {
             bytes
         } else if status >= 200 && !t.is_invite() {

@@ -91,7 +91,7 @@ impl Live {
             }
         };
         let key = self.lookup(ctx).key();
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let socket = super::outbox::Outbox::socket_for(sockets, &target);
         let Some((socket, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
             ctx.failure = Failure::Send;
@@ -108,6 +108,10 @@ impl Live {
             socket: Some(socket),
             ..target
         };
+        if let Some(failure) = self.outbox.refusal(ctx, &target) {
+            ctx.failure = failure;
+            return Code::FALSE;
+        }
         let scratch = &mut self.scratch;
         let sent = self
             .outbox
@@ -135,7 +139,7 @@ impl Live {
             conn: next.connection,
         };
         let lumps = &mut self.scratch.lumps;
-        let sent = self.outbox.send_with(&self.runtime.sockets, &target, |out| {
+        let sent = self.outbox.send_with(&self.endpoints.sockets, &target, |out| {
             write_upstream(out, lumps, ctx)
         });
         self.runtime.counters.fwd_reply();

@@ -33,10 +33,11 @@ impl Live {
             .ok()
             .and_then(|uri| self.runtime.resolve(&uri, request.socket));
         let runtime = Arc::clone(&self.runtime);
+        let endpoints = Arc::clone(&self.endpoints);
         let socket = target
             .as_ref()
-            .and_then(|target| Outbox::socket_for(&runtime.sockets, target));
-        let listener = socket.and_then(|id| runtime.sockets.get(id));
+            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+        let listener = socket.and_then(|id| endpoints.sockets.get(id));
         let (Some(target), Some(listener)) = (target, listener) else {
             return self.refuse_local(request, 478);
         };
@@ -132,7 +133,7 @@ impl Live {
         };
         let reliable = branch.target.is_reliable();
         branch.client.on(ClientEvent::Start, now, &timers, reliable);
-        self.outbox.send_with(&runtime.sockets, &target, |out| {
+        self.outbox.send_with(&endpoints.sockets, &target, |out| {
             out.extend_from_slice(&branch.sent)
         });
         self.runtime.counters.tm_local();

@@ -115,9 +115,10 @@ impl Live {
         let actions = t.server.on(event, self.now, &t.timers, t.reply_to.is_reliable());
         for action in actions.iter() {
             if action == Action::RetransmitResponse && !t.reply.is_empty() {
-                self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                    out.extend_from_slice(&t.reply)
-                });
+                self.outbox
+                    .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                        out.extend_from_slice(&t.reply)
+                    });
             }
         }
         self.settle(guard);
@@ -127,7 +128,7 @@ impl Live {
     fn absorb_late(&mut self, rest: &Finished, event: ServerEvent) {
         if event == ServerEvent::Request && !rest.reply.is_empty() {
             self.outbox
-                .send_with(&self.runtime.sockets, &rest.reply_to, |out| {
+                .send_with(&self.endpoints.sockets, &rest.reply_to, |out| {
                     out.extend_from_slice(&rest.reply)
                 });
         }

@@ -4,6 +4,7 @@ mod answer;
 mod best;
 mod cancel;
 mod counters;
+pub(crate) mod endpoints;
 pub(crate) mod explain;
 mod forward;
 mod host;
@@ -27,7 +28,6 @@ pub(crate) mod worker;
 
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::sockets::Sockets;
 use crate::script::host::Job;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
@@ -38,9 +38,10 @@ use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
-use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
+use endpoints::Endpoints;
+use explain::live::Watch;
 use parking_lot::Mutex;
 use shared::net::Transport;
 use shared::sip::Message;
@@ -65,10 +66,10 @@ const SHARDS: usize = 64;
 pub struct Runtime {
     /// The script in force.
     pub(crate) script: ArcSwap<Script>,
-    /// What we listen on.
-    pub(crate) sockets: Sockets,
-    /// The UDP sockets, by [`SocketId`].
-    pub(crate) udp: Vec<Option<Arc<UdpSocket>>>,
+    /// The sockets in force.
+    pub(crate) endpoints: ArcSwap<Endpoints>,
+    /// Held by whoever changes them.
+    pub(crate) changing: Mutex<()>,
     /// Connections of stream transports.
     pub(crate) streams: Connections,
     /// Transactions.
@@ -81,6 +82,8 @@ pub struct Runtime {
     pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
     pub(crate) loop_keys: ahash::RandomState,
+    /// Who waits for a message to be explained.
+    pub(crate) watch: Watch,
     /// Counters of the runtime.
     pub(crate) counters: Counters,
     /// All counters.
@@ -125,8 +128,7 @@ impl Runtime {
     /// Puts the parts together; nothing runs yet.
     pub(crate) fn new(
         script: Arc<Script>,
-        sockets: Sockets,
-        udp: Vec<Option<Arc<UdpSocket>>>,
+        endpoints: Endpoints,
         streams: Connections,
         unsent: Arc<Mutex<Vec<Vec<u8>>>>,
         statistics: Arc<Statistics>,
@@ -135,14 +137,15 @@ impl Runtime {
         let counters = Counters::new(&statistics);
         Self {
             script: ArcSwap::new(script),
-            sockets,
-            udp,
+            endpoints: ArcSwap::from_pointee(endpoints),
+            changing: Mutex::default(),
             streams,
             transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
             spares: Spares::default(),
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
+            watch: Watch::default(),
             counters,
             statistics,
             resumed: Mutex::default(),
@@ -164,9 +167,7 @@ impl Runtime {
             Some(Some(name)) => Some(std::str::from_utf8(name).ok()?.parse::<Transport>().ok()?),
             _ => None,
         };
-        let forced = socket
-            .and_then(|id| self.sockets.get(id))
-            .map(|listener| listener.transport);
+        let forced = socket.and_then(|id| Some(self.endpoints.load().sockets.get(id)?.transport));
         let host = uri.host; // Kamailio: maddr is ignored
         if host.len() > 8
             && host

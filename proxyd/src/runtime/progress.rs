@@ -39,7 +39,7 @@ impl Live {
                 if actions.contains(Action::RetransmitRequest) {
                     let (target, sent) = (&branch.target, &cancelling.sent);
                     self.outbox
-                        .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(sent));
+                        .send_with(&self.endpoints.sockets, target, |out| out.extend_from_slice(sent));
                 }
                 if cancelling.client.state() == crate::transaction::non_invite_client::State::Terminated {
                     branch.cancelling = None;
@@ -65,9 +65,10 @@ impl Live {
         let t = &mut *guard;
         let actions = t.server.on(ServerEvent::Tick, self.now, &timers, reliable);
         if actions.contains(Action::RetransmitResponse) && !t.reply.is_empty() {
-            self.outbox.send_with(&self.runtime.sockets, &t.reply_to, |out| {
-                out.extend_from_slice(&t.reply)
-            });
+            self.outbox
+                .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                    out.extend_from_slice(&t.reply)
+                });
         }
         if actions.contains(Action::Lifetime) && guard.status < 200 {
             guard

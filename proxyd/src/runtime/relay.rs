@@ -209,7 +209,7 @@ impl Live {
 
     /// Whether the request was here before and would go the same way again (RFC 3261 §16.3 step 4).
     fn is_loop(&self, ctx: &Context) -> bool {
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let own = |via: &Via<'_>| sockets.is_local(via.host, via.port.unwrap_or(0), None);
         request::is_loop(&ctx.msg, own, || routed_hash(&ctx.msg, &self.runtime.loop_keys))
     }
@@ -284,7 +284,7 @@ impl Live {
             Some(target) => target,
             None => next_hop(&self.runtime, ctx)?,
         };
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let socket = Outbox::socket_for(sockets, &target);
         let (socket, listener) = socket
             .and_then(|id| Some((id, sockets.get(id)?)))
@@ -293,6 +293,9 @@ impl Live {
             socket: Some(socket),
             ..target
         };
+        if let Some(failure) = self.outbox.refusal(ctx, &target) {
+            return Err(failure);
+        }
         let id = key::Branch {
             id: guard.id,
             routed: routed_hash(&ctx.msg, &self.runtime.loop_keys),

@@ -140,6 +140,9 @@ impl Live {
             return Code::FALSE;
         }
         let target = reply_target(ctx);
+        if ctx.switches.reply_no_connect && !self.outbox.is_connected(&target) {
+            return Code::FALSE;
+        }
         ctx.answered = status;
         // RFC 3261 §13.2.2.4: the ACK to a 2xx is a request of its own, and the script's
         let kind = if status < 300 {
@@ -147,7 +150,12 @@ impl Live {
         } else {
             TagKind::Stateless
         };
-        let Self { runtime, script, .. } = self;
+        let Self {
+            runtime,
+            script,
+            endpoints,
+            ..
+        } = self;
         let answer = Answer {
             keys: &runtime.keys,
             script,
@@ -157,14 +165,14 @@ impl Live {
         };
         let sent = self
             .outbox
-            .send_with(&runtime.sockets, &target, |out| answer.write(ctx, out));
+            .send_with(&endpoints.sockets, &target, |out| answer.write(ctx, out));
         runtime.counters.sl_reply(status);
         if sent { Code::TRUE } else { Code::FALSE }
     }
 
     /// Makes an answer without a transaction, for another thread to send; none for one that goes another way.
     pub(crate) fn hold_stateless_reply(
-        &self,
+        &mut self,
         ctx: &Context,
         status: u16,
         reason: &[u8],
@@ -174,7 +182,7 @@ impl Live {
         }
         let target = reply_target(ctx);
         let runtime = Arc::clone(&self.runtime);
-        let socket = Arc::clone(runtime.udp.get(usize::from(target.socket?))?.as_ref()?);
+        let socket = Arc::clone(self.endpoints.udp.get(usize::from(target.socket?))?.as_ref()?);
         let answer = Answer {
             keys: &runtime.keys,
             script: &self.script,
@@ -184,6 +192,7 @@ impl Live {
         };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
+        self.outbox.copy(&target, &bytes);
         Some(Box::new(move || {
             runtime.counters.sl_reply(status);
             if let Err(error) = socket.send_to(&bytes, target.peer) {

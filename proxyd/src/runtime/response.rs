@@ -187,7 +187,7 @@ impl Live {
         self.run_response_forwarded(ctx, &mut Lists::default(), vars, script);
         let lumps = &mut self.scratch.lumps;
         self.outbox
-            .send_with(&self.runtime.sockets, &rest.reply_to, |out| {
+            .send_with(&self.endpoints.sockets, &rest.reply_to, |out| {
                 write_upstream(out, lumps, ctx)
             });
         self.runtime.counters.rpl_sent(status, false);
@@ -264,7 +264,7 @@ impl Live {
         // once the caller has its answer nobody else is asked again
         if actions.contains(Action::RetransmitRequest) && !answered {
             self.outbox
-                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                .send_with(&self.endpoints.sockets, &branch.target, |out| {
                     out.extend_from_slice(&branch.sent)
                 });
         }
@@ -277,7 +277,7 @@ impl Live {
             let reliable = branch.target.is_reliable();
             client.on(ClientEvent::Start, self.now, &timers, reliable);
             self.outbox
-                .send_with(&self.runtime.sockets, &branch.target, |out| {
+                .send_with(&self.endpoints.sockets, &branch.target, |out| {
                     out.extend_from_slice(&bytes)
                 });
             branch.cancelling = Some(Box::new(Cancelling { client, sent: bytes }));
@@ -292,7 +292,7 @@ impl Live {
             return;
         };
         self.outbox
-            .send_with(&self.runtime.sockets, &branch.target, |out| {
+            .send_with(&self.endpoints.sockets, &branch.target, |out| {
                 write_ack(out, &sent, reply)
             });
     }

@@ -1,6 +1,7 @@
 //! The proxy of `explain`: what a script asks for is written down, nothing leaves and nothing is changed.
 
 use super::Runtime;
+use super::endpoints::Endpoints;
 use super::forward;
 use super::forward::Outgoing;
 use super::forward::Scratch;
@@ -34,8 +35,10 @@ use crate::script::module::Code;
 use crate::script::module::Env;
 use crate::script::module::RouteKind;
 use crate::transaction::key::Lookup;
+use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::Uri;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +68,7 @@ pub(crate) struct Sent {
 /// A proxy that only writes down.
 pub(crate) struct Sandbox {
     runtime: Arc<Runtime>,
+    endpoints: Arc<Endpoints>,
     intent: Intent,
     /// The last status of a reply in the transaction.
     status: u16,
@@ -75,6 +79,7 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
         Self {
+            endpoints: runtime.endpoints.load_full(),
             runtime,
             intent: Intent::default(),
             status: 0,
@@ -113,7 +118,7 @@ impl Sandbox {
             Some(target) => target,
             None => relay::next_hop(&self.runtime, ctx)?,
         };
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let socket = Outbox::socket_for(sockets, &target);
         let listener = socket.and_then(|id| sockets.get(id)).ok_or(Failure::Send)?;
         let number = u8::try_from(self.sent.len()).unwrap_or(u8::MAX);
@@ -192,12 +197,16 @@ impl Host for Sandbox {
     }
 
     fn sockets(&self) -> &Sockets {
-        &self.runtime.sockets
+        &self.endpoints.sockets
     }
 
     fn worker(&self) -> (usize, u32) {
         // of no worker: what modules keep for one stays as it is
         (usize::MAX, std::process::id())
+    }
+
+    fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
+        self.runtime.streams.find(transport, peer).is_some()
     }
 
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {

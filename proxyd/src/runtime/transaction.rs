@@ -1,6 +1,7 @@
 //! One transaction as the runtime keeps it: the server machine, a client machine for each branch, and what they sent.
 
 use crate::proxy::context::Context;
+use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::script::host::Intent;
 use crate::script::host::LocalReply;
@@ -361,6 +362,19 @@ pub(crate) enum Slot {
     Active(Box<Transaction>),
     /// Its rest.
     Finished(Finished),
+}
+
+impl Slot {
+    /// Whether it came by this socket, or waits for an answer at it.
+    pub(crate) fn uses(&self, socket: SocketId) -> bool {
+        let (reply_to, branches) = match self {
+            Self::Active(t) if t.is_over() => return false,
+            Self::Active(t) => (&t.reply_to, &t.branches[..]),
+            Self::Finished(rest) => (&rest.reply_to, &[][..]),
+        };
+        let mut targets = branches.iter().map(|branch| &branch.target).chain([reply_to]);
+        targets.any(|target| target.socket == Some(socket))
+    }
 }
 
 /// A transaction under way, locked.

@@ -257,6 +257,18 @@ impl<T> Table<T> {
             .unwrap_or(NEVER)
     }
 
+    /// Every transaction, copied out a shard at a time: none is locked, and no shard while it is looked at.
+    pub fn snapshots(&self) -> impl Iterator<Item = Vec<Arc<Mutex<T>>>> {
+        self.shards.iter().map(|shard| {
+            let inner = shard.inner.lock();
+            let live = inner.records.iter().filter_map(|record| match record {
+                Record::Live(live) => Some(Arc::clone(&live.transaction)),
+                Record::Free(_) => None,
+            });
+            live.collect()
+        })
+    }
+
     fn shard_of(&self, hash: u64) -> usize {
         // hashbrown uses the low bits for the slot and the top seven for the tag: the middle is free.
         (hash >> 40) as usize & (self.shards.len() - 1)
