@@ -5,6 +5,7 @@ mod baresip;
 mod cli;
 mod clients;
 mod control;
+mod databases;
 mod install;
 mod layering;
 mod modules;
