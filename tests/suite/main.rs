@@ -9,6 +9,7 @@ mod databases;
 mod install;
 mod layering;
 mod modules;
+mod reload;
 mod rfc4475;
 mod rpc;
 mod scenarios;

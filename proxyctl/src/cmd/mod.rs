@@ -105,7 +105,7 @@ pub(crate) enum Command {
     Db(db::Verb),
     #[command(flatten)]
     Server(server::Verb),
-    /// What the script would do with a message, line by line, without doing it
+    /// What the script would do with a message, or did with a live one, line by line
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
     /// Sockets, aliases, methods and modules of the daemon
