@@ -325,11 +325,8 @@ fn take_flow(env: &mut Env<'_>, flow: &Flow) {
 fn follow(call: &mut Call<'_, '_>, mode: Mode, tokens: Tokens) -> Code {
     let env = &mut *call.env;
     let mut lumps = std::mem::take(&mut env.ctx.lumps);
-    let uri = env.ctx.uri().to_vec();
-    let verdict = {
-        let local = |uri: &Uri<'_>| is_local(env, uri);
-        loose_route::loose_route(&env.ctx.msg, &uri, mode, local, &mut lumps)
-    };
+    let local = |uri: &Uri<'_>| is_local(env, uri);
+    let verdict = loose_route::loose_route(&env.ctx.msg, env.ctx.uri(), mode, local, &mut lumps);
     let own = verdict.own.map(<[u8]>::to_vec);
     let second = verdict.second.and_then(|text| socket_of(env, text));
     let (new_uri, dst_uri) = (

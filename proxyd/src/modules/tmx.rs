@@ -1,6 +1,7 @@
 //! `loadmodule "tmx"`: more about transactions: `$T_…`, suspending, cancelling, route kinds.
 
 use crate::proxy::context::Context;
+use crate::script::host::BranchView;
 use crate::script::host::TransactionView;
 use crate::script::module::Arg;
 use crate::script::module::Call;
@@ -144,6 +145,29 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Status of the last reply received.",
             compile: None,
             get: reply_code,
+            set: None,
+        },
+        Pv {
+            names: &["T_reply_ruid"],
+            param: PvParam::None,
+            doc: "The ruid of the contact that the branch went to.",
+            compile: None,
+            get: |env, _| {
+                of_branch(env, |branch| {
+                    branch.ruid.map(<[u8]>::to_vec).map_or(Value::Null, Value::owned)
+                })
+            },
+            set: None,
+        },
+        Pv {
+            names: &["T_branch"],
+            param: PvParam::Required,
+            doc: "$T_branch(flags), $T_branch(uri): of the branch that the route is about.",
+            compile: Some(branch_part),
+            get: |env, spec| match spec.data {
+                PvData::Number(0) => of_branch(env, |branch| Value::Int(i64::from(branch.flags))),
+                _ => of_branch(env, |branch| Value::owned(branch.uri)),
+            },
             set: None,
         },
         Pv {
@@ -302,6 +326,23 @@ fn named<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         },
         _ => Value::Null,
     }
+}
+
+fn branch_part(inner: &PvInner<'_>) -> Result<PvData, String> {
+    match inner.text {
+        b"flags" => Ok(PvData::Number(0)),
+        b"uri" => Ok(PvData::Number(1)),
+        _ => Err("is neither flags nor uri".to_owned()),
+    }
+}
+
+/// Something of the branch that the route is about.
+fn of_branch<'e>(env: &Env<'_>, get: impl FnOnce(&BranchView<'_>) -> Value<'e>) -> Value<'e> {
+    let view = env.host.transaction();
+    let branch = view
+        .as_ref()
+        .and_then(|view| view.branches.get(view.current_branch));
+    branch.map_or(Value::Null, get)
 }
 
 fn other_message(inner: &PvInner<'_>) -> Result<PvData, String> {

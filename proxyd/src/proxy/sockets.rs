@@ -22,6 +22,8 @@ pub struct Listener {
     pub port_text: String,
     /// How far a reload has closed it.
     pub state: ListenerState,
+    /// An IPv4 address as text, of which it has but one.
+    v4_text: Option<String>,
 }
 
 /// Whether a socket is in use.
@@ -53,6 +55,10 @@ impl Listener {
             .as_ref()
             .map_or(address.port(), |(_, port)| *port)
             .to_string();
+        let v4_text = match address.ip() {
+            IpAddr::V4(ip) => Some(ip.to_string()),
+            IpAddr::V6(_) => None,
+        };
         Self {
             transport,
             address,
@@ -61,6 +67,7 @@ impl Listener {
             host_text,
             port_text,
             state: ListenerState::Open,
+            v4_text,
         }
     }
 
@@ -110,25 +117,20 @@ impl Sockets {
     /// Whether host and port name this proxy; `port` 0 and no transport match any (Kamailio's `myself`).
     pub fn is_local(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
         let transport_fits = |mine: Transport| transport.is_none_or(|wanted| wanted == mine);
-        let bare = host
-            .strip_prefix(b"[")
-            .and_then(|h| h.strip_suffix(b"]"))
-            .unwrap_or(host);
-        let first = bare.first().copied().unwrap_or(0);
-        if first.is_ascii_digit() || bare.contains(&b':') {
-            let ip = std::str::from_utf8(bare)
-                .ok()
-                .and_then(|text| text.parse::<IpAddr>().ok());
-            if let Some(ip) = ip {
-                let bound = self.answering().any(|l| {
-                    l.address.ip() == ip
-                        && (port == 0 || l.address.port() == port)
-                        && transport_fits(l.transport)
-                });
-                if bound {
-                    return true;
-                }
+        let fits = |l: &Listener| (port == 0 || l.address.port() == port) && transport_fits(l.transport);
+        let bound = match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
+            None if !host.contains(&b':') => {
+                let is_text = |l: &&Listener| l.v4_text.as_ref().is_some_and(|text| text.as_bytes() == host);
+                self.answering().filter(is_text).any(fits)
             }
+            bare => {
+                let text = std::str::from_utf8(bare.unwrap_or(host));
+                let ip = text.ok().and_then(|text| text.parse::<IpAddr>().ok());
+                ip.is_some_and(|ip| self.listeners.iter().any(|l| l.address.ip() == ip && fits(l)))
+            }
+        };
+        if bound {
+            return true;
         }
         let advertised = self.answering().any(|l| {
             l.advertise.as_ref().is_some_and(|(name, own_port)| {

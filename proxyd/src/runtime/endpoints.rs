@@ -123,18 +123,11 @@ impl Change {
 impl Runtime {
     /// Whether a transaction came by this socket or waits for an answer at it.
     pub(crate) fn is_used(&self, id: SocketId) -> bool {
-        let table = &self.transactions;
-        (0..table.shards()).any(|shard| {
-            let mut all = Vec::new();
-            table.for_each_in(shard, |_, _, transaction| all.push(Arc::clone(transaction)));
-            all.iter().any(|transaction| {
-                let t = transaction.lock();
-                let branches = t.branches.iter().map(|branch| branch.target.socket);
-                !t.is_over()
-                    && branches
-                        .chain([t.reply_to.socket])
-                        .any(|socket| socket == Some(id))
-            })
+        self.transactions.all().any(|found| {
+            let t = found.transaction.lock();
+            let branches = t.branches.iter().map(|branch| branch.target.socket);
+            let mut sockets = branches.chain([t.reply_to.socket]);
+            !t.is_over() && sockets.any(|socket| socket == Some(id))
         })
     }
 

@@ -3,7 +3,9 @@
 use super::Guard;
 use super::Runtime;
 use super::endpoints::Endpoints;
+use super::forward::Scratch;
 use super::outbox::Outbox;
+use super::spares::Buffers;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -33,7 +35,6 @@ use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::net::Transport;
-use shared::sip::Lumps;
 use shared::sip::Uri;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,8 +56,10 @@ pub(crate) struct Live {
     pub(crate) current: Option<Guard>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
-    /// Edits of one message on its way out.
-    pub(crate) lumps: Lumps,
+    /// What writing a message needs besides.
+    pub(crate) scratch: Scratch,
+    /// Buffers to be used again.
+    pub(crate) buffers: Buffers,
     /// The number of this worker.
     pub(crate) worker: usize,
     pub(crate) random: SmallRng,
@@ -74,7 +77,8 @@ impl Live {
             batch: 0,
             current: None,
             intent: Intent::default(),
-            lumps: Lumps::default(),
+            scratch: Scratch::default(),
+            buffers: Buffers::default(),
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
             runtime,
@@ -248,8 +252,9 @@ impl Host for Live {
             status: branch.status,
             timed_out: branch.timed_out,
             replied: branch.replied,
-            uri: &branch.uri,
+            uri: branch.uri(),
             flags: branch.flags,
+            ruid: branch.ruid.as_deref(),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),

@@ -1,18 +1,25 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
+mod answer;
+mod best;
+mod cancel;
 mod counters;
 pub(crate) mod endpoints;
 pub(crate) mod explain;
+mod forward;
 mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
+mod matching;
 mod outbox;
+mod progress;
 pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
 mod sandbox;
+mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
@@ -54,6 +61,9 @@ pub(crate) type Guard = Locked<Transaction>;
 
 /// The most transactions that may live at a time; beyond it new requests are refused with 503.
 pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
+
+/// Locks of the table of transactions: many more than workers, so that they rarely meet.
+const SHARDS: usize = 64;
 
 /// Everything the workers share.
 pub struct Runtime {
@@ -106,19 +116,13 @@ impl std::ops::Deref for TransactionTable {
 
 impl TransactionTable {
     pub(crate) fn new(now: u64) -> Self {
-        Self(Table::new(
-            256,
-            MAX_TRANSACTIONS,
-            ahash::RandomState::new(),
-            10,
-            now,
-        ))
+        Self(Table::new(SHARDS, MAX_TRANSACTIONS, 10, now))
     }
 
     /// Whether the transaction of this request, or the INVITE that a CANCEL is for, is known.
     pub(crate) fn contains(&self, msg: &Message) -> bool {
-        let lookup =
-            crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
+        let parts = crate::proxy::request::parts(msg);
+        let lookup = crate::transaction::key::Lookup::request(&parts, self.hashers());
         self.find(&lookup).is_some()
     }
 }
@@ -167,11 +171,7 @@ impl Runtime {
             _ => None,
         };
         let forced = socket.and_then(|id| Some(self.endpoints.load().sockets.get(id)?.transport));
-        let host = uri
-            .param(b"maddr")
-            .flatten()
-            .filter(|_| false)
-            .unwrap_or(uri.host); // Kamailio: maddr is ignored
+        let host = uri.host; // Kamailio: maddr is ignored
         if host.len() > 8
             && host
                 .get(host.len() - 8..)

@@ -5,9 +5,9 @@ use crate::ids::Keys;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
-use crate::proxy::request::AddressText;
-use crate::proxy::request::via_fix;
 use crate::proxy::response::datagram_destination;
+use crate::proxy::sender::AddressText;
+use crate::proxy::sender::via_fix;
 use crate::script::host::HeldReply;
 use crate::script::module::Code;
 use crate::script::module::Script;
@@ -103,7 +103,7 @@ impl Answer<'_> {
     /// Appends it as the reply to a request.
     pub(crate) fn write(&self, ctx: &Context, out: &mut Vec<u8>) {
         let Self { status, reason, .. } = *self;
-        let tag = self.keys.tag(&ctx.msg, self.kind);
+        let tag = (status > 100 && ctx.msg.to_tag().is_empty()).then(|| self.keys.tag(&ctx.msg, self.kind));
         let seen = seen(ctx);
         let mut redirect = Vec::new();
         let mut headers = &ctx.reply_headers[..];
@@ -123,7 +123,7 @@ impl Answer<'_> {
         let reply = Reply {
             status,
             reason,
-            to_tag: (status > 100).then_some(&tag[..]),
+            to_tag: tag.as_ref().map(|tag| &tag[..]),
             headers,
             server: self.script.program.server_header(),
             body,

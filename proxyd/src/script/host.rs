@@ -89,6 +89,8 @@ pub struct BranchView<'a> {
     pub uri: &'a [u8],
     /// Its branch flags.
     pub flags: u32,
+    /// The ruid of the contact it goes to.
+    pub ruid: Option<&'a [u8]>,
 }
 
 /// A read-only view of the current transaction.

@@ -41,6 +41,8 @@ pub struct Program {
     pub(super) customs: BTreeMap<(Box<str>, Box<str>), Custom>,
     /// Named flags.
     pub(super) flags: BTreeMap<Box<str>, u32>,
+    /// Flags of AVPs.
+    pub(super) avp_flags: BTreeMap<Box<str>, u32>,
     /// `#!define`s with a text.
     pub(super) defines: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// `listen=`.

@@ -74,6 +74,11 @@ impl InviteClient {
         matches!(self.state, State::Initial | State::Calling | State::Proceeding)
     }
 
+    /// Whether the request may still have to be sent again, acknowledged or cancelled.
+    pub fn needs_request(&self) -> bool {
+        !matches!(self.state, State::Accepted | State::Terminated)
+    }
+
     /// Whether the branch was asked to be cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.cancel != Cancel::No

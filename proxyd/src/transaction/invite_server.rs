@@ -58,6 +58,12 @@ impl InviteServer {
         self.state != State::Proceeding
     }
 
+    /// Whether the last response may have to be sent again.
+    pub fn repeats(&self) -> bool {
+        let unacknowledged = self.state == State::Accepted && self.unacknowledged != NEVER;
+        matches!(self.state, State::Proceeding | State::Completed) || unacknowledged
+    }
+
     /// Changes the moment at which an unanswered transaction is given up (`t_set_max_lifetime`).
     pub fn set_lifetime(&mut self, at: Millis) {
         if self.state == State::Proceeding {

@@ -25,7 +25,7 @@ mod tests {
         assert!(size_of::<super::non_invite_client::NonInviteClient>() <= 24);
         assert!(size_of::<super::invite_server::InviteServer>() <= 32);
         assert!(size_of::<super::non_invite_server::NonInviteServer>() <= 16);
-        assert!(size_of::<super::key::Key>() <= 56);
+        assert!(size_of::<super::key::Key>() <= 24);
         assert!(size_of::<super::action::Actions>() <= 2);
     }
 }

@@ -47,6 +47,11 @@ impl NonInviteServer {
         matches!(self.state, State::Completed | State::Terminated)
     }
 
+    /// Whether the last response may have to be sent again.
+    pub fn repeats(&self) -> bool {
+        self.state != State::Terminated
+    }
+
     /// Changes the moment at which an unanswered transaction is given up (`t_set_max_lifetime`).
     pub fn set_lifetime(&mut self, at: Millis) {
         if !self.is_answered() {

@@ -241,8 +241,19 @@ impl Lumps {
         out
     }
 
+    /// True when no edit lies before `offset`.
+    pub fn is_untouched_before(&self, offset: usize) -> bool {
+        self.inserts.first().is_none_or(|insert| insert.at >= offset)
+            && self.deletes.first().is_none_or(|deleted| deleted.start >= offset)
+    }
+
     /// Appends the edited message to `out`.
     pub fn write(&self, message: &Message, out: &mut Vec<u8>) {
+        self.write_from(message, 0, out);
+    }
+
+    /// Appends what follows `from`, which lies before any Content-Length, with its edits.
+    pub fn write_from(&self, message: &Message, from: usize, out: &mut Vec<u8>) {
         let bytes = message.as_bytes();
         let headers_end = message.headers_end();
         let body = message.body_range();
@@ -252,11 +263,11 @@ impl Lumps {
             .filter(|h| !self.is_deleted(h.field.start as usize));
         match (length, counted) {
             (Some(length), Some(header)) => {
-                self.copy(bytes, 0..header.value.start as usize, End::Open, out);
+                self.copy(bytes, from..header.value.start as usize, End::Open, out);
                 write_number(out, length);
                 self.copy(bytes, header.value.end as usize..headers_end, End::Closed, out);
             }
-            _ => self.copy(bytes, 0..headers_end, End::Closed, out),
+            _ => self.copy(bytes, from..headers_end, End::Closed, out),
         }
         if let (Some(length), None) = (length, counted) {
             out.extend_from_slice(b"Content-Length: ");

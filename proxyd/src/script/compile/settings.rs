@@ -38,6 +38,7 @@ impl Compiler {
             match item {
                 Item::LoadModule(name) => self.load(&name.text, name.span),
                 Item::Flags(flags) => self.flags(flags),
+                Item::AvpFlags(flags) => self.avp_flags(flags),
                 Item::Global(global) => self.global(global),
                 Item::Listen(listen) => self.listen(listen),
                 Item::ModParam(_) | Item::LoadPath(_) | Item::Route(_) => {}
@@ -126,6 +127,19 @@ impl Compiler {
             };
             self.program.flags.insert(flag.name.text.as_str().into(), number);
             self.lookup.flags.insert(flag.name.text.clone(), number);
+        }
+    }
+
+    /// Flags of AVPs are numbered as they are declared.
+    fn avp_flags(&mut self, flags: &[ast::Flag]) {
+        for flag in flags {
+            let known = &mut self.program.avp_flags;
+            let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+            if next >= 32 {
+                self.error("flag", flag.name.span, "there are 32 flags of AVPs at most");
+                return;
+            }
+            known.entry(flag.name.text.as_str().into()).or_insert(next);
         }
     }
 
