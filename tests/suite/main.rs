@@ -6,6 +6,7 @@ mod cli;
 mod install;
 mod layering;
 mod modules;
+mod outbound;
 mod reload;
 mod rfc4475;
 mod rpc;

@@ -41,46 +41,41 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Cancels `all`, `others` or `this` branch.",
             call: t_cancel_branches,
         },
-        Function {
-            names: &["t_reply_callid"],
-            args: &[
+        Function::anywhere(
+            &["t_reply_callid"],
+            &[
                 Arg::Text("callid"),
                 Arg::Text("cseq"),
                 Arg::Text("code"),
                 Arg::Text("reason"),
             ],
-            routes: Routes::ANY,
-            doc: "Answers the transaction with this Call-ID and CSeq; here: the current one.",
-            call: t_reply_callid,
-        },
-        Function {
-            names: &["t_is_request_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a request route.",
-            call: t_is_request_route,
-        },
-        Function {
-            names: &["t_is_failure_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a failure route.",
-            call: t_is_failure_route,
-        },
-        Function {
-            names: &["t_is_branch_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a branch route.",
-            call: t_is_branch_route,
-        },
-        Function {
-            names: &["t_is_reply_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a route for replies.",
-            call: t_is_reply_route,
-        },
+            "Answers the transaction with this Call-ID and CSeq; here: the current one.",
+            t_reply_callid,
+        ),
+        Function::anywhere(
+            &["t_is_request_route"],
+            &[],
+            "True in a request route.",
+            t_is_request_route,
+        ),
+        Function::anywhere(
+            &["t_is_failure_route"],
+            &[],
+            "True in a failure route.",
+            t_is_failure_route,
+        ),
+        Function::anywhere(
+            &["t_is_branch_route"],
+            &[],
+            "True in a branch route.",
+            t_is_branch_route,
+        ),
+        Function::anywhere(
+            &["t_is_reply_route"],
+            &[],
+            "True in a route for replies.",
+            t_is_reply_route,
+        ),
         Function {
             names: &["t_suspend"],
             args: &[],
@@ -88,24 +83,22 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Lets the transaction wait for t_continue(); $T(id_index) and $T(id_label) name it.",
             call: t_suspend,
         },
-        Function {
-            names: &["t_continue"],
-            args: &[
+        Function::anywhere(
+            &["t_continue"],
+            &[
                 Arg::Int("index"),
                 Arg::Int("label"),
                 Arg::Route("route", Routes::REQUEST),
             ],
-            routes: Routes::ANY,
-            doc: "Goes on with a suspended transaction in a route.",
-            call: t_continue,
-        },
-        Function {
-            names: &["t_flush_flags", "t_flush_xflags"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True; flags are the transaction's own here.",
-            call: t_flush_flags,
-        },
+            "Goes on with a suspended transaction in a route.",
+            t_continue,
+        ),
+        Function::anywhere(
+            &["t_flush_flags", "t_flush_xflags"],
+            &[],
+            "True; flags are the transaction's own here.",
+            t_flush_flags,
+        ),
         Function {
             names: &["t_drop"],
             args: &[Arg::OptInt("mode")],

@@ -158,6 +158,7 @@ impl Live {
         }
         for hook in script.hooks() {
             if let Hook::ResponseForwarded(run) = hook {
+                self.lent = guard.request.take();
                 let mut lists = std::mem::take(&mut guard.lists);
                 let mut env = Env {
                     ctx,
@@ -170,6 +171,7 @@ impl Live {
                 };
                 run(&mut env);
                 guard.lists = lists;
+                guard.request = self.lent.take();
             }
         }
         let status = ctx

@@ -117,6 +117,19 @@ impl<T> Table<T> {
         self.len() == 0
     }
 
+    /// How many transactions each shard has.
+    pub fn loads(&self) -> Vec<usize> {
+        let load = |shard: &Shard<T>| {
+            let inner = shard.inner.lock();
+            let live = inner
+                .records
+                .iter()
+                .filter(|record| matches!(record, Record::Live(_)));
+            live.count()
+        };
+        self.shards.iter().map(load).collect()
+    }
+
     /// Every transaction, one shard after the other; none is locked when its turn comes.
     pub fn all(&self) -> impl Iterator<Item = Found<T>> {
         (0..).zip(&self.shards).flat_map(|(number, shard)| {
