@@ -9,6 +9,7 @@ mod databases;
 mod install;
 mod layering;
 mod modules;
+mod outbound;
 mod reload;
 mod rfc4475;
 mod rpc;

@@ -20,10 +20,10 @@ pub struct Listener {
     pub host_text: String,
     /// The port as Via and Record-Route print it.
     pub port_text: String,
-    /// An IPv4 address as text, of which it has but one.
-    v4_text: Option<String>,
     /// How far a reload has closed it.
     pub state: ListenerState,
+    /// An IPv4 address as text, of which it has but one.
+    v4_text: Option<String>,
 }
 
 /// Whether a socket is in use.
@@ -66,8 +66,8 @@ impl Listener {
             name,
             host_text,
             port_text,
-            v4_text,
             state: ListenerState::Open,
+            v4_text,
         }
     }
 
@@ -126,7 +126,7 @@ impl Sockets {
             bare => {
                 let text = std::str::from_utf8(bare.unwrap_or(host));
                 let ip = text.ok().and_then(|text| text.parse::<IpAddr>().ok());
-                ip.is_some_and(|ip| self.answering().any(|l| l.address.ip() == ip && fits(l)))
+                ip.is_some_and(|ip| self.listeners.iter().any(|l| l.address.ip() == ip && fits(l)))
             }
         };
         if bound {
@@ -148,17 +148,6 @@ impl Sockets {
     /// The first socket of a transport and address family.
     pub fn first(&self, transport: Transport, v6: bool) -> Option<SocketId> {
         self.position(|l| l.transport == transport && l.address.is_ipv6() == v6)
-    }
-
-    /// The socket of `udp:192.0.2.1:5060`; without a transport that of UDP.
-    pub fn named(&self, text: &str) -> Option<SocketId> {
-        let (transport, address) = match text.split_once(':') {
-            Some((name, rest)) if Transport::from_bytes(name.as_bytes()).is_some() => {
-                (Transport::from_bytes(name.as_bytes())?, rest)
-            }
-            _ => (Transport::Udp, text),
-        };
-        self.find(transport, address.parse().ok()?)
     }
 
     /// The socket bound to this address and transport.

@@ -3,6 +3,7 @@
 use super::Guard;
 use super::host::Live;
 use super::transaction::Transaction;
+use crate::ids::TagKind;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
@@ -11,6 +12,7 @@ use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Script;
+use crate::script::module::TransactionEnd;
 use crate::transaction::action::ClientEvent;
 use crate::transaction::key::Lookup;
 use std::borrow::Cow;
@@ -67,6 +69,14 @@ impl Live {
         self.cancel_all(&mut guard, &reasons);
         self.respond_locally(&mut cancel, ctx, 200, reason);
         self.current = Some(cancel);
+        let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
+        let end = TransactionEnd {
+            status: 200,
+            reason,
+            reply: None,
+            to_tag: &tag,
+        };
+        self.run_response_out(ctx, lists, vars, script, &end);
         // a transaction that waits for its script, not for a branch, ends at once (RFC 3261 §9.2)
         if guard.branches.is_empty() && guard.status < 200 {
             guard.suspended = false;

@@ -123,13 +123,11 @@ impl Change {
 impl Runtime {
     /// Whether a transaction came by this socket or waits for an answer at it.
     pub(crate) fn is_used(&self, id: SocketId) -> bool {
-        self.transactions.snapshots().flatten().any(|transaction| {
-            let t = transaction.lock();
+        self.transactions.all().any(|found| {
+            let t = found.transaction.lock();
             let branches = t.branches.iter().map(|branch| branch.target.socket);
-            !t.is_over()
-                && branches
-                    .chain([t.reply_to.socket])
-                    .any(|socket| socket == Some(id))
+            let mut sockets = branches.chain([t.reply_to.socket]);
+            !t.is_over() && sockets.any(|socket| socket == Some(id))
         })
     }
 

@@ -157,6 +157,7 @@ impl Live {
         }
         for hook in script.hooks() {
             if let Hook::ResponseForwarded(run) = hook {
+                self.lent = guard.request.take();
                 let mut lists = std::mem::take(&mut guard.lists);
                 let mut env = Env {
                     ctx,
@@ -169,6 +170,7 @@ impl Live {
                 };
                 run(&mut env);
                 guard.lists = lists;
+                guard.request = self.lent.take();
             }
         }
         let status = ctx

@@ -152,6 +152,8 @@ pub(crate) struct ClientBranch {
     pub(crate) replied: bool,
     /// Its final reply is not to be chosen any more (`t_drop_replies`).
     pub(crate) dropped: bool,
+    /// The ruid of the contact that it goes to.
+    pub(crate) ruid: Option<Vec<u8>>,
     pub(crate) cancelling: Option<Box<Cancelling>>,
 }
 
@@ -168,6 +170,7 @@ impl ClientBranch {
             timed_out: false,
             replied: false,
             dropped: false,
+            ruid: None,
             cancelling: None,
         }
     }

@@ -27,6 +27,8 @@ const FUNCTIONS: &[&str] = &[
     "ds_mark_addr",
     "ds_mark_dst",
     "ds_reload",
+    "error",
+    "exec",
     "file_write",
     "force_tcp_alias",
     "handle_publish",
