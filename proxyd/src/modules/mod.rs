@@ -40,6 +40,8 @@ mod path;
 mod permissions;
 mod pike;
 mod presence;
+mod presence_dialoginfo;
+mod presence_mwi;
 mod presence_xml;
 mod pv;
 mod regex;
@@ -67,6 +69,7 @@ mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
 mod xlog;
+mod xml;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -102,6 +105,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &permissions::MODULE,
     &pike::MODULE,
     &presence::MODULE,
+    &presence_dialoginfo::MODULE,
+    &presence_mwi::MODULE,
     &presence_xml::MODULE,
     &pv::MODULE,
     &regex::MODULE,
