@@ -68,6 +68,7 @@ mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
+mod xhttp_prom;
 mod xlog;
 mod xml;
 
@@ -131,6 +132,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,
+    &xhttp_prom::MODULE,
     &xlog::MODULE,
 ];
 
