@@ -262,11 +262,7 @@ fn first_hop_knows_outbound(msg: &Message) -> bool {
 
 /// An unsigned decimal that fills the text; none when it is something else or too large.
 pub(super) fn number(text: &[u8]) -> Option<u32> {
-    let text = trim(text);
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    shared::sip::scan::number(trim(text))
 }
 
 /// Kamailio's bit for all methods that have none of their own.
