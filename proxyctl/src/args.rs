@@ -29,7 +29,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or value, 3 not found, 4 
 
 /// Administers proxyd: subscribers, addresses, registrations, reloads, any RPC.
 #[derive(Debug, Parser)]
-#[command(name = "proxyctl", version, after_help = EXAMPLES, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "proxyctl", bin_name = "proxyctl", version, after_help = EXAMPLES, disable_help_subcommand = true, arg_required_else_help = true)]
 pub(crate) struct Args {
     /// Form of the answer [default: table on a terminal, else plain]
     #[arg(short, long, global = true, value_name = "FORM", help_heading = "Global options",

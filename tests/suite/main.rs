@@ -3,12 +3,16 @@
 
 mod baresip;
 mod cli;
+mod clients;
+mod control;
 mod install;
 mod layering;
 mod modules;
+mod reload;
 mod rfc4475;
 mod rpc;
 mod scenarios;
+mod sessions;
 mod sipp;
 mod sources;
 mod support;

@@ -150,10 +150,16 @@ fn version(context: &Context<'_>) -> Result<Answer, Error> {
 
 fn reload(context: &Context<'_>) -> Result<Answer, Error> {
     let result = context.call(core::RELOAD, &[])?;
-    let words = match &result {
-        Value::String(text) => text.clone(),
-        _ => "script reloaded".to_owned(),
-    };
+    let reloaded: core::Reloaded = serde_json::from_value(result.clone()).unwrap_or_default();
+    let mut words = "script reloaded".to_owned();
+    let parts = [
+        ("opened", &reloaded.opened),
+        ("closed", &reloaded.closed),
+        ("at the next start only", &reloaded.at_restart),
+    ];
+    for (what, names) in parts.iter().filter(|(_, names)| !names.is_empty()) {
+        words += &format!("\n{what}: {}", names.join(" "));
+    }
     Ok(Answer::new(words, result))
 }
 

@@ -35,6 +35,7 @@ const KEYS: &[Arg] = &[Arg::Text("key"), Arg::OptText("key2")];
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
+    fixed: &["initial_gflags"],
     params: &[
         Param::Int(
             "initial_probability",

@@ -43,6 +43,17 @@ const TCP: i64 = 8;
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
+    // of a file that serves already
+    fixed: &[
+        "dgram_group",
+        "dgram_mode",
+        "dgram_user",
+        "fifo_group",
+        "fifo_mode",
+        "fifo_reply_dir",
+        "fifo_user",
+        "pretty_format",
+    ],
     params: &[
         Param::Int("pretty_format", 1, "Indents replies."),
         Param::Int(

@@ -36,9 +36,12 @@ mod maxfwd;
 mod media_relay;
 mod mtree;
 mod nathelper;
+mod outbound;
 mod path;
 mod permissions;
 mod pike;
+mod presence;
+mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
@@ -52,6 +55,7 @@ mod sl;
 mod speeddial;
 mod sqlops;
 mod statistics;
+pub(crate) mod stun;
 #[cfg(test)]
 mod testing;
 pub(crate) mod textops;
@@ -96,9 +100,12 @@ pub static MODULES: &[&ModuleDef] = &[
     &maxfwd::MODULE,
     &mtree::MODULE,
     &nathelper::MODULE,
+    &outbound::MODULE,
     &path::MODULE,
     &permissions::MODULE,
     &pike::MODULE,
+    &presence::MODULE,
+    &presence_xml::MODULE,
     &pv::MODULE,
     &regex::MODULE,
     &registrar::MODULE,
@@ -112,6 +119,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &speeddial::MODULE,
     &sqlops::MODULE,
     &statistics::MODULE,
+    &stun::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &timer::MODULE,

@@ -41,6 +41,13 @@ pub struct Target {
     pub conn: Option<ConnId>,
 }
 
+impl Target {
+    /// Whether the transport delivers by itself.
+    pub fn is_reliable(&self) -> bool {
+        self.transport.is_reliable()
+    }
+}
+
 /// Switches a script turns on for its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Switches {
@@ -56,6 +63,8 @@ pub struct Switches {
     pub reply_close: bool,
     /// `set_forward_close()`.
     pub forward_close: bool,
+    /// The request goes along a flow of RFC 5626, or not at all.
+    pub flow: bool,
 }
 
 /// A Record-Route asked for by the script; written when the next hop is known, for it may need one for each side.
@@ -165,6 +174,8 @@ pub enum Failure {
     Overload,
     /// The request itself is wrong.
     BadRequest,
+    /// The flow to the client is gone (RFC 5626 §5.3.1).
+    Flow,
 }
 
 impl Failure {
@@ -176,6 +187,7 @@ impl Failure {
             Self::BadUri => (479, "Regretfully, we were not able to process the URI"),
             Self::UnsupportedScheme => (416, "Unsupported URI Scheme"),
             Self::BadRequest => (400, "Bad Request"),
+            Self::Flow => (430, "Flow Failed"),
             Self::Overload => (503, "Service Unavailable"),
             Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),
         }

@@ -2,7 +2,10 @@
 
 use super::Guard;
 use super::Runtime;
+use super::endpoints::Endpoints;
+use super::forward::Scratch;
 use super::outbox::Outbox;
+use super::spares::Buffers;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -31,8 +34,9 @@ use crate::script::vars::Vars;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use shared::sip::Lumps;
+use shared::net::Transport;
 use shared::sip::Uri;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +44,8 @@ use std::time::Duration;
 pub(crate) struct Live {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) outbox: Outbox,
+    /// The sockets as they were when the present batch began.
+    pub(crate) endpoints: Arc<Endpoints>,
     /// The script the present message began with.
     pub(crate) script: Arc<Script>,
     /// Monotonic time of the present batch.
@@ -50,8 +56,10 @@ pub(crate) struct Live {
     pub(crate) current: Option<Guard>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
-    /// Edits of one message on its way out.
-    pub(crate) lumps: Lumps,
+    /// What writing a message needs besides.
+    pub(crate) scratch: Scratch,
+    /// Buffers to be used again.
+    pub(crate) buffers: Buffers,
     /// The number of this worker.
     pub(crate) worker: usize,
     pub(crate) random: SmallRng,
@@ -59,18 +67,32 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
-        let outbox = Outbox::new(&runtime.udp, runtime.streams.clone());
+        let endpoints = runtime.endpoints.load_full();
+        let outbox = Outbox::new(&endpoints.udp, runtime.streams.clone());
         Self {
             outbox,
+            endpoints,
             script: runtime.script.load_full(),
             now: crate::clock::now(),
             batch: 0,
             current: None,
             intent: Intent::default(),
-            lumps: Lumps::default(),
+            scratch: Scratch::default(),
+            buffers: Buffers::default(),
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
             runtime,
+        }
+    }
+
+    /// Takes up the script and the sockets that a reload has put in force.
+    pub(crate) fn refresh(&mut self) {
+        if !std::ptr::eq(&*self.script, &**self.runtime.script.load()) {
+            self.script = self.runtime.script.load_full();
+        }
+        if !std::ptr::eq(&*self.endpoints, &**self.runtime.endpoints.load()) {
+            self.endpoints = self.runtime.endpoints.load_full();
+            self.outbox.change_sockets(&self.endpoints.udp);
         }
     }
 
@@ -124,7 +146,7 @@ impl Host for Live {
     }
 
     fn sockets(&self) -> &Sockets {
-        &self.runtime.sockets
+        &self.endpoints.sockets
     }
 
     fn batch(&self) -> u64 {
@@ -135,14 +157,19 @@ impl Host for Live {
         (self.worker, std::process::id())
     }
 
+    fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
+        self.runtime.streams.find(transport, peer).is_some()
+    }
+
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
         let uri = Uri::parse(uri).ok()?;
         self.runtime.resolve(&uri, socket)
     }
 
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
-        self.outbox
-            .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(bytes))
+        self.outbox.send_with(&self.endpoints.sockets, target, |out| {
+            out.extend_from_slice(bytes)
+        })
     }
 
     fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
@@ -225,7 +252,7 @@ impl Host for Live {
             status: branch.status,
             timed_out: branch.timed_out,
             replied: branch.replied,
-            uri: &branch.uri,
+            uri: branch.uri(),
             flags: branch.flags,
         });
         Some(TransactionView {

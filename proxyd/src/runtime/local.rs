@@ -1,28 +1,26 @@
 //! Requests of our own: pings, NOTIFY, `uac_req_send` (RFC 3261 §8.1).
 
 use super::host::Live;
+use super::matching;
 use super::outbox::Outbox;
-use super::relay;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
+use super::transaction::Kind;
 use super::transaction::Server;
 use super::transaction::Transaction;
 use crate::ids;
 use crate::modules::tm::Tm;
 use crate::proxy::context::Target;
-use crate::script::host::Intent;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
-use crate::script::lists::Lists;
 use crate::script::module::Code;
 use crate::transaction::action::ClientEvent;
 use crate::transaction::key;
 use crate::transaction::key::Lookup;
 use crate::transaction::key::Parts;
 use crate::transaction::table::Inserted;
-use crate::transaction::timer::NEVER;
 use shared::net::Transport;
-use smallvec::SmallVec;
+use shared::sip::Method;
 use std::sync::Arc;
 
 impl Live {
@@ -33,16 +31,17 @@ impl Live {
             .ok()
             .and_then(|uri| self.runtime.resolve(&uri, request.socket));
         let runtime = Arc::clone(&self.runtime);
+        let endpoints = Arc::clone(&self.endpoints);
         let socket = target
             .as_ref()
-            .and_then(|target| Outbox::socket_for(&runtime.sockets, target));
-        let listener = socket.and_then(|id| runtime.sockets.get(id));
+            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+        let listener = socket.and_then(|id| endpoints.sockets.get(id));
         let (Some(target), Some(listener)) = (target, listener) else {
             return self.refuse_local(request, 478);
         };
         let target = Target { socket, ..target };
         let script = Arc::clone(&self.script);
-        let timers = relay::timers(script.states.get::<Tm>(), &request.timers);
+        let timers = matching::timers(script.states.get::<Tm>(), &request.timers);
         let call_id = request.call_id.clone().unwrap_or_else(|| ids::token().to_vec());
         let from_tag = request
             .from_tag
@@ -60,27 +59,9 @@ impl Live {
             ..Parts::default()
         };
         let table = &runtime.transactions;
-        let invite = request.method == b"INVITE";
-        let inserted = table.insert(&Lookup::request(parts, table.hasher()), label, |id| Transaction {
-            id,
-            invite,
-            server: Server::Local,
-            request: None,
-            lists: Lists::default(),
-            intent: Intent::default(),
-            timers,
-            branches: SmallVec::new(),
-            leg: 0,
-            current_branch: 0,
-            status: 0,
-            reply: Vec::new(),
-            reply_to: target,
-            cancelled: false,
-            replicate: false,
-            suspended: false,
-            script: Arc::clone(&script),
-            done: None,
-            armed: NEVER,
+        let kind = Kind::from(Method::from_bytes(&request.method));
+        let inserted = table.insert(&Lookup::request(&parts, table.hashers()), label, |id| {
+            Transaction::new(id, kind, Server::Local, timers, target, &script)
         });
         let Inserted::New(id, mut guard) = inserted else {
             return self.refuse_local(request, 503);
@@ -138,26 +119,15 @@ impl Live {
         sent.extend_from_slice(b"\r\n");
         sent.extend_from_slice(&request.body);
         guard.done = request.done;
-        guard.branches.push(ClientBranch {
-            client: Client::new(invite),
-            target,
-            sent,
-            uri: request.uri,
-            flags: 0,
-            status: 0,
-            reply: None,
-            timed_out: false,
-            replied: false,
-            dropped: false,
-            cancelling: None,
-        });
+        let client = Client::new(kind == Kind::Invite);
+        guard.branches.push(ClientBranch::new(client, target, sent, 0));
         let now = self.now;
         let Some(branch) = guard.branches.first_mut() else {
             return Code::FALSE;
         };
-        let reliable = branch.reliable();
+        let reliable = branch.target.is_reliable();
         branch.client.on(ClientEvent::Start, now, &timers, reliable);
-        self.outbox.send_with(&runtime.sockets, &target, |out| {
+        self.outbox.send_with(&endpoints.sockets, &target, |out| {
             out.extend_from_slice(&branch.sent)
         });
         self.runtime.counters.tm_local();

@@ -1,17 +1,25 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
+mod answer;
+mod best;
+mod cancel;
 mod counters;
+pub(crate) mod endpoints;
 pub(crate) mod explain;
+mod forward;
 mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
+mod matching;
 mod outbox;
+mod progress;
 pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
 mod sandbox;
+mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
@@ -20,7 +28,6 @@ pub(crate) mod worker;
 
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::sockets::Sockets;
 use crate::script::host::Job;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
@@ -32,9 +39,10 @@ use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
-use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
+use endpoints::Endpoints;
+use explain::live::Watch;
 use parking_lot::Mutex;
 use shared::net::Transport;
 use shared::sip::Message;
@@ -54,14 +62,17 @@ pub(crate) type Guard = Locked<Transaction>;
 /// The most transactions that may live at a time; beyond it new requests are refused with 503.
 pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
 
+/// Locks of the table of transactions: many more than workers, so that they rarely meet.
+const SHARDS: usize = 64;
+
 /// Everything the workers share.
 pub struct Runtime {
     /// The script in force.
     pub(crate) script: ArcSwap<Script>,
-    /// What we listen on.
-    pub(crate) sockets: Sockets,
-    /// The UDP sockets, by [`SocketId`].
-    pub(crate) udp: Vec<Option<Arc<UdpSocket>>>,
+    /// The sockets in force.
+    pub(crate) endpoints: ArcSwap<Endpoints>,
+    /// Held by whoever changes them.
+    pub(crate) changing: Mutex<()>,
     /// Connections of stream transports.
     pub(crate) streams: Connections,
     /// Transactions.
@@ -74,6 +85,8 @@ pub struct Runtime {
     pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
     pub(crate) loop_keys: ahash::RandomState,
+    /// Who waits for a message to be explained.
+    pub(crate) watch: Watch,
     /// Counters of the runtime.
     pub(crate) counters: Counters,
     /// All counters.
@@ -103,19 +116,13 @@ impl std::ops::Deref for TransactionTable {
 
 impl TransactionTable {
     pub(crate) fn new(now: u64) -> Self {
-        Self(Table::new(
-            256,
-            MAX_TRANSACTIONS,
-            ahash::RandomState::new(),
-            10,
-            now,
-        ))
+        Self(Table::new(SHARDS, MAX_TRANSACTIONS, 10, now))
     }
 
     /// Whether the transaction of this request, or the INVITE that a CANCEL is for, is known.
     pub(crate) fn contains(&self, msg: &Message) -> bool {
-        let lookup =
-            crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
+        let parts = crate::proxy::request::parts(msg);
+        let lookup = crate::transaction::key::Lookup::request(&parts, self.hashers());
         self.find(&lookup).is_some()
     }
 }
@@ -124,8 +131,7 @@ impl Runtime {
     /// Puts the parts together; nothing runs yet.
     pub(crate) fn new(
         script: Arc<Script>,
-        sockets: Sockets,
-        udp: Vec<Option<Arc<UdpSocket>>>,
+        endpoints: Endpoints,
         streams: Connections,
         unsent: Arc<Mutex<Vec<Vec<u8>>>>,
         statistics: Arc<Statistics>,
@@ -134,14 +140,15 @@ impl Runtime {
         let counters = Counters::new(&statistics);
         Self {
             script: ArcSwap::new(script),
-            sockets,
-            udp,
+            endpoints: ArcSwap::from_pointee(endpoints),
+            changing: Mutex::default(),
             streams,
             transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
             spares: Spares::default(),
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
+            watch: Watch::default(),
             counters,
             statistics,
             resumed: Mutex::default(),
@@ -163,14 +170,8 @@ impl Runtime {
             Some(Some(name)) => Some(std::str::from_utf8(name).ok()?.parse::<Transport>().ok()?),
             _ => None,
         };
-        let forced = socket
-            .and_then(|id| self.sockets.get(id))
-            .map(|listener| listener.transport);
-        let host = uri
-            .param(b"maddr")
-            .flatten()
-            .filter(|_| false)
-            .unwrap_or(uri.host); // Kamailio: maddr is ignored
+        let forced = socket.and_then(|id| Some(self.endpoints.load().sockets.get(id)?.transport));
+        let host = uri.host; // Kamailio: maddr is ignored
         if host.len() > 8
             && host
                 .get(host.len() - 8..)

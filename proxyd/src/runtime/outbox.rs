@@ -1,5 +1,9 @@
 //! What a worker sends: datagrams in batches by listening socket, stream messages to the connection tasks.
 
+use super::sandbox::Sent;
+use super::sandbox::Why;
+use crate::proxy::context::Context;
+use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
@@ -19,6 +23,8 @@ pub(crate) struct Outbox {
     streams: Connections,
     /// Datagrams that the kernel refused.
     pub(crate) failed: u64,
+    /// Copies of what is sent, while somebody wants to know.
+    pub(crate) copies: Option<Vec<Sent>>,
 }
 
 struct Batch {
@@ -26,17 +32,42 @@ struct Batch {
     queue: SendBatch,
 }
 
+impl Batch {
+    fn new(socket: &Arc<UdpSocket>) -> Self {
+        Self {
+            socket: Arc::clone(socket),
+            queue: SendBatch::new(),
+        }
+    }
+}
+
 impl Outbox {
     /// An outbox over these UDP sockets, by [`SocketId`], and the streams.
     pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Connections) -> Self {
-        let batch = |socket: &Arc<UdpSocket>| Batch {
-            socket: Arc::clone(socket),
-            queue: SendBatch::new(),
-        };
         Self {
-            batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(),
+            batches: sockets
+                .iter()
+                .map(|socket| socket.as_ref().map(Batch::new))
+                .collect(),
             streams,
             failed: 0,
+            copies: None,
+        }
+    }
+
+    /// Goes on with other sockets; what waits is sent first.
+    pub(crate) fn change_sockets(&mut self, sockets: &[Option<Arc<UdpSocket>>]) {
+        self.flush();
+        self.batches.resize_with(sockets.len(), || None);
+        for (batch, socket) in self.batches.iter_mut().zip(sockets) {
+            let same = match (&batch, socket) {
+                (Some(batch), Some(socket)) => Arc::ptr_eq(&batch.socket, socket),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                *batch = socket.as_ref().map(Batch::new);
+            }
         }
     }
 
@@ -44,9 +75,9 @@ impl Outbox {
     pub(crate) fn socket_for(sockets: &Sockets, target: &Target) -> Option<SocketId> {
         let v6 = target.peer.is_ipv6();
         let fits = |id: &SocketId| {
-            sockets
-                .get(*id)
-                .is_some_and(|l| l.transport == target.transport && l.address.is_ipv6() == v6)
+            sockets.get(*id).is_some_and(|l| {
+                l.transport == target.transport && l.address.is_ipv6() == v6 && !l.is_closed()
+            })
         };
         target
             .socket
@@ -62,15 +93,63 @@ impl Outbox {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
         let socket = Self::socket_for(sockets, target);
-        if target.transport != Transport::Udp {
+        if target.transport != Transport::Udp || self.copies.is_some() {
             let mut bytes = Vec::with_capacity(1024);
             write(&mut bytes);
-            return self.send_stream(sockets, target, socket, bytes);
+            self.copy(&Target { socket, ..*target }, &bytes);
+            if target.transport != Transport::Udp {
+                return self.send_stream(sockets, target, socket, bytes);
+            }
+            return self.send_datagram(socket, target.peer, |out| out.extend_from_slice(&bytes));
         }
+        self.send_datagram(socket, target.peer, write)
+    }
+
+    /// Whether a message to this target needs no new connection.
+    pub(crate) fn is_connected(&self, target: &Target) -> bool {
+        target.transport == Transport::Udp
+            || target.conn.is_some_and(|id| self.streams.is_open(id))
+            || self.streams.find(target.transport, target.peer).is_some()
+    }
+
+    /// Why a request may not go there: it needs a connection that its script, or its flow, does not let us make.
+    pub(crate) fn refusal(&self, ctx: &Context, target: &Target) -> Option<Failure> {
+        let switches = &ctx.switches;
+        if !(switches.forward_no_connect || switches.flow) || self.is_connected(target) {
+            return None;
+        }
+        Some(if switches.flow {
+            Failure::Flow
+        } else {
+            Failure::Send
+        })
+    }
+
+    /// Keeps a copy for whoever wants to know what is sent.
+    pub(crate) fn copy(&mut self, target: &Target, bytes: &[u8]) {
+        let Some(copies) = &mut self.copies else { return };
+        let why = if bytes.starts_with(b"SIP/2.0 ") {
+            Why::Reply
+        } else {
+            Why::Relay
+        };
+        copies.push(Sent {
+            why,
+            target: Some(*target),
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    fn send_datagram(
+        &mut self,
+        socket: Option<SocketId>,
+        peer: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else {
             return false;
         };
-        batch.queue.push_with(target.peer, write);
+        batch.queue.push_with(peer, write);
         if batch.queue.is_full() {
             flush(batch, &mut self.failed);
         }

@@ -17,6 +17,7 @@ use crate::transaction::timer::Millis;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
 use shared::sip::Message;
+use shared::sip::Method;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -45,6 +46,15 @@ impl Server {
             Self::Invite(machine) => machine.next_deadline(),
             Self::NonInvite(machine) => machine.next_deadline(),
             Self::Local => NEVER,
+        }
+    }
+
+    /// Whether the last reply may have to be sent again.
+    pub(crate) fn repeats(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.repeats(),
+            Self::NonInvite(machine) => machine.repeats(),
+            Self::Local => false,
         }
     }
 
@@ -98,6 +108,14 @@ impl Client {
         }
     }
 
+    /// Whether its request may have to be sent again, acknowledged or cancelled.
+    pub(crate) fn needs_request(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.needs_request(),
+            Self::NonInvite(machine) => machine.is_pending(),
+        }
+    }
+
     pub(crate) fn is_terminated(&self) -> bool {
         match self {
             Self::Invite(machine) => machine.state() == crate::transaction::invite_client::State::Terminated,
@@ -120,10 +138,8 @@ pub(crate) struct Cancelling {
 pub(crate) struct ClientBranch {
     pub(crate) client: Client,
     pub(crate) target: Target,
-    /// The request as it was sent: retransmitted as it is, and the base of ACK and CANCEL.
+    /// The request as it was sent: retransmitted as it is, and the base of ACK and CANCEL; empty once it is neither.
     pub(crate) sent: Vec<u8>,
-    /// Its Request-URI.
-    pub(crate) uri: Vec<u8>,
     /// Branch flags.
     pub(crate) flags: u32,
     /// Last status; 0 none.
@@ -140,18 +156,53 @@ pub(crate) struct ClientBranch {
 }
 
 impl ClientBranch {
-    pub(crate) fn reliable(&self) -> bool {
-        self.target.transport != shared::net::Transport::Udp
+    /// A branch whose request was written and has no reply yet.
+    pub(crate) fn new(client: Client, target: Target, sent: Vec<u8>, flags: u32) -> Self {
+        Self {
+            client,
+            target,
+            sent,
+            flags,
+            status: 0,
+            reply: None,
+            timed_out: false,
+            replied: false,
+            dropped: false,
+            cancelling: None,
+        }
+    }
+
+    /// Its Request-URI, as long as the request is kept.
+    pub(crate) fn uri(&self) -> &[u8] {
+        self.sent.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
     }
 }
 
 /// What to do when a request of our own has its final reply.
 pub(crate) type Done = Box<dyn FnOnce(&mut LocalReply<'_>) + Send>;
 
+/// What kind of request it is, as far as that matters to its replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Invite,
+    Cancel,
+    Other,
+}
+
+impl From<Method<'_>> for Kind {
+    fn from(method: Method<'_>) -> Self {
+        match method {
+            Method::Invite => Self::Invite,
+            Method::Cancel => Self::Cancel,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// One transaction.
 pub(crate) struct Transaction {
     pub(crate) id: super::TransactionId,
-    pub(crate) invite: bool,
+    pub(crate) kind: Kind,
     pub(crate) server: Server,
     /// The request; none while the route that handles it holds it.
     pub(crate) request: Option<Box<Context>>,
@@ -180,14 +231,54 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// Whether upstream is reached by a stream.
-    pub(crate) fn reliable(&self) -> bool {
-        self.reply_to.transport != shared::net::Transport::Udp
+    /// A transaction that has neither sent nor answered anything.
+    pub(crate) fn new(
+        id: super::TransactionId,
+        kind: Kind,
+        server: Server,
+        timers: Timers,
+        reply_to: Target,
+        script: &Arc<Script>,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            server,
+            request: None,
+            lists: Lists::default(),
+            intent: Intent::default(),
+            timers,
+            branches: SmallVec::new(),
+            leg: 0,
+            current_branch: 0,
+            status: 0,
+            reply: Vec::new(),
+            reply_to,
+            cancelled: false,
+            replicate: false,
+            suspended: false,
+            script: Arc::clone(script),
+            done: None,
+            armed: NEVER,
+        }
+    }
+
+    /// Whether it is an INVITE's.
+    pub(crate) fn is_invite(&self) -> bool {
+        self.kind == Kind::Invite
     }
 
     /// Whether any branch of the current leg is unanswered.
     pub(crate) fn is_pending(&self) -> bool {
         self.suspended || self.branches.iter().any(|branch| branch.client.is_pending())
+    }
+
+    /// Whether its last reply was sent and no route will see another one.
+    ///
+    /// A 2xx to an INVITE may be followed by others, which go through the reply route (RFC 3261 §13.2.2.4).
+    pub(crate) fn is_answered(&self) -> bool {
+        let may_follow = self.is_invite() && self.status < 300 && self.intent.armed.reply.is_some();
+        self.status >= 200 && !may_follow && !self.is_pending()
     }
 
     /// When something is due next.
@@ -219,5 +310,16 @@ impl Transaction {
             .reply
             .as_ref()
             .map(|ctx| &ctx.msg)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call keeps two of them for seconds after it ended.
+    #[test]
+    fn a_transaction_is_small() {
+        assert!(size_of::<Transaction>() <= 592, "{}", size_of::<Transaction>());
     }
 }

@@ -306,15 +306,14 @@ fn force_send_socket(call: &mut Call<'_, '_>) -> Code {
         .and_then(|text| text.parse::<SocketSpec>().ok());
     let found = spec.and_then(|spec| {
         let port = spec.port_or_default();
-        let listeners = &call.env.host.sockets().listeners;
-        let at = listeners.iter().position(|listener| {
+        let sockets = call.env.host.sockets();
+        sockets.position(|listener| {
             Some(listener.address.ip()) == spec.ip()
                 && listener.address.port() == port
                 && spec
                     .transport
                     .is_none_or(|transport| transport == listener.transport)
-        })?;
-        crate::proxy::context::SocketId::try_from(at).ok()
+        })
     });
     drop(text);
     match found {

@@ -9,7 +9,9 @@ use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use shared::net::Transport;
 use shared::sip::Message;
+use std::net::SocketAddr;
 
 /// Monotonic milliseconds.
 pub type Millis = u64;
@@ -216,6 +218,11 @@ pub trait Host {
     /// Number and process id of this worker.
     fn worker(&self) -> (usize, u32);
 
+    /// Whether a connection to this peer is open.
+    fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
+        let _ = (transport, peer);
+        false
+    }
     /// Finds where a URI leads (RFC 3263); none when it cannot be resolved.
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target>;
     /// Sends bytes as they are; false when they could not be queued.

@@ -212,6 +212,18 @@ impl Program {
         &self.listens
     }
 
+    /// The name of the block that a place lies in.
+    pub fn block_around(&self, span: Span) -> Option<&str> {
+        let root = self.sources.root(span);
+        let before = |block: &&Block| {
+            let start = self.sources.root(block.span);
+            start.file == root.file && start.start <= root.start
+        };
+        let last = |block: &&Block| self.sources.root(block.span).start;
+        let block = self.blocks.iter().filter(before).max_by_key(last)?;
+        Some(&block.name)
+    }
+
     /// The files that the script was read from.
     pub fn sources(&self) -> &Sources {
         &self.sources
@@ -302,6 +314,7 @@ pub(super) struct Invoke {
     pub(super) function: &'static Function,
     pub(super) name: &'static str,
     pub(super) args: Box<[CompiledArg]>,
+    pub(super) span: Span,
 }
 
 impl fmt::Debug for Invoke {

@@ -418,8 +418,7 @@ fn socket_named(env: &Env<'_>, name: &[u8]) -> Option<SocketId> {
     let named = |listener: &crate::proxy::sockets::Listener| {
         listener.name.as_ref().is_some_and(|n| n.as_bytes() == name)
     };
-    let at = env.host.sockets().listeners.iter().position(named)?;
-    SocketId::try_from(at).ok()
+    env.host.sockets().position(named)
 }
 
 /// The socket of `transport:address:port`.

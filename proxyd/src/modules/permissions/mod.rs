@@ -398,7 +398,7 @@ fn allow_trusted(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     let table = if state.ask_trusted {
-        let written = crate::proxy::request::AddressText::new(source.peer.ip().to_canonical());
+        let written = crate::proxy::sender::AddressText::new(source.peer.ip().to_canonical());
         match state
             .source
             .trusted(Some(given.as_deref().unwrap_or(written.as_bytes())))

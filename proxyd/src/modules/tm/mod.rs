@@ -4,6 +4,7 @@ mod relay;
 mod reply;
 mod rpc;
 mod timers;
+mod uac;
 
 use crate::script::module::Arg;
 use crate::script::module::Function;
@@ -22,7 +23,6 @@ const SENDING: Routes = Routes::REQUEST
 const AFTER: Routes = Routes::FAILURE.or(Routes::BRANCH_FAILURE).or(Routes::EVENT);
 
 /// The module's parameters, as transactions use them; times in milliseconds.
-#[derive(Debug, Clone)]
 pub(crate) struct Tm {
     /// Until the first provisional reply.
     pub(crate) fr_timer: u32,
@@ -64,6 +64,8 @@ pub(crate) struct Tm {
     pub(crate) relay_100: bool,
     /// What `tm.stats` shows.
     counts: rpc::Counts,
+    /// Requests that operators want to be sent.
+    outgoing: uac::Outgoing,
 }
 
 /// The module.
@@ -535,6 +537,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
     ],
     rpcs: rpc::RPCS,
+    timers: &[uac::TIMER],
     events: &["tm:branch-failure", "tm:local-request", "tm:local-response"],
     init: Some(init),
     ..ModuleDef::new("tm", "Relays and answers in transactions.")
@@ -574,6 +577,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         unmatched_cancel: init.int("unmatched_cancel"),
         relay_100: init.int("relay_100") != 0,
         counts: rpc::Counts::new(init.statistics),
+        outgoing: uac::Outgoing::default(),
     }))
 }
 

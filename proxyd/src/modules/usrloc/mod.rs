@@ -381,7 +381,7 @@ pub(crate) fn socket_of(text: &[u8], sockets: &Sockets) -> Option<SocketId> {
     // `sock_mode` 1 stores what the socket shows.
     let (host, port) = place.rsplit_once(':')?;
     let shows = |l: &Listener| l.transport == transport && l.host_text == host && l.port_text == port;
-    SocketId::try_from(sockets.listeners.iter().position(shows)?).ok()
+    sockets.position(shows)
 }
 
 /// The mask of a flag number; none for -1.

@@ -29,11 +29,15 @@ const FUNCTIONS: &[&str] = &[
     "ds_reload",
     "file_write",
     "force_tcp_alias",
+    "handle_publish",
+    "handle_subscribe",
     "jsonrpc_dispatch",
     "jsonrpc_exec",
     "lock",
     "pike_check_ip",
     "pike_check_req",
+    "pres_refresh_watchers",
+    "pres_update_watchers",
     "rand_reset_prob",
     "rand_set_prob",
     "reset_gflag",
@@ -88,6 +92,7 @@ pub(super) fn is_held(invoke: &Invoke, env: &mut Env<'_>) -> bool {
             env,
             args: &invoke.args,
             name: invoke.name,
+            span: invoke.span,
         };
         let text = call.text_owned(*n);
         let statement = text.trim_ascii_start();

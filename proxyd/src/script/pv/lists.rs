@@ -112,6 +112,7 @@ fn compile_count(inner: &PvInner<'_>) -> Result<PvData, String> {
         format: inner.format,
         parse: inner.parse,
         names: inner.names,
+        span: inner.span,
     };
     let counted = match class {
         b"avp" => match compile(&part)? {
