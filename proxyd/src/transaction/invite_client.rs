@@ -272,15 +272,6 @@ mod tests {
     const UDP: bool = false;
     const TCP: bool = true;
 
-    fn run(history: &[(Millis, ClientEvent)], reliable: bool) -> (InviteClient, Actions) {
-        let mut machine = InviteClient::new();
-        let mut last = Actions::NONE;
-        for (now, event) in history {
-            last = machine.on(*event, *now, &Timers::default(), reliable);
-        }
-        (machine, last)
-    }
-
     #[test]
     fn figure_5_with_rfc_6026() {
         use State::{Abandoned, Accepted, Calling, Completed, Initial, Proceeding, Terminated};
