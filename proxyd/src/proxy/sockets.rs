@@ -139,7 +139,7 @@ impl Sockets {
         });
         advertised
             || self.aliases.iter().any(|alias| {
-                alias.host.as_bytes().eq_ignore_ascii_case(host)
+                (alias.host.as_bytes() == host || alias.host.as_bytes().eq_ignore_ascii_case(host))
                     && (port == 0 || alias.port.is_none_or(|own| own == port))
                     && alias.transport.is_none_or(transport_fits)
             })
