@@ -165,7 +165,9 @@ fn list(_: &RpcCall<'_>, runtime: &Arc<Runtime>) -> RpcResult {
         out.write_all(b"[")?;
         let mut separator = "";
         for found in runtime.transactions.all() {
-            let row = row(&found.transaction.lock());
+            let Some(row) = found.transaction.lock().active().map(row) else {
+                continue;
+            };
             write!(out, "{separator}{row}")?;
             separator = ",";
         }
@@ -221,11 +223,11 @@ fn act(
     let found = runtime
         .transactions
         .all()
-        .find(|found| fits(&found.transaction.lock()));
+        .find(|found| found.transaction.lock().active().is_some_and(&fits));
     let transaction = found.ok_or_else(missing)?.transaction;
     let (tell, told) = sync_channel(1);
     runtime.errands.lock().push(Box::new(move |live, vars| {
-        let done = work(live, vars, transaction.lock_arc());
+        let done = Guard::lock(&transaction).is_ok_and(|guard| work(live, vars, guard));
         // who asked may have gone
         let _ = tell.send(done);
     }));
