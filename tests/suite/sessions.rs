@@ -45,6 +45,7 @@ sessions! {
     registrations,
     running,
     files,
+    kamctl,
     databases,
     refusals,
 }

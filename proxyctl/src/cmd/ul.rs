@@ -209,7 +209,7 @@ pub(crate) fn remove(
     match contact {
         None => {
             // The daemon removes nobody without a word.
-            context.call(ul::LOOKUP, &[json!(from.name()), json!(aor)])?;
+            contacts::lookup(context, from, &aor)?;
             context.call(ul::RM, &[json!(from.name()), json!(aor)])?;
             Ok(Answer::new(
                 format!("removed every contact of {aor}"),

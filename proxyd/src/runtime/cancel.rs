@@ -3,6 +3,7 @@
 use super::Guard;
 use super::host::Live;
 use super::transaction::Transaction;
+use crate::ids::TagKind;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
@@ -10,6 +11,7 @@ use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Script;
+use crate::script::module::TransactionEnd;
 use crate::transaction::action::ClientEvent;
 use std::borrow::Cow;
 
@@ -69,6 +71,14 @@ impl Live {
         };
         self.respond_locally(&mut cancel, ctx, 200, reason);
         self.current = Some(cancel);
+        let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
+        let end = TransactionEnd {
+            status: 200,
+            reason,
+            reply: None,
+            to_tag: &tag,
+        };
+        self.run_response_out(ctx, lists, vars, script, &end);
         let Some(mut guard) = invite else {
             return Code::TRUE;
         };

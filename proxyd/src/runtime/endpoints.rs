@@ -123,8 +123,9 @@ impl Change {
 impl Runtime {
     /// Whether a transaction came by this socket or waits for an answer at it.
     pub(crate) fn is_used(&self, id: SocketId) -> bool {
-        let mut slots = self.transactions.snapshots().flatten();
-        slots.any(|slot| slot.lock().uses(id))
+        self.transactions
+            .all()
+            .any(|found| found.transaction.lock().uses(id))
     }
 
     /// Closes a UDP socket that the script has no more; false when it has it again, or a reload is under way.

@@ -63,6 +63,10 @@ pub(crate) struct Live {
     pub(crate) scratch: Scratch,
     /// Buffers to be used again.
     pub(crate) buffers: Buffers,
+    /// The request of the transaction whose reply is being forwarded, for hooks.
+    pub(super) lent: Option<Box<Context>>,
+    /// An event route about a message of our own runs: what it sends makes no event.
+    pub(super) in_event: bool,
     /// The number of this worker.
     pub(crate) worker: usize,
     pub(crate) random: SmallRng,
@@ -83,6 +87,8 @@ impl Live {
             intent: Intent::default(),
             scratch: Scratch::default(),
             buffers: Buffers::default(),
+            lent: None,
+            in_event: false,
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
             runtime,
@@ -258,6 +264,7 @@ impl Host for Live {
             replied: branch.replied,
             uri: branch.uri(),
             flags: branch.flags,
+            ruid: branch.ruid.as_deref(),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),
@@ -275,7 +282,10 @@ impl Host for Live {
     }
 
     fn transaction_request(&mut self) -> Option<&mut Context> {
-        self.current.as_mut()?.request.as_deref_mut()
+        match &mut self.current {
+            Some(transaction) => transaction.request.as_deref_mut(),
+            None => self.lent.as_deref_mut(),
+        }
     }
 
     fn originate(&mut self, request: LocalRequest) -> Code {

@@ -5,6 +5,7 @@ mod best;
 mod cancel;
 mod counters;
 pub(crate) mod endpoints;
+mod events;
 pub(crate) mod explain;
 mod forward;
 mod host;
@@ -23,6 +24,7 @@ mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
+pub(crate) mod tm_rpcs;
 mod transaction;
 pub(crate) mod worker;
 
@@ -50,6 +52,7 @@ use spares::Spares;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use tm_rpcs::Errand;
 use transaction::Guard;
 use transaction::Slot;
 
@@ -88,6 +91,8 @@ pub struct Runtime {
     pub(crate) counters: Counters,
     /// All counters.
     pub(crate) statistics: Arc<Statistics>,
+    /// Work for the timer worker, asked for from outside.
+    pub(crate) errands: Mutex<Vec<Errand>>,
     /// Continuations for the timer worker.
     pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
     /// Requests that a connection could not send, whole, for the timer worker.
@@ -148,6 +153,7 @@ impl Runtime {
             watch: Watch::default(),
             counters,
             statistics,
+            errands: Mutex::default(),
             resumed: Mutex::default(),
             unsent,
             stopping: AtomicBool::new(false),

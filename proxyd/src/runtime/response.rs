@@ -160,9 +160,11 @@ impl Live {
         if matches!(guard.server, Server::Local) {
             return;
         }
+        self.lent = guard.request.take();
         let mut lists = std::mem::take(&mut guard.lists);
         self.run_response_forwarded(ctx, &mut lists, vars, script);
         guard.lists = lists;
+        guard.request = self.lent.take();
         let status = ctx
             .new_status
             .as_ref()

@@ -121,6 +121,8 @@ impl Sandbox {
         let sockets = &self.endpoints.sockets;
         let socket = Outbox::socket_for(sockets, &target);
         let listener = socket.and_then(|id| sockets.get(id)).ok_or(Failure::Send)?;
+        let named = ctx.named_as(listener);
+        let listener = named.as_ref().unwrap_or(listener);
         let number = u8::try_from(self.sent.len()).unwrap_or(u8::MAX);
         let mut via = Vec::new();
         let hashers = self.runtime.transactions.hashers();

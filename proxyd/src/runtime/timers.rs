@@ -37,6 +37,9 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
                 receiver.live.go_on(guard, route, &mut receiver.vars);
             }
         }
+        for errand in std::mem::take(&mut *runtime.errands.lock()) {
+            errand(&mut receiver.live, &mut receiver.vars);
+        }
         for bytes in std::mem::take(&mut *runtime.unsent.lock()) {
             receiver.live.fail_unsent(&bytes, &mut receiver.vars);
         }

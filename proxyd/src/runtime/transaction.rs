@@ -166,6 +166,8 @@ pub(crate) struct ClientBranch {
     pub(crate) replied: bool,
     /// Its final reply is not to be chosen any more (`t_drop_replies`).
     pub(crate) dropped: bool,
+    /// The ruid of the contact that it goes to.
+    pub(crate) ruid: Option<Vec<u8>>,
     pub(crate) cancelling: Option<Box<Cancelling>>,
 }
 
@@ -182,6 +184,7 @@ impl ClientBranch {
             timed_out: false,
             replied: false,
             dropped: false,
+            ruid: None,
             cancelling: None,
         }
     }
@@ -365,6 +368,14 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
+    /// The transaction, unless it is finished.
+    pub(crate) fn active(&self) -> Option<&Transaction> {
+        match self {
+            Self::Active(transaction) => Some(transaction),
+            Self::Finished(_) => None,
+        }
+    }
+
     /// Whether it came by this socket, or waits for an answer at it.
     pub(crate) fn uses(&self, socket: SocketId) -> bool {
         let (reply_to, branches) = match self {
