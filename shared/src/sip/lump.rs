@@ -254,10 +254,15 @@ impl Lumps {
             (Some(length), Some(header)) => {
                 self.copy(bytes, 0..header.value.start as usize, End::Open, out);
                 write_number(out, length);
-                self.copy(bytes, header.value.end as usize..headers_end, End::Closed, out);
+                self.copy(bytes, header.value.end as usize..headers_end, End::Open, out);
             }
-            _ => self.copy(bytes, 0..headers_end, End::Closed, out),
+            _ => self.copy(bytes, 0..headers_end, End::Open, out),
         }
+        // A cut message may lack the end of its last line.
+        if out.last() != Some(&b'\n') {
+            out.extend_from_slice(b"\r\n");
+        }
+        self.copy(bytes, headers_end..headers_end, End::Closed, out);
         if let (Some(length), None) = (length, counted) {
             out.extend_from_slice(b"Content-Length: ");
             write_number(out, length);
@@ -532,6 +537,14 @@ mod tests {
         assert_eq!(
             lumps.apply(&cut),
             b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nA: 1\r\n\r\n"
+        );
+        let cut = Message::parse("OPTIONS sip:a SIP/2.0\r\nTo: a").unwrap();
+        lumps.clear();
+        lumps.append_header(&cut, b"A: 1\r\n");
+        lumps.set_body(b"x");
+        assert_eq!(
+            lumps.apply(&cut),
+            b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nA: 1\r\nContent-Length: 1\r\n\r\nx"
         );
     }
 
