@@ -289,12 +289,10 @@ impl UriParts<'_> {
                 out.push(b':');
                 out.extend_from_slice(password);
             }
-            if !self.host.is_empty() {
-                out.push(if self.scheme.eq_ignore_ascii_case(b"urn") {
-                    b':'
-                } else {
-                    b'@'
-                });
+            if self.scheme.eq_ignore_ascii_case(b"urn") {
+                out.push(b':');
+            } else if !self.host.is_empty() {
+                out.push(b'@');
             }
         }
         out.extend_from_slice(self.host);
@@ -563,6 +561,12 @@ mod tests {
             assert_eq!(one.same(&two), expected, "{a} {b}");
             assert_eq!(two.same(&one), expected, "{b} {a}");
         }
+    }
+
+    #[test]
+    fn an_empty_name_keeps_its_colon() {
+        let uri = Uri::parse(b"urn:service:").unwrap();
+        assert_eq!(uri.parts().to_vec(), b"urn:service:");
     }
 
     #[test]
