@@ -3,6 +3,7 @@
 
 mod baresip;
 mod cli;
+mod fuzz;
 mod install;
 mod layering;
 mod modules;
