@@ -36,9 +36,14 @@ mod maxfwd;
 mod media_relay;
 mod mtree;
 mod nathelper;
+mod outbound;
 mod path;
 mod permissions;
 mod pike;
+mod presence;
+mod presence_dialoginfo;
+mod presence_mwi;
+mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
@@ -52,6 +57,7 @@ mod sl;
 mod speeddial;
 mod sqlops;
 mod statistics;
+pub(crate) mod stun;
 #[cfg(test)]
 mod testing;
 pub(crate) mod textops;
@@ -64,7 +70,9 @@ mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
+mod xhttp_prom;
 mod xlog;
+mod xml;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -96,9 +104,14 @@ pub static MODULES: &[&ModuleDef] = &[
     &maxfwd::MODULE,
     &mtree::MODULE,
     &nathelper::MODULE,
+    &outbound::MODULE,
     &path::MODULE,
     &permissions::MODULE,
     &pike::MODULE,
+    &presence::MODULE,
+    &presence_dialoginfo::MODULE,
+    &presence_mwi::MODULE,
+    &presence_xml::MODULE,
     &pv::MODULE,
     &regex::MODULE,
     &registrar::MODULE,
@@ -112,6 +125,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &speeddial::MODULE,
     &sqlops::MODULE,
     &statistics::MODULE,
+    &stun::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &timer::MODULE,
@@ -122,6 +136,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,
+    &xhttp_prom::MODULE,
     &xlog::MODULE,
 ];
 
