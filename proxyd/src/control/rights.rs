@@ -107,6 +107,7 @@ const READING: &[&str] = &[
 const REVEALING: &[&str] = &[
     "core.arg",
     "core.explain",
+    "core.explain_live",
     "core.ppdefines",
     "core.ppdefines_full",
     "core.pwd",
