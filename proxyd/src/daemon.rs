@@ -34,6 +34,7 @@ use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
 use crate::runtime::receive;
 use crate::runtime::status::Running;
+use crate::runtime::tm_rpcs;
 use crate::script::compile;
 use crate::script::compile::Additions;
 use crate::script::compile::Compiled;
@@ -389,6 +390,7 @@ impl Daemon {
         core_rpcs::memory_statistics(&statistics);
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
         daemon.inner.methods.add(core_rpcs::methods(&status));
+        daemon.inner.methods.add(tm_rpcs::methods(&daemon.inner.runtime));
         let inner = Arc::clone(&daemon.inner);
         let reload = move |_: &RpcCall<'_>| match inner.reload() {
             Ok(reloaded) => Ok(RpcReply::from(serde_json::json!(reloaded))),

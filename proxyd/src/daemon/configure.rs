@@ -3,6 +3,8 @@
 use crate::args::Args;
 use crate::daemon::StartError;
 use crate::log;
+use crate::proxy::context::Advertised;
+use crate::proxy::context::Context;
 use crate::proxy::sockets::Alias;
 use crate::runtime::endpoints::Change;
 use crate::runtime::endpoints::Endpoints;
@@ -93,6 +95,16 @@ pub(super) fn stream_options(program: &Program) -> StreamOptions {
     options
 }
 
+/// `advertised_address` and `advertised_port`.
+fn advertised(program: &Program) -> Option<Advertised> {
+    let host = program
+        .setting_text("advertised_address")
+        .map(|text| text.into_owned());
+    let port = program.setting_int("advertised_port");
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    (host.is_some() || port.is_some()).then_some(Advertised { host, port })
+}
+
 /// The sockets that the script and `-l` want, compared with those in force.
 pub(super) fn sockets(program: &Program, args: &Args, now: &Endpoints) -> Result<Change, StartError> {
     let listens = program.listens().iter();
@@ -105,6 +117,15 @@ pub(super) fn sockets(program: &Program, args: &Args, now: &Endpoints) -> Result
         .and_then(|port| u16::try_from(port).ok())
         .unwrap_or(5060);
     let tcp = !args.disable_tcp && program.setting_int("disable_tcp") != Some(1);
-    let wanted = listen::listeners(&specs, Defaults { port, tcp })?;
+    let mut wanted = listen::listeners(&specs, Defaults { port, tcp })?;
+    let advertised = Context {
+        advertised: advertised(program).map(Box::new),
+        ..Context::default()
+    };
+    for listener in wanted.iter_mut().filter(|listener| listener.advertise.is_none()) {
+        if let Some(named) = advertised.named_as(listener) {
+            *listener = named;
+        }
+    }
     Ok(now.change(wanted, aliases(program, args))?)
 }

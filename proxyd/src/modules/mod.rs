@@ -41,6 +41,8 @@ mod path;
 mod permissions;
 mod pike;
 mod presence;
+mod presence_dialoginfo;
+mod presence_mwi;
 mod presence_xml;
 mod pv;
 mod regex;
@@ -68,7 +70,9 @@ mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
+mod xhttp_prom;
 mod xlog;
+mod xml;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -105,6 +109,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &permissions::MODULE,
     &pike::MODULE,
     &presence::MODULE,
+    &presence_dialoginfo::MODULE,
+    &presence_mwi::MODULE,
     &presence_xml::MODULE,
     &pv::MODULE,
     &regex::MODULE,
@@ -130,6 +136,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,
+    &xhttp_prom::MODULE,
     &xlog::MODULE,
 ];
 

@@ -354,6 +354,6 @@ mod tests {
         assert_eq!(bench.call("loose_route", &[]), -2);
         bench.receive(&invite("al"));
         assert_eq!(bench.call("check_flow_token", &[]), -3);
-        assert_eq!(bench.call("loose_route", &[]), -1);
+        assert_eq!(bench.call("loose_route", &[]), -3);
     }
 }

@@ -137,27 +137,24 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Like loose_route(); bit 1 of mode does not repair what strict routers do, bit 2 does not follow flow tokens.",
             call: loose_route_mode,
         },
-        Function {
-            names: &["check_route_param"],
-            args: &[Arg::Regex("re")],
-            routes: Routes::ANY,
-            doc: "True when the parameters of our Route match.",
-            call: check_route_param,
-        },
-        Function {
-            names: &["is_direction"],
-            args: &[Arg::Text("dir")],
-            routes: Routes::ANY,
-            doc: "True when the request goes downstream (from the caller) or upstream.",
-            call: is_direction,
-        },
-        Function {
-            names: &["rr_next_hop_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when the next hop was set from a Route header.",
-            call: rr_next_hop_route,
-        },
+        Function::anywhere(
+            &["check_route_param"],
+            &[Arg::Regex("re")],
+            "True when the parameters of our Route match.",
+            check_route_param,
+        ),
+        Function::anywhere(
+            &["is_direction"],
+            &[Arg::Text("dir")],
+            "True when the request goes downstream (from the caller) or upstream.",
+            is_direction,
+        ),
+        Function::anywhere(
+            &["rr_next_hop_route"],
+            &[],
+            "True when the next hop was set from a Route header.",
+            rr_next_hop_route,
+        ),
     ],
     pvs: &[
         Pv {

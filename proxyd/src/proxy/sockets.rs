@@ -20,10 +20,10 @@ pub struct Listener {
     pub host_text: String,
     /// The port as Via and Record-Route print it.
     pub port_text: String,
-    /// An IPv4 address as text, of which it has but one.
-    v4_text: Option<String>,
     /// How far a reload has closed it.
     pub state: ListenerState,
+    /// An IPv4 address as text, of which it has but one.
+    v4_text: Option<String>,
 }
 
 /// Whether a socket is in use.
@@ -66,8 +66,8 @@ impl Listener {
             name,
             host_text,
             port_text,
-            v4_text,
             state: ListenerState::Open,
+            v4_text,
         }
     }
 
@@ -139,7 +139,7 @@ impl Sockets {
         });
         advertised
             || self.aliases.iter().any(|alias| {
-                alias.host.as_bytes().eq_ignore_ascii_case(host)
+                (alias.host.as_bytes() == host || alias.host.as_bytes().eq_ignore_ascii_case(host))
                     && (port == 0 || alias.port.is_none_or(|own| own == port))
                     && alias.transport.is_none_or(transport_fits)
             })
@@ -148,6 +148,11 @@ impl Sockets {
     /// The first socket of a transport and address family.
     pub fn first(&self, transport: Transport, v6: bool) -> Option<SocketId> {
         self.position(|l| l.transport == transport && l.address.is_ipv6() == v6)
+    }
+
+    /// The socket bound to this address and transport.
+    pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
+        self.position(|l| l.transport == transport && l.address == address)
     }
 
     /// The socket of `udp:192.0.2.1:5060`; without a transport that of UDP.
@@ -159,11 +164,6 @@ impl Sockets {
             _ => (Transport::Udp, text),
         };
         self.find(transport, address.parse().ok()?)
-    }
-
-    /// The socket bound to this address and transport.
-    pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
-        self.position(|l| l.transport == transport && l.address == address)
     }
 
     /// The sockets that messages may name.

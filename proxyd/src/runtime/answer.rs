@@ -14,6 +14,7 @@ use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
+use crate::script::program::OwnEvent;
 use crate::script::vars::Vars;
 use crate::transaction::action::Action;
 use crate::transaction::action::Origin;
@@ -40,8 +41,16 @@ impl Live {
         };
         answer.write(request, &mut bytes);
         request.answered = status;
+        let told = self
+            .script
+            .program
+            .own_event(OwnEvent::Response)
+            .map(|_| bytes.clone());
         self.send_upstream(guard, status, bytes);
         self.runtime.counters.rpl_sent(status, true);
+        if let Some(bytes) = told {
+            self.tell(OwnEvent::Response, &bytes);
+        }
     }
 
     /// Sends a reply to whoever sent the request, and keeps it for as long as it may have to be repeated.

@@ -5,6 +5,7 @@ use super::host::Live;
 use super::transaction::Server;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
+use crate::modules::tm::disable;
 use crate::proxy::context::Context;
 use crate::proxy::response;
 use crate::proxy::response::Best;
@@ -202,6 +203,13 @@ impl Live {
         _vars: &mut Vars,
     ) -> Guard {
         guard.status = status;
+        if let (200..300, Some(reply), true) = (status, reply, guard.is_invite())
+            && guard.intent.disable & disable::AUTO_ACK == 0
+            && let Some(branch) = guard.branches.first()
+        {
+            // each copy of the reply is acknowledged
+            self.acknowledge(&branch.sent, reply);
+        }
         let Some(done) = guard.done.take() else {
             return guard;
         };

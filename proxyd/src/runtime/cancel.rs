@@ -3,16 +3,16 @@
 use super::Guard;
 use super::host::Live;
 use super::transaction::Transaction;
+use crate::ids::TagKind;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
-use crate::proxy::request::parts;
 use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Script;
+use crate::script::module::TransactionEnd;
 use crate::transaction::action::ClientEvent;
-use crate::transaction::key::Lookup;
 use std::borrow::Cow;
 
 impl Live {
@@ -25,9 +25,8 @@ impl Live {
             script,
             route,
         } = scope;
-        let runtime = std::sync::Arc::clone(&self.runtime);
-        let table = &runtime.transactions;
-        let Some(invite) = table.find(&Lookup::cancelled(&parts(&ctx.msg), table.hashers())) else {
+        let lookup = self.lookup(ctx).cancelled();
+        let Some(invite) = self.runtime.transactions.find(&lookup) else {
             return match script.states.get::<Tm>().map_or(0, |tm| tm.unmatched_cancel) {
                 2 => Code::TRUE,
                 _ => self.forward_stateless(
@@ -56,17 +55,33 @@ impl Live {
         let Some(mut cancel) = self.current.take() else {
             return Code::FALSE;
         };
-        let mut guard = invite.transaction.lock_arc();
-        let reason = if guard.status >= 200 || (!guard.is_pending() && !guard.branches.is_empty()) {
-            &b"ok -- no more pending branches"[..]
-        } else {
+        let mut invite = Guard::lock(&invite.transaction).ok();
+        let pending = invite
+            .as_ref()
+            .is_some_and(|guard| guard.status < 200 && (guard.is_pending() || guard.branches.is_empty()));
+        if let Some(guard) = &mut invite {
+            guard.cancelled = true;
+            let reasons = self.cancel_reasons(guard, ctx, script);
+            self.cancel_all(guard, &reasons);
+        }
+        let reason: &[u8] = if pending {
             b"canceling"
+        } else {
+            b"ok -- no more pending branches"
         };
-        guard.cancelled = true;
-        let reasons = self.cancel_reasons(&guard, ctx, script);
-        self.cancel_all(&mut guard, &reasons);
         self.respond_locally(&mut cancel, ctx, 200, reason);
         self.current = Some(cancel);
+        let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
+        let end = TransactionEnd {
+            status: 200,
+            reason,
+            reply: None,
+            to_tag: &tag,
+        };
+        self.run_response_out(ctx, lists, vars, script, &end);
+        let Some(mut guard) = invite else {
+            return Code::TRUE;
+        };
         // a transaction that waits for its script, not for a branch, ends at once (RFC 3261 §9.2)
         if guard.branches.is_empty() && guard.status < 200 {
             guard.suspended = false;

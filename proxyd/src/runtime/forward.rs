@@ -8,6 +8,7 @@ use super::response::write_upstream;
 use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::context::RecordRouteForm;
+use crate::proxy::context::Sending;
 use crate::proxy::context::Target;
 use crate::proxy::forward::ForwardPlan;
 use crate::proxy::forward::ViaBranch;
@@ -22,6 +23,7 @@ use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Hook;
+use crate::script::module::RouteKind;
 use crate::transaction::key;
 use shared::sip::Lumps;
 use std::borrow::Cow;
@@ -75,10 +77,11 @@ impl Live {
 
     /// Sends a request on without a transaction (RFC 3261 §16.11); a reply goes to its next Via.
     pub(crate) fn forward_stateless(&mut self, scope: Scope<'_>, target: Option<Target>) -> Code {
-        let ctx = scope.ctx;
-        if ctx.msg.is_reply() {
-            return Code::from(self.forward_reply_stateless(ctx));
+        let mut scope = scope;
+        if scope.ctx.msg.is_reply() {
+            return Code::from(self.forward_reply_stateless(scope.ctx));
         }
+        let ctx = &mut *scope.ctx;
         let target = match target {
             Some(target) => Ok(target),
             None => next_hop(&self.runtime, ctx),
@@ -90,14 +93,17 @@ impl Live {
                 return Code::FALSE;
             }
         };
+        let key = self.lookup(ctx).key();
         let sockets = &self.endpoints.sockets;
         let socket = super::outbox::Outbox::socket_for(sockets, &target);
         let Some((socket, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
             ctx.failure = Failure::Send;
             return Code::FALSE;
         };
+        let named = ctx.named_as(listener);
+        let listener = named.as_ref().unwrap_or(listener);
         let mut branch = Vec::with_capacity(key::MAX_BRANCH);
-        stateless_branch(&ctx.msg, 0, self.runtime.transactions.hashers(), &mut branch);
+        stateless_branch(key, 0, &mut branch);
         let out = Outgoing {
             listener,
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
@@ -111,15 +117,53 @@ impl Live {
             ctx.failure = failure;
             return Code::FALSE;
         }
-        let scratch = &mut self.scratch;
+        let mut bytes = self.buffers.take();
+        write_request(&mut bytes, &mut self.scratch, ctx, &out);
+        let Some(bytes) = self.let_go(&mut scope, &target, bytes) else {
+            return Code::FALSE;
+        };
+        let sockets = &self.endpoints.sockets;
         let sent = self
             .outbox
-            .send_with(sockets, &target, |bytes| write_request(bytes, scratch, ctx, &out));
+            .send_with(sockets, &target, |out| out.extend_from_slice(&bytes));
+        self.buffers.put(bytes);
         self.runtime.counters.fwd_request();
         if !sent {
-            ctx.failure = Failure::Send;
+            scope.ctx.failure = Failure::Send;
         }
         Code::from(sent)
+    }
+
+    /// Runs `onsend_route`; none when it drops the message.
+    pub(super) fn let_go(
+        &mut self,
+        scope: &mut Scope<'_>,
+        target: &Target,
+        bytes: Vec<u8>,
+    ) -> Option<Vec<u8>> {
+        let Some(route) = scope.script.program.onsend_route() else {
+            return Some(bytes);
+        };
+        let listener = target.socket.and_then(|id| self.endpoints.sockets.get(id));
+        scope.ctx.sending = Some(Box::new(Sending {
+            target: *target,
+            local: listener.map_or(scope.ctx.source.local, |listener| listener.address),
+            bytes,
+        }));
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            ..
+        } = scope;
+        let verdict = self.run(route, RouteKind::ONSEND, ctx, lists, vars, script);
+        let bytes = ctx.sending.take()?.bytes;
+        if verdict.dropped {
+            self.buffers.put(bytes);
+            return None;
+        }
+        Some(bytes)
     }
 
     /// Sends a reply on by its next Via (RFC 3261 §16.11); false when there is none.

@@ -31,6 +31,7 @@ use crate::script::module::Env;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
+use crate::transaction::key::Lookup;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -54,12 +55,18 @@ pub(crate) struct Live {
     pub(crate) batch: u64,
     /// The transaction of the present message, locked.
     pub(crate) current: Option<Guard>,
+    /// What the present request is looked up by, once that was asked.
+    pub(crate) lookup: Option<Lookup>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
     /// What writing a message needs besides.
     pub(crate) scratch: Scratch,
     /// Buffers to be used again.
     pub(crate) buffers: Buffers,
+    /// The request of the transaction whose reply is being forwarded, for hooks.
+    pub(super) lent: Option<Box<Context>>,
+    /// An event route about a message of our own runs: what it sends makes no event.
+    pub(super) in_event: bool,
     /// The number of this worker.
     pub(crate) worker: usize,
     pub(crate) random: SmallRng,
@@ -76,9 +83,12 @@ impl Live {
             now: crate::clock::now(),
             batch: 0,
             current: None,
+            lookup: None,
             intent: Intent::default(),
             scratch: Scratch::default(),
             buffers: Buffers::default(),
+            lent: None,
+            in_event: false,
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
             runtime,
@@ -254,6 +264,7 @@ impl Host for Live {
             replied: branch.replied,
             uri: branch.uri(),
             flags: branch.flags,
+            ruid: branch.ruid.as_deref(),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),
@@ -271,7 +282,10 @@ impl Host for Live {
     }
 
     fn transaction_request(&mut self) -> Option<&mut Context> {
-        self.current.as_mut()?.request.as_deref_mut()
+        match &mut self.current {
+            Some(transaction) => transaction.request.as_deref_mut(),
+            None => self.lent.as_deref_mut(),
+        }
     }
 
     fn originate(&mut self, request: LocalRequest) -> Code {

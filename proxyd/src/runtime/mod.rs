@@ -5,6 +5,7 @@ mod best;
 mod cancel;
 mod counters;
 pub(crate) mod endpoints;
+mod events;
 pub(crate) mod explain;
 mod forward;
 mod host;
@@ -23,6 +24,7 @@ mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
+pub(crate) mod tm_rpcs;
 mod transaction;
 pub(crate) mod worker;
 
@@ -33,7 +35,6 @@ use crate::script::host::RouteId;
 use crate::script::module::Script;
 use crate::stats::Statistics;
 use crate::transaction::key::Id;
-use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
 use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
@@ -51,13 +52,12 @@ use spares::Spares;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
-use transaction::Transaction;
+use tm_rpcs::Errand;
+use transaction::Guard;
+use transaction::Slot;
 
 /// Names a transaction.
 pub(crate) type TransactionId = Id;
-
-/// A locked transaction.
-pub(crate) type Guard = Locked<Transaction>;
 
 /// The most transactions that may live at a time; beyond it new requests are refused with 503.
 pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
@@ -91,6 +91,8 @@ pub struct Runtime {
     pub(crate) counters: Counters,
     /// All counters.
     pub(crate) statistics: Arc<Statistics>,
+    /// Work for the timer worker, asked for from outside.
+    pub(crate) errands: Mutex<Vec<Errand>>,
     /// Continuations for the timer worker.
     pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
     /// Requests that a connection could not send, whole, for the timer worker.
@@ -104,12 +106,12 @@ pub struct Runtime {
 }
 
 /// The table of transactions, looked up by message.
-pub(crate) struct TransactionTable(Table<Transaction>);
+pub(crate) struct TransactionTable(Table<Slot>);
 
 impl std::ops::Deref for TransactionTable {
-    type Target = Table<Transaction>;
+    type Target = Table<Slot>;
 
-    fn deref(&self) -> &Table<Transaction> {
+    fn deref(&self) -> &Table<Slot> {
         &self.0
     }
 }
@@ -151,6 +153,7 @@ impl Runtime {
             watch: Watch::default(),
             counters,
             statistics,
+            errands: Mutex::default(),
             resumed: Mutex::default(),
             unsent,
             stopping: AtomicBool::new(false),

@@ -78,6 +78,7 @@ impl Receiver {
             return;
         }
         self.live.intent = Intent::default();
+        self.live.lookup = None;
         if self.ctx.msg.is_http() {
             self.http();
         } else {

@@ -43,6 +43,7 @@ struct Values {
     path: Option<Vec<u8>>,
     flags: u32,
     socket: Option<SocketId>,
+    ruid: Option<Vec<u8>>,
 }
 
 impl Values {
@@ -53,6 +54,7 @@ impl Values {
             path: ctx.path.clone(),
             flags: ctx.bflags,
             socket: ctx.send_socket,
+            ruid: ctx.ruid.clone(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Values {
         std::mem::swap(&mut self.path, &mut ctx.path);
         std::mem::swap(&mut self.flags, &mut ctx.bflags);
         std::mem::swap(&mut self.socket, &mut ctx.send_socket);
+        std::mem::swap(&mut self.ruid, &mut ctx.ruid);
     }
 }
 
@@ -73,6 +76,7 @@ impl From<Branch> for Values {
             path: branch.path,
             flags: branch.flags,
             socket: branch.socket,
+            ruid: branch.ruid,
         }
     }
 }
@@ -264,9 +268,17 @@ impl Live {
             self.run(route, RouteKind::BRANCH, ctx, lists, vars, script)
                 .dropped
         });
-        if !dropped && let Err(failure) = self.send_branch(ctx, options) {
-            ctx.failure = failure;
+        let mut scope = Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route: RouteKind::BRANCH,
+        };
+        if !dropped && let Err(failure) = self.send_branch(&mut scope, options) {
+            scope.ctx.failure = failure;
         }
+        let ctx = scope.ctx;
         if let Some(lumps) = lumps {
             ctx.lumps = lumps;
         }
@@ -276,10 +288,11 @@ impl Live {
     }
 
     /// Writes one copy of the request, starts its client machine and sends it.
-    fn send_branch(&mut self, ctx: &Context, options: &RelayOptions) -> Result<(), Failure> {
-        let Some(guard) = &mut self.current else {
+    fn send_branch(&mut self, scope: &mut Scope<'_>, options: &RelayOptions) -> Result<(), Failure> {
+        let Some(guard) = &self.current else {
             return Ok(());
         };
+        let ctx = &*scope.ctx;
         let target = match options.target {
             Some(target) => target,
             None => next_hop(&self.runtime, ctx)?,
@@ -302,12 +315,21 @@ impl Live {
             number: u8::try_from(guard.branches.len()).unwrap_or(u8::MAX),
         };
         let mut sent = self.buffers.take();
+        let named = ctx.named_as(listener);
+        let listener = named.as_ref().unwrap_or(listener);
         let out = Outgoing {
             listener,
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
             branch: ViaBranch::Transaction(id),
         };
         write_request(&mut sent, &mut self.scratch, ctx, &out);
+        let Some(sent) = self.let_go(scope, &target, sent) else {
+            return Ok(());
+        };
+        let Some(guard) = &mut self.current else {
+            return Ok(());
+        };
+        let sockets = &self.endpoints.sockets;
         let mut client = Client::new(guard.is_invite());
         let reliable = target.is_reliable();
         let actions = client.on(ClientEvent::Start, self.now, &guard.timers, reliable);
@@ -322,9 +344,9 @@ impl Live {
         if guard.cancelled {
             client.on(ClientEvent::Cancel, self.now, &guard.timers, reliable);
         }
-        guard
-            .branches
-            .push(ClientBranch::new(client, target, sent, ctx.bflags));
+        let mut branch = ClientBranch::new(client, target, sent, scope.ctx.bflags);
+        branch.ruid = scope.ctx.ruid.clone();
+        guard.branches.push(branch);
         self.runtime.counters.fwd_request();
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::proxy::sender::via_fix;
 use crate::script::host::HeldReply;
 use crate::script::module::Code;
 use crate::script::module::Script;
+use crate::script::program::OwnEvent;
 use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::build::Reply;
@@ -166,7 +167,15 @@ impl Live {
         let sent = self
             .outbox
             .send_with(&endpoints.sockets, &target, |out| answer.write(ctx, out));
+        let told = script.program.own_event(OwnEvent::Stateless).map(|_| {
+            let mut bytes = Vec::new();
+            answer.write(ctx, &mut bytes);
+            bytes
+        });
         runtime.counters.sl_reply(status);
+        if let Some(bytes) = told {
+            self.tell(OwnEvent::Stateless, &bytes);
+        }
         if sent { Code::TRUE } else { Code::FALSE }
     }
 

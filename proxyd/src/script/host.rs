@@ -89,6 +89,8 @@ pub struct BranchView<'a> {
     pub uri: &'a [u8],
     /// Its branch flags.
     pub flags: u32,
+    /// The ruid of the contact it goes to.
+    pub ruid: Option<&'a [u8]>,
 }
 
 /// A read-only view of the current transaction.
@@ -146,6 +148,8 @@ pub struct LocalRequest {
     pub socket: Option<SocketId>,
     /// Its timers, where they are not tm's.
     pub timers: TimerOverrides,
+    /// Whoever made it acknowledges a 2xx to its INVITE.
+    pub no_ack: bool,
     /// Called once with the final reply, or with 408 and no message.
     pub done: Option<Box<dyn FnOnce(&mut LocalReply<'_>) + Send>>,
 }

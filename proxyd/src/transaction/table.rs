@@ -117,6 +117,29 @@ impl<T> Table<T> {
         self.len() == 0
     }
 
+    /// How many transactions each shard has.
+    pub fn loads(&self) -> Vec<usize> {
+        let load = |shard: &Shard<T>| {
+            let inner = shard.inner.lock();
+            let live = inner
+                .records
+                .iter()
+                .filter(|record| matches!(record, Record::Live(_)));
+            live.count()
+        };
+        self.shards.iter().map(load).collect()
+    }
+
+    /// Every transaction, one shard after the other; none is locked when its turn comes.
+    pub fn all(&self) -> impl Iterator<Item = Found<T>> {
+        (0..).zip(&self.shards).flat_map(|(number, shard)| {
+            let inner = shard.inner.lock();
+            let positions = 0..u32::try_from(inner.records.len()).unwrap_or(u32::MAX);
+            let found = positions.filter_map(|position| self.found(number, &inner, position));
+            found.collect::<Vec<_>>()
+        })
+    }
+
     /// Finds the transaction of a request.
     pub fn find(&self, lookup: &Lookup) -> Option<Found<T>> {
         let shard = self.shard_of(lookup.hash());
@@ -255,18 +278,6 @@ impl<T> Table<T> {
             .map(|shard| shard.due.load(Ordering::Relaxed))
             .min()
             .unwrap_or(NEVER)
-    }
-
-    /// Every transaction, copied out a shard at a time: none is locked, and no shard while it is looked at.
-    pub fn snapshots(&self) -> impl Iterator<Item = Vec<Arc<Mutex<T>>>> {
-        self.shards.iter().map(|shard| {
-            let inner = shard.inner.lock();
-            let live = inner.records.iter().filter_map(|record| match record {
-                Record::Live(live) => Some(Arc::clone(&live.transaction)),
-                Record::Free(_) => None,
-            });
-            live.collect()
-        })
     }
 
     fn shard_of(&self, hash: u64) -> usize {

@@ -82,6 +82,8 @@ pub(super) fn tell(
         .subscriptions
         .update(&subscription.dialog, now, Subscription::advance);
     if let Some(Some(current)) = state.heed(advanced) {
+        let number = current.version.saturating_sub(1);
+        let body = body.map(|body| package.addressed(body, number));
         send(host, package, &current, body);
     }
 }
@@ -93,6 +95,7 @@ pub(super) fn tell_last(
     mut subscription: Subscription,
     body: Option<Vec<u8>>,
 ) {
+    let body = body.map(|body| package.addressed(body, subscription.version));
     subscription.advance();
     send(host, package, &subscription, body);
 }

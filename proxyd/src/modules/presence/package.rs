@@ -132,6 +132,10 @@ pub(crate) trait Package: Send + Sync {
     fn accepts(&self, body: &[u8]) -> bool;
     /// The body that tells a watcher what was published, the newest first; none: there is nothing to tell.
     fn document(&self, presentity: &Presentity, bodies: &[&[u8]]) -> Option<Vec<u8>>;
+    /// The document as one watcher gets it: `version` is the number of the NOTIFY.
+    fn addressed(&self, document: Vec<u8>, _version: u32) -> Vec<u8> {
+        document
+    }
     /// What watchers are told of a publication that its publisher took back; none: as if it had never been.
     fn offline(&self, _body: &[u8]) -> Option<Vec<u8>> {
         None

@@ -5,7 +5,6 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod winfo;
-mod xml;
 
 use super::database::Database;
 use super::presence::BODY_MAX;
@@ -327,7 +326,7 @@ impl Package for XcapDiff {
     }
 
     fn accepts(&self, body: &[u8]) -> bool {
-        xml::Document::parse(body).is_ok()
+        super::xml::Document::parse(body).is_ok()
     }
 
     fn document(&self, _presentity: &Presentity, bodies: &[&[u8]]) -> Option<Vec<u8>> {

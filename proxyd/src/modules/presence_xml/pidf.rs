@@ -1,8 +1,8 @@
 //! Presence documents: several publications made one, what is left of one that was taken back (RFC 3863, RFC 4479).
 
-use super::xml::Document;
-use super::xml::Element;
-use super::xml::Node;
+use crate::modules::xml::Document;
+use crate::modules::xml::Element;
+use crate::modules::xml::Node;
 use std::collections::BTreeSet;
 
 const PIDF: &str = "urn:ietf:params:xml:ns:pidf";

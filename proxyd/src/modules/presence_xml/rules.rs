@@ -1,7 +1,7 @@
 //! Who may watch: presence rules as XCAP clients store them (RFC 4745 common policy, RFC 5025).
 
-use super::xml::Document;
-use super::xml::Element;
+use crate::modules::xml::Document;
+use crate::modules::xml::Element;
 use shared::sip::Uri;
 
 /// What a rule says of a watcher; where several apply the greatest holds (RFC 4745 §10.2, RFC 5025 §3.2.1).

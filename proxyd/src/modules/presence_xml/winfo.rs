@@ -1,8 +1,8 @@
 //! Watcher information documents (RFC 3858).
 
-use super::xml::Document;
-use super::xml::Element;
 use crate::modules::presence::Watcher;
+use crate::modules::xml::Document;
+use crate::modules::xml::Element;
 
 const WATCHERINFO: &str = "urn:ietf:params:xml:ns:watcherinfo";
 

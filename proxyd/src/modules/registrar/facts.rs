@@ -1,6 +1,7 @@
 //! What decides on a contact besides what the REGISTER says: the clock, the source, `$xavp(xavp_cfg)` (Kamailio registrar module).
 
 use super::Registrar;
+use super::socket::SocketText;
 use super::socket::socket_of;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::attributes;
@@ -9,7 +10,6 @@ use crate::modules::usrloc::expire::seconds;
 use crate::script::lists::Item;
 use crate::script::module::Env;
 use crate::script::value::Value;
-use smallvec::SmallVec;
 
 /// Why a contact is stored or refused besides what the message says.
 pub(super) struct Facts {
@@ -18,7 +18,7 @@ pub(super) struct Facts {
     pub(super) flags: i64,
     /// Source address, where NAT was found.
     pub(super) received: Vec<u8>,
-    pub(super) socket: SmallVec<[u8; 64]>,
+    pub(super) socket: SocketText,
     pub(super) connection: u64,
     pub(super) cflags: u32,
     pub(super) attributes: Vec<u8>,
@@ -50,7 +50,7 @@ impl Facts {
             _ => None,
         };
         let socket = match config(b"socket") {
-            Some(Value::Str(text)) => SmallVec::from_slice(&text),
+            Some(Value::Str(text)) => SocketText::from_slice(&text),
             _ => socket_of(env.ctx, env.host.sockets(), registrar),
         };
         let attributes = match &usrloc.xavp_contact[..] {

@@ -13,6 +13,7 @@ use super::save::EXACT_EXPIRES;
 use super::save::MEMORY_ONLY;
 use super::save::ONE_CONTACT;
 use super::save::Saved;
+use crate::modules::usrloc::Ruid;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::contact::Binding;
 use crate::modules::usrloc::matching::Found;
@@ -30,25 +31,39 @@ pub(super) struct Register<'r, 'm> {
     pub(super) path: Option<&'r PathVector<'m>>,
 }
 
+/// What becomes of one contact of a REGISTER.
+struct Plan<'b> {
+    binding: Binding<'b>,
+    /// Seconds; 0: it is to be removed.
+    lifetime: u32,
+    /// What it meets among the contacts there are.
+    found: Found,
+}
+
 impl Register<'_, '_> {
     /// Does all that is asked for; when any of it cannot be, nothing is changed (§10.3 step 7).
     pub(super) fn apply(&self, edit: &mut Edit<'_>) -> Result<Saved, Refusal> {
         if self.request.star {
             return self.remove_all(edit);
         }
-        let lifetimes = self.check(edit)?;
+        let plans = self.check(edit)?;
         let mut code = 1;
-        let mut last = SmallVec::<[u8; 48]>::new();
-        for (asked, lifetime) in self.request.contacts.iter().zip(lifetimes) {
-            let binding = self.binding(asked, lifetime, b"")?;
-            let found = self.find(edit, &binding);
+        let mut last = Ruid::new();
+        for (index, plan) in plans.iter().enumerate() {
+            let binding = &plan.binding;
+            // The contacts before this one may have moved those that are there.
+            let found = if index == 0 {
+                plan.found
+            } else {
+                self.find(edit, binding)
+            };
             let at = match found {
                 Found::None => None,
                 Found::At(at) => Some(at),
                 // The same REGISTER once more, or a contact named twice in it: it is done.
                 Found::Retransmission(_) | Found::Outdated => continue,
             };
-            if lifetime == 0 {
+            if plan.lifetime == 0 {
                 if let Some(at) = at {
                     edit.remove(at);
                     code = 3;
@@ -63,18 +78,20 @@ impl Register<'_, '_> {
             let result = match at {
                 Some(at) => {
                     code = 2;
-                    last.clear();
-                    last.extend_from_slice(edit.contacts().nth(at).map_or(b"", |contact| contact.ruid()));
-                    edit.update(at, &binding)
+                    if self.facts.details {
+                        last = edit
+                            .contacts()
+                            .nth(at)
+                            .map_or_else(Ruid::new, |contact| Ruid::from_slice(contact.ruid()));
+                    }
+                    edit.update(at, binding)
                 }
                 None => {
                     code = 1;
-                    let mut ruid = Vec::with_capacity(32);
-                    self.usrloc.write_ruid(&mut ruid);
-                    last = SmallVec::from_slice(&ruid);
+                    last = self.usrloc.new_ruid();
                     edit.insert(&Binding {
-                        ruid: &ruid,
-                        ..binding
+                        ruid: &last,
+                        ..*binding
                     })
                 }
             };
@@ -109,16 +126,17 @@ impl Register<'_, '_> {
         })
     }
 
-    /// Looks whether all of it can be done; answers how long each contact shall last, 0 for those to be removed.
-    fn check(&self, edit: &Edit<'_>) -> Result<SmallVec<[u32; 2]>, Refusal> {
-        let mut lifetimes = SmallVec::new();
+    /// Looks whether all of it can be done; answers what is to be done with each contact.
+    fn check(&self, edit: &Edit<'_>) -> Result<SmallVec<[Plan<'_>; 1]>, Refusal> {
+        let mut plans = SmallVec::new();
         let now = self.facts.now;
         let mut count = edit.contacts().filter(|contact| contact.is_alive(now)).count();
         let mut adds = false;
         for (index, asked) in self.request.contacts.iter().enumerate() {
             let lifetime = self.lifetime(asked)?;
-            let binding = self.binding(asked, lifetime, b"")?;
-            let known = match self.find(edit, &binding) {
+            let binding = self.binding(asked, lifetime)?;
+            let found = self.find(edit, &binding);
+            let known = match found {
                 Found::Outdated => return Err(Refusal::CSeq),
                 Found::At(at) | Found::Retransmission(at) => edit
                     .contacts()
@@ -137,7 +155,11 @@ impl Register<'_, '_> {
                 _ => {}
             }
             adds |= lifetime > 0;
-            lifetimes.push(lifetime);
+            plans.push(Plan {
+                binding,
+                lifetime,
+                found,
+            });
         }
         if self.facts.flags & ONE_CONTACT != 0 {
             count = usize::from(adds);
@@ -146,7 +168,7 @@ impl Register<'_, '_> {
         if max > 0 && count > max && adds {
             return Err(Refusal::TooMany);
         }
-        Ok(lifetimes)
+        Ok(plans)
     }
 
     fn find(&self, edit: &Edit<'_>, binding: &Binding<'_>) -> Found {
@@ -192,12 +214,8 @@ impl Register<'_, '_> {
         Ok(seconds.max(1))
     }
 
-    fn binding<'b>(
-        &'b self,
-        asked: &'b Asked<'_>,
-        lifetime: u32,
-        ruid: &'b [u8],
-    ) -> Result<Binding<'b>, Refusal> {
+    /// What is to be stored for a contact, but for its ruid.
+    fn binding<'b>(&'b self, asked: &'b Asked<'_>, lifetime: u32) -> Result<Binding<'b>, Refusal> {
         let (facts, registrar) = (self.facts, self.registrar);
         let q = match (facts.q, &asked.q) {
             (Some(q), _) => q,
@@ -219,7 +237,7 @@ impl Register<'_, '_> {
         Ok(Binding {
             aor: self.aor,
             address: asked.address,
-            ruid,
+            ruid: b"",
             call_id: self.request.call_id,
             received,
             instance,

@@ -47,13 +47,13 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     let Some((registrar, usrloc)) = states(call) else {
         return Code::FALSE;
     };
-    let table = call.text_owned(0);
     let flags = flags_of(&call.text(1));
     let uri = call.has(2).then(|| call.text_owned(2));
     if !call.env.may_write() {
+        let table = call.text_owned(0);
         return explain_save(call.env, flags, &table);
     }
-    let domain = usrloc.open(&table);
+    let domain = usrloc.open(&call.text(0));
     let env = &mut *call.env;
     let facts = Facts::collect(env, registrar, usrloc, flags);
     let mut headers = Vec::with_capacity(256);
@@ -238,9 +238,10 @@ fn log_refusal(refusal: Refusal, aor: &[u8]) {
 }
 
 fn gruu_of<'m>(request: &Request<'m>, registrar: &Registrar, to: &'m [u8]) -> Option<Gruu<'m>> {
-    let uri = Uri::parse(to)
-        .ok()
-        .filter(|_| registrar.gruu && request.knows_gruu)?;
+    if !registrar.gruu || !request.knows_gruu {
+        return None;
+    }
+    let uri = Uri::parse(to).ok()?;
     Some(Gruu {
         user: uri.user?,
         host: uri.host,

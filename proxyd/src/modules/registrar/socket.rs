@@ -9,34 +9,34 @@ use crate::script::module::Call;
 use crate::script::module::Code;
 use smallvec::SmallVec;
 
+/// A socket as the table stores it.
+pub(super) type SocketText = SmallVec<[u8; 64]>;
+
 /// The socket a REGISTER arrived at, as the table stores it: `udp:10.0.0.1:5060`.
-pub(super) fn socket_of(ctx: &Context, sockets: &Sockets, registrar: &Registrar) -> SmallVec<[u8; 64]> {
+pub(super) fn socket_of(ctx: &Context, sockets: &Sockets, registrar: &Registrar) -> SocketText {
     if ctx.flags & registrar.sock_flag != 0 && !registrar.sock_hdr_name.is_empty() {
         let header = ctx.msg.all_named(&registrar.sock_hdr_name).next();
         if let Some(header) = header {
-            return SmallVec::from_slice(ctx.msg.value(header));
+            return SocketText::from_slice(ctx.msg.value(header));
         }
     }
-    let mut text = SmallVec::new();
-    if let Some(listener) = sockets.get(ctx.source.socket) {
-        let mut out = Vec::with_capacity(40);
-        write_socket(&mut out, listener, registrar.advertise);
-        text.extend_from_slice(&out);
-    }
-    text
+    sockets
+        .get(ctx.source.socket)
+        .map_or_else(SocketText::new, |listener| text_of(listener, registrar.advertise))
 }
 
-fn write_socket(out: &mut Vec<u8>, listener: &Listener, advertise: bool) {
-    out.extend_from_slice(listener.transport.as_str().as_bytes());
-    out.push(b':');
+fn text_of(listener: &Listener, advertise: bool) -> SocketText {
+    let mut text = SocketText::from_slice(listener.transport.as_str().as_bytes());
+    text.push(b':');
     if advertise || listener.advertise.is_none() {
-        out.extend_from_slice(listener.host_text.as_bytes());
-        out.push(b':');
-        out.extend_from_slice(listener.port_text.as_bytes());
+        text.extend_from_slice(listener.host_text.as_bytes());
+        text.push(b':');
+        text.extend_from_slice(listener.port_text.as_bytes());
     } else {
         // SocketAddr prints an IPv6 address in brackets, as the table has it.
-        out.extend_from_slice(listener.address.to_string().as_bytes());
+        text.extend_from_slice(listener.address.to_string().as_bytes());
     }
+    text
 }
 
 pub(super) fn add_sock_hdr(call: &mut Call<'_, '_>) -> Code {
@@ -52,7 +52,7 @@ pub(super) fn add_sock_hdr(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     }
     line.extend_from_slice(b": ");
-    write_socket(&mut line, listener, registrar.advertise);
+    line.extend_from_slice(&text_of(listener, registrar.advertise));
     line.extend_from_slice(b"\r\n");
     let Context { msg, lumps, .. } = &mut *env.ctx;
     lumps.append_header(msg, &line);

@@ -71,7 +71,13 @@ impl<'a> MsrpUri<'a> {
             let (start, rest) = text.split_at_checked(scheme.len())?;
             start.eq_ignore_ascii_case(scheme).then_some(rest)
         })?;
-        let (address, params) = cut(rest, b';');
+        // a semicolon before the host belongs to the user
+        let host = memchr::memchr(b'@', rest).unwrap_or(0);
+        let semicolon = memchr::memchr(b';', rest.get(host..)?).map(|at| host + at);
+        let (address, params) = match semicolon {
+            Some(at) => (rest.get(..at)?, rest.get(at + 1..)),
+            None => (rest, None),
+        };
         let (authority, session) = cut(address, b'/');
         let (userinfo, place) = match memchr::memrchr(b'@', authority) {
             Some(at) => (authority.get(..at), authority.get(at + 1..)?),
