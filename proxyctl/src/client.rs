@@ -31,6 +31,7 @@ const HEAD: u64 = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     socket: PathBuf,
+    silence: Duration,
 }
 
 /// Why the daemon cannot be reached.
@@ -64,7 +65,18 @@ pub enum Unreachable {
 
 impl Client {
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self {
+            socket,
+            silence: SILENCE,
+        }
+    }
+
+    /// The same for a call that is answered after a while.
+    pub(crate) fn patient(&self, wait: Duration) -> Self {
+        Self {
+            socket: self.socket.clone(),
+            silence: SILENCE.saturating_add(wait),
+        }
     }
 
     /// Its socket.
@@ -111,7 +123,7 @@ impl Client {
     fn post(&self, text: &str) -> Result<BufReader<Body>, Unreachable> {
         let mut io = UnixStream::connect(&self.socket).map_err(|e| self.refused(&e))?;
         let exchange = || -> io::Result<BufReader<Body>> {
-            io.set_read_timeout(Some(SILENCE))?;
+            io.set_read_timeout(Some(self.silence))?;
             io.set_write_timeout(Some(SILENCE))?;
             let head = format!(
                 "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

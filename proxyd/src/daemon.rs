@@ -1,4 +1,8 @@
-//! Start, signals, reload, stop, in that order.
+//! Start, signals, stop, in that order.
+
+mod configure;
+mod reload;
+mod workers;
 
 use crate::args;
 use crate::args::Args;
@@ -10,26 +14,27 @@ use crate::control::methods::RpcDef;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
+use crate::control::rights::Rights;
+use crate::control::servers::id_of;
 use crate::control::socket::Control;
 use crate::control::socket::ControlOptions;
 use crate::control::socket::ControlSocket;
 use crate::control::stats_rpcs;
+use crate::control::unix;
 use crate::log;
 use crate::modules;
-use crate::proxy::sockets::Alias;
-use crate::proxy::sockets::Sockets;
 use crate::runtime::Runtime;
+use crate::runtime::endpoints::Endpoints;
 use crate::runtime::explain;
-use crate::runtime::listen;
-use crate::runtime::listen::Defaults;
+use crate::runtime::explain::live::Filter;
+use crate::runtime::explain::live::explain_live;
 use crate::runtime::listen::ListenError;
 use crate::runtime::load;
 use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
 use crate::runtime::receive;
 use crate::runtime::status::Running;
-use crate::runtime::timers;
-use crate::runtime::worker;
+use crate::runtime::tm_rpcs;
 use crate::script::compile;
 use crate::script::compile::Additions;
 use crate::script::compile::Compiled;
@@ -45,19 +50,17 @@ use crate::transport::Queue;
 use crate::transport::conn::ConnEvent;
 use crate::transport::conn::Connections;
 use crate::transport::conn::Inbound;
-use crate::transport::conn::StreamOptions;
 use parking_lot::Mutex;
 use shared::db;
 use shared::db::Access;
 use shared::db::schema;
-use shared::net::SocketSpec;
-use shared::net::Transport;
 use shared::paths::Places;
 use std::io;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -109,9 +112,27 @@ pub enum StartError {
         /// Why.
         error: db::Error,
     },
+    /// The owner or group of a control socket.
+    #[error("`{name}` is not in {file}")]
+    Account {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        file: &'static str,
+    },
     /// A `-l` option.
     #[error("option -l: {0}")]
     Socket(#[from] shared::net::SpecError),
+}
+
+/// The number of a user or group by its name.
+fn account(name: Option<&str>, file: &'static str) -> Result<Option<u32>, StartError> {
+    let Some(name) = name else { return Ok(None) };
+    let found = id_of(name, file);
+    found.map(Some).ok_or_else(|| StartError::Account {
+        name: name.to_owned(),
+        file,
+    })
 }
 
 /// Attaches the path to an I/O error.
@@ -237,82 +258,6 @@ fn create_database(layout: &Layout) -> Result<bool, StartError> {
     }
 }
 
-fn configure_log(args: &Args, program: &Program) {
-    let foreground = args.log_stderr || args.log_color || program.setting_int("log_stderror") == Some(1);
-    let destination = if foreground {
-        log::Destination::Stderr {
-            colour: args.log_color,
-        }
-    } else {
-        let name = args
-            .log_facility
-            .clone()
-            .or_else(|| program.setting_text("log_facility").map(|t| t.into_owned()));
-        let facility = name.as_deref().and_then(log::facility).unwrap_or(3);
-        log::Destination::Syslog {
-            facility,
-            ident: "proxyd".to_owned(),
-        }
-    };
-    let format = if args.logs_json() {
-        log::Format::Json
-    } else {
-        log::Format::Kamailio
-    };
-    log::configure(destination, format);
-    let of_script = program
-        .setting_int("debug")
-        .and_then(|level| i32::try_from(level).ok());
-    log::set_level(args.level().or(of_script).unwrap_or(log::Level::Warning as i32));
-}
-
-fn aliases(program: &Program, args: &Args) -> Vec<Alias> {
-    let of_script = program.settings("alias").iter().map(|value| match value {
-        ParamValue::Int(n) => n.to_string(),
-        ParamValue::Text(text) => String::from_utf8_lossy(text).into_owned(),
-    });
-    let alias = |text: String| match text.parse::<SocketSpec>() {
-        Ok(spec) => Alias {
-            transport: spec.transport,
-            host: match spec.host {
-                shared::net::Host::Ip(ip) => ip.to_string(),
-                shared::net::Host::Name(name) => name.to_ascii_lowercase(),
-                shared::net::Host::Any => "*".to_owned(),
-            },
-            port: spec.port,
-        },
-        Err(_) => Alias {
-            transport: None,
-            host: text.to_ascii_lowercase(),
-            port: None,
-        },
-    };
-    of_script.chain(args.alias.iter().cloned()).map(alias).collect()
-}
-
-fn stream_options(program: &Program) -> StreamOptions {
-    let mut options = StreamOptions::default();
-    let seconds = |name: &str| {
-        program
-            .setting_int(name)
-            .and_then(|n| u64::try_from(n).ok())
-            .filter(|n| *n > 0)
-            .map(Duration::from_secs)
-    };
-    if let Some(most) = program
-        .setting_int("tcp_max_connections")
-        .and_then(|n| usize::try_from(n).ok())
-    {
-        options.max_connections = most;
-    }
-    options.lifetime = seconds("tcp_connection_lifetime").unwrap_or(options.lifetime);
-    options.connect_timeout = seconds("tcp_connect_timeout").unwrap_or(options.connect_timeout);
-    options.send_timeout = seconds("tcp_send_timeout").unwrap_or(options.send_timeout);
-    options.no_connect = program.setting_int("tcp_no_connect") == Some(1);
-    options.limits.accept_no_cl = program.setting_int("tcp_accept_no_cl") == Some(1);
-    options
-}
-
 /// Requests of broken connections that wait to be failed.
 type Unsent = Arc<Mutex<Vec<Vec<u8>>>>;
 
@@ -333,7 +278,12 @@ fn connections(
             }
         }
     });
-    Connections::new(tokio.handle().clone(), stream_options(program), deliver, events)
+    Connections::new(
+        tokio.handle().clone(),
+        configure::stream_options(program),
+        deliver,
+        events,
+    )
 }
 
 fn start_modules(script: &Arc<Script>) -> Result<(), StartError> {
@@ -348,22 +298,10 @@ fn start_modules(script: &Arc<Script>) -> Result<(), StartError> {
     Ok(())
 }
 
-fn spawn(what: &str, number: usize, work: impl FnOnce(usize) + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(format!("proxyd-{what}-{number}"))
-        .spawn(move || {
-            log::set_worker(u32::try_from(number).unwrap_or(0));
-            work(number);
-        })
-}
-
 /// A running daemon.
 pub struct Daemon {
     inner: Arc<Inner>,
     tokio: tokio::runtime::Runtime,
-    threads: Vec<JoinHandle<()>>,
-    queue: Arc<Queue<Inbound>>,
-    workers: Vec<String>,
 }
 
 /// What a reload needs, also when an RPC asks for it.
@@ -373,6 +311,13 @@ struct Inner {
     args: Args,
     layout: Layout,
     tokio: tokio::runtime::Handle,
+    /// Messages of connections that wait for a worker.
+    queue: Arc<Queue<Inbound>>,
+    /// Threads for each UDP socket.
+    children: usize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Threads started so far.
+    spawned: AtomicUsize,
     /// One reload at a time.
     reloading: Mutex<()>,
 }
@@ -387,29 +332,13 @@ impl Daemon {
         }
         let compiled = compiled(&args, &layout)?;
         let program = &compiled.program;
-        configure_log(&args, program);
-        let mut specs: Vec<SocketSpec> = program
-            .listens()
-            .iter()
-            .map(|listen| listen.spec.clone())
-            .collect();
-        for text in args.listen_lines() {
-            specs.push(text.parse()?);
-        }
-        let port = program
-            .setting_int("port")
-            .and_then(|port| u16::try_from(port).ok())
-            .unwrap_or(5060);
-        let tcp = !args.disable_tcp && program.setting_int("disable_tcp") != Some(1);
-        let listeners = listen::listeners(&specs, Defaults { port, tcp })?;
-        let udp = listen::bind_udp(&listeners)?;
-        let sockets = Sockets {
-            listeners,
-            aliases: aliases(program, &args),
-        };
+        configure::log(&args, program);
+        let change = configure::sockets(program, &args, &Endpoints::default())?;
         let children = args
             .children
             .or_else(|| usize::try_from(program.setting_int("children")?).ok());
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let children = children.unwrap_or(cores).clamp(1, cores);
 
         let tokio = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -420,18 +349,6 @@ impl Daemon {
         let queue = Arc::new(Queue::new(STREAM_QUEUE));
         let unsent = Unsent::default();
         let streams = connections(&tokio, program, &queue, &unsent);
-        for (id, listener) in sockets.listeners.iter().enumerate() {
-            if listener.transport == Transport::Tcp {
-                let id = u16::try_from(id).unwrap_or(u16::MAX);
-                let (transport, address) = (listener.transport, listener.address);
-                let bound = streams.listen(id, transport, address);
-                bound.map_err(|error| ListenError::Bind {
-                    transport,
-                    address,
-                    error,
-                })?;
-            }
-        }
         let statistics = Arc::new(Statistics::new());
         let methods = Arc::new(Methods::new());
         let around = Surroundings {
@@ -444,8 +361,7 @@ impl Daemon {
         let script = Arc::new(load::initialise(compiled, None, &around)?);
         let runtime = Runtime::new(
             Arc::clone(&script),
-            sockets,
-            udp,
+            change.next.clone(),
             streams,
             unsent,
             Arc::clone(&statistics),
@@ -457,38 +373,37 @@ impl Daemon {
             args,
             layout,
             tokio: tokio.handle().clone(),
+            queue,
+            children,
+            threads: Mutex::default(),
+            spawned: AtomicUsize::new(0),
             reloading: Mutex::new(()),
         });
         inner.publish(&script);
         start_modules(&script)?;
-        let mut daemon = Self {
-            inner,
-            tokio,
-            threads: Vec::new(),
-            queue,
-            workers: Vec::new(),
-        };
+        let daemon = Self { inner, tokio };
         receive::run_start_events(&daemon.inner.runtime);
-        daemon
-            .start_workers(children)
-            .map_err(at(Path::new("worker threads")))?;
+        let failed = at(Path::new("worker threads"));
+        daemon.inner.start_workers().map_err(failed)?;
+        daemon.inner.serve(change)?;
         daemon.inner.methods.add(stats_rpcs::methods(&statistics));
-        let status: Arc<dyn Status> = Arc::new(Running::new(
-            Arc::clone(&daemon.inner.runtime),
-            daemon.workers.clone(),
-        ));
+        core_rpcs::memory_statistics(&statistics);
+        let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
         daemon.inner.methods.add(core_rpcs::methods(&status));
+        daemon.inner.methods.add(tm_rpcs::methods(&daemon.inner.runtime));
         let inner = Arc::clone(&daemon.inner);
         let reload = move |_: &RpcCall<'_>| match inner.reload() {
-            Ok(()) => Ok(RpcReply::from(serde_json::json!("Reload OK"))),
+            Ok(reloaded) => Ok(RpcReply::from(serde_json::json!(reloaded))),
             Err(error) => Err(RpcFault::failed(error.to_string())),
         };
         let inner = Arc::clone(&daemon.inner);
         let explain = move |call: &RpcCall<'_>| inner.explain(call);
+        let inner = Arc::clone(&daemon.inner);
+        let explain_live = move |call: &RpcCall<'_>| inner.explain_live(call);
         daemon.inner.methods.add([
             RpcDef::new(
                 "core.reload",
-                "Compiles the script anew and swaps it in.",
+                "Compiles the script anew and swaps it in: tells the sockets opened and closed, and what needs a restart.",
                 reload,
             ),
             RpcDef::new(
@@ -497,41 +412,14 @@ impl Daemon {
                  Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
                 explain,
             ),
+            RpcDef::new(
+                "core.explain_live",
+                "Waits for a message and tells each step of the script it took and what was sent. Parameters: conditions \
+                 (method= from= to= ruri= callid= src= status=), seconds to wait (60).",
+                explain_live,
+            ),
         ]);
         Ok(daemon)
-    }
-
-    /// Threads for each UDP socket, one for streams, one for timers.
-    fn start_workers(&mut self, children: Option<usize>) -> io::Result<()> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let each = children.unwrap_or(cores).clamp(1, cores);
-        let runtime = Arc::clone(&self.inner.runtime);
-        let mut number = 0;
-        for (id, socket) in runtime.udp.iter().enumerate() {
-            let Some(socket) = socket else { continue };
-            let id = u16::try_from(id).unwrap_or(u16::MAX);
-            for child in 0..each {
-                number += 1;
-                let (runtime, own) = (Arc::clone(&runtime), Arc::clone(socket));
-                self.threads.push(spawn("udp", number, move |worker| {
-                    worker::serve_udp(runtime, worker, id, &own)
-                })?);
-                self.workers
-                    .push(format!("udp receiver child={child} sock={}", socket.local()));
-            }
-        }
-        number += 1;
-        let (shared, queue) = (Arc::clone(&runtime), Arc::clone(&self.queue));
-        self.threads.push(spawn("stream", number, move |worker| {
-            worker::serve_streams(shared, worker, &queue)
-        })?);
-        self.workers.push("tcp receiver (generic)".to_owned());
-        number += 1;
-        self.threads.push(spawn("timer", number, move |worker| {
-            timers::serve(&runtime, worker)
-        })?);
-        self.workers.push("timer".to_owned());
-        Ok(())
     }
 
     /// Serves until a signal or an RPC ends it.
@@ -551,18 +439,49 @@ impl Daemon {
         served
     }
 
-    fn open_control(&self) -> Result<ControlSocket, StartError> {
-        let path = self.inner.layout.socket();
+    /// Opens the control socket, and the one for monitoring where it is asked for.
+    fn open_control(&self) -> Result<Vec<ControlSocket>, StartError> {
+        let args = &self.inner.args;
         let mut control = Control::new(Arc::clone(&self.inner.methods));
         let statistics = Arc::clone(&self.inner.runtime.statistics);
         control.metrics = Arc::new(move || statistics.prometheus("proxyd"));
-        ControlSocket::serve(self.tokio.handle(), ControlOptions::new(&path), control).map_err(at(&path))
+        let user = account(args.control_user.as_deref(), "/etc/passwd")?;
+        let group = account(args.control_group.as_deref(), "/etc/group")?;
+        let mut wanted = vec![ControlOptions {
+            access: unix::Access {
+                mode: args.control_mode,
+                user,
+                group,
+            },
+            ..ControlOptions::new(self.inner.layout.socket())
+        }];
+        if let Some(path) = &args.monitor_socket {
+            wanted.push(ControlOptions {
+                access: unix::Access {
+                    mode: args.monitor_mode.unwrap_or(args.control_mode),
+                    user,
+                    group: account(args.monitor_group.as_deref(), "/etc/group")?.or(group),
+                },
+                rights: if args.monitor_methods.is_empty() {
+                    Rights::Reading
+                } else {
+                    Rights::Only(args.monitor_methods.as_slice().into())
+                },
+                ..ControlOptions::new(path)
+            });
+        }
+        let open = |options: ControlOptions| {
+            let path = options.path.clone();
+            ControlSocket::serve(self.tokio.handle(), options, control.clone()).map_err(at(&path))
+        };
+        wanted.into_iter().map(open).collect()
     }
 
     fn stop(self) {
         self.inner.runtime.stopping.store(true, Ordering::Relaxed);
-        self.queue.close();
-        for thread in self.threads {
+        self.inner.queue.close();
+        let threads = std::mem::take(&mut *self.inner.threads.lock());
+        for thread in threads {
             let _ = thread.join();
         }
         let script = self.inner.runtime.script.load_full();
@@ -602,48 +521,11 @@ impl Inner {
         Ok(explain::explain(&self.runtime, &script, &message, source.as_deref())?.into())
     }
 
-    /// Another script with the options of this daemon and the tables of the one in force; it is never started.
-    fn other_script(&self, path: &Path) -> Result<Script, RpcFault> {
-        let args = Args {
-            config: Some(path.to_owned()),
-            ..self.args.clone()
-        };
-        let _one = self.reloading.lock();
-        let compiled = compile_script(&args, &self.layout);
-        if !compiled.is_ok() {
-            let text = compiled.found.lines(compiled.program.sources(), false);
-            return Err(RpcFault::bad_request(text));
-        }
-        let around = Surroundings {
-            // counters and methods of its own: nobody shall see them
-            statistics: &Arc::new(Statistics::new()),
-            methods: &Arc::new(Methods::new()),
-            run_dir: &self.layout.run,
-            tokio: &self.tokio,
-            trial: true,
-        };
-        let now = self.runtime.script.load_full();
-        load::initialise(compiled, Some(&now), &around).map_err(|error| RpcFault::failed(error.to_string()))
-    }
-
-    /// Compiles the script anew and swaps it in; the old one stays when anything fails.
-    fn reload(&self) -> Result<(), StartError> {
-        let _one = self.reloading.lock();
-        let compiled = compiled(&self.args, &self.layout)?;
-        let around = Surroundings {
-            statistics: &self.runtime.statistics,
-            methods: &self.methods,
-            run_dir: &self.layout.run,
-            tokio: &self.tokio,
-            trial: false,
-        };
-        let old = self.runtime.script.load_full();
-        let script = Arc::new(load::initialise(compiled, Some(&old), &around)?);
-        start_modules(&script)?;
-        self.publish(&script);
-        self.runtime.script.store(script);
-        log::notice("core", format_args!("script reloaded"));
-        Ok(())
+    /// `core.explain_live`: the next message of the network that fits.
+    fn explain_live(&self, call: &RpcCall<'_>) -> RpcResult {
+        let filter = Filter::parse(&call.opt_str(0)?.unwrap_or_default())?;
+        let seconds = call.opt_int(1)?.and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
+        Ok(explain_live(&self.runtime, &filter, Duration::from_secs(seconds))?.into())
     }
 
     /// Waits for what ends the daemon: SIGTERM, SIGINT, an RPC; SIGHUP reloads.

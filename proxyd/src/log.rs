@@ -132,6 +132,11 @@ impl Fold {
     }
 }
 
+/// Whether lines go to standard error.
+pub fn is_on_stderr() -> bool {
+    matches!(SINK.load().destination, Destination::Stderr { .. })
+}
+
 /// Sets where lines go, and how they look. Where there is no log daemon, they go to stderr.
 pub fn configure(destination: Destination, format: Format) {
     let socket = match &destination {

@@ -3,12 +3,19 @@
 
 mod baresip;
 mod cli;
+mod clients;
+mod control;
+mod databases;
+mod fuzz;
 mod install;
 mod layering;
 mod modules;
+mod outbound;
+mod reload;
 mod rfc4475;
 mod rpc;
 mod scenarios;
+mod sessions;
 mod sipp;
 mod sources;
 mod support;

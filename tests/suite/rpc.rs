@@ -1,5 +1,7 @@
 //! Remote procedure calls on the control socket: names and shapes as Kamailio's operators know them.
 
+use std::thread;
+
 use serde_json::Value;
 use serde_json::json;
 use tests::subject::RpcError;
@@ -200,14 +202,55 @@ fn every_method_answers() {
         methods.contains(&"ul.dump") && methods.contains(&"core.version"),
         "{methods:?}"
     );
-    // These end the server or start something that stops the test itself.
-    let excepted = ["core.kill", "core.trap", "shv.set"];
+    // These end the server, wait for a message or start something that stops the test itself.
+    let excepted = ["core.explain_live", "core.kill", "core.trap", "shv.set"];
     for method in methods.iter().filter(|method| !excepted.contains(method)) {
         if let Err(error @ (RpcError::Socket(_) | RpcError::Json(_))) = house.server.rpc(method, &json!([])) {
             panic!("{method}: {error}\n--- log\n{}", house.server.log());
         }
     }
     assert!(house.server.is_alive());
+}
+
+#[test]
+fn a_live_message_is_explained_as_it_is_handled() {
+    if Subject::chosen() == Subject::Kamailio {
+        return;
+    }
+    let house = House::open(&[], &[]);
+    let mut phone = house.agent("alice");
+    let report = thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            house
+                .server
+                .rpc("core.explain_live", &json!(["method=REGISTER from=alice", 30]))
+        });
+        // the answer is about the first REGISTER after the question
+        wait::until(wait::PATIENCE, || {
+            register(&mut phone);
+            asked.is_finished().then_some(())
+        });
+        asked.join().expect("an answer")
+    });
+    let report = report.expect("a REGISTER");
+    assert_eq!(report["live"], json!(true));
+    let message = report["message"].as_str().expect("the message");
+    assert!(
+        message.starts_with("REGISTER sip:test.lan SIP/2.0\r\n"),
+        "{message}"
+    );
+    assert!(
+        report["steps"].as_array().is_some_and(|steps| steps.len() > 3),
+        "{report:#}"
+    );
+    assert_eq!(report["sent"][0]["line"], json!("SIP/2.0 200 OK"), "{report:#}");
+    let nobody = house
+        .server
+        .rpc("core.explain_live", &json!(["method=NOTHING", 0]));
+    assert!(
+        matches!(nobody, Err(RpcError::Refused { code: 404, .. })),
+        "{nobody:?}"
+    );
 }
 
 fn register(phone: &mut Ua) {

@@ -1,10 +1,11 @@
-//! `explain`: what the script would do with a message (RPC `core.explain`).
+//! `explain`: what the script would do with a message, or did with one (RPCs `core.explain`, `core.explain_live`).
 
 use std::fmt::Write as _;
 use std::io;
 use std::io::Read as _;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -22,16 +23,28 @@ Examples:
   proxyctl explain invite.sip --source tcp:10.0.1.102:5060
   proxyctl explain invite.sip --script new.cfg       through a script that is not in force yet
   proxyctl --output json explain - < invite.sip
+  proxyctl explain --live method=INVITE from=alice   the next such message of the network, and what was done with it
+  proxyctl explain --live src=192.0.2.7 --wait 600
+  proxyctl explain --live status=486                 replies, when their status is asked for
 
 Nothing is sent and nothing is changed: registrations, hash tables, accounting and counters stay as they are, and
-functions that would write are shown as held back. The message is a request as on the wire; bare line feeds serve too.";
+functions that would write are shown as held back. The message is a request as on the wire; bare line feeds serve too.
+With --live the message is handled as any other. Conditions: method=, from=, to=, ruri= (a URI, user@host, user or host),
+callid=, src= (an address, or address:port), status= (486 or 4xx); all must hold, and without any the next request is shown.";
 
 /// What to explain.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// File with a SIP request; - is standard input
-    file: PathBuf,
-    /// Where it comes from [default: what its topmost Via names]
+    #[arg(required_unless_present = "live")]
+    file: Option<PathBuf>,
+    /// Wait for the next message of the network that fits these conditions
+    #[arg(long, value_name = "NAME=VALUE", num_args = 0.., conflicts_with_all = ["file", "source", "script"])]
+    live: Option<Vec<String>>,
+    /// Seconds to wait for it
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "live", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    wait: u64,
+    /// Where the request comes from [default: what its topmost Via names]
     #[arg(long, value_name = "TRANSPORT:ADDRESS:PORT")]
     source: Option<String>,
     /// Script to run instead of the one in force
@@ -44,7 +57,21 @@ pub(crate) struct Explain {
 
 /// Asks the daemon and prints the path.
 pub(crate) fn explain(context: &Context<'_>, what: &Explain) -> Result<Answer, Error> {
-    let message = message_of(&what.file)?;
+    let report = match (&what.live, &what.file) {
+        (Some(conditions), _) => {
+            let wait = Duration::from_secs(what.wait);
+            let params = [json!(conditions.join(" ")), json!(what.wait)];
+            context.client().patient(wait).call(core::EXPLAIN_LIVE, &params)?
+        }
+        (None, file) => rehearsed(context, what, file.as_deref().unwrap_or(Path::new("-")))?,
+    };
+    let words = words_of(&report, what.verbose);
+    Ok(Answer::new(words, report))
+}
+
+/// The report about a message that the daemon does not really handle.
+fn rehearsed(context: &Context<'_>, what: &Explain, file: &Path) -> Result<Value, Error> {
+    let message = message_of(file)?;
     let script = match &what.script {
         None => String::new(),
         Some(path) => std::path::absolute(path)
@@ -53,9 +80,7 @@ pub(crate) fn explain(context: &Context<'_>, what: &Explain) -> Result<Answer, E
             .to_string(),
     };
     let source = what.source.clone().unwrap_or_default();
-    let report = context.call(core::EXPLAIN, &[json!(message), json!(source), json!(script)])?;
-    let words = words_of(&report, what.verbose);
-    Ok(Answer::new(words, report))
+    context.call(core::EXPLAIN, &[json!(message), json!(source), json!(script)])
 }
 
 fn message_of(path: &Path) -> Result<String, Error> {
@@ -83,11 +108,18 @@ fn number(value: &Value, name: &str) -> u64 {
 
 /// The report as people read it: a line of the script once, what happened there below it.
 fn words_of(report: &Value, verbose: bool) -> String {
+    let live = report.get("live").and_then(Value::as_bool) == Some(true);
     let mut out = format!(
         "from {} at {}\n",
         text(report, "source"),
         text(report, "received_at")
     );
+    if live {
+        let message = text(report, "message").lines();
+        for line in message.take(if verbose { usize::MAX } else { 1 }) {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
     let mut last = None;
     for step in list(report, "steps") {
         let place = (text(step, "file"), number(step, "line"), text(step, "text"));
@@ -126,7 +158,11 @@ fn words_of(report: &Value, verbose: bool) -> String {
     let _ = writeln!(out, "ends with {}", text(report, "end"));
     let mut sent = list(report, "sent").peekable();
     if sent.peek().is_none() {
-        out.push_str("nothing would be sent\n");
+        out.push_str(if live {
+            "nothing was sent\n"
+        } else {
+            "nothing would be sent\n"
+        });
     }
     for one in sent {
         let to = match text(one, "to") {
@@ -135,8 +171,8 @@ fn words_of(report: &Value, verbose: bool) -> String {
         };
         let _ = writeln!(
             out,
-            "would {} {} to {to}",
-            verb(text(one, "kind")),
+            "{} {} to {to}",
+            verb(text(one, "kind"), live),
             text(one, "line")
         );
         if verbose {
@@ -149,12 +185,16 @@ fn words_of(report: &Value, verbose: bool) -> String {
     out
 }
 
-/// `reply` is `answer`; a request of our own is sent.
-fn verb(kind: &str) -> &str {
-    match kind {
-        "reply" => "answer",
-        "request" => "send",
-        other => other,
+/// What is done with a message of this kind, or was.
+fn verb(kind: &str, live: bool) -> &str {
+    match (kind, live) {
+        ("reply", true) => "sent",
+        ("reply", false) => "would answer",
+        ("relay", true) => "relayed",
+        ("relay", false) => "would relay",
+        ("forward", false) => "would forward",
+        (_, true) => "sent",
+        (_, false) => "would send",
     }
 }
 
@@ -179,6 +219,14 @@ mod tests {
             "from udp:192.0.2.1:5060 at udp:127.0.0.1:5060\na.cfg:1: request_route {\na.cfg:2: if ($rU == 1) {\n    \
              true; $rU is \"1\"\na.cfg:3: save(\"location\");\n    note: x\n    save() = 1\nends with exit\n\
              would answer SIP/2.0 200 OK to udp:192.0.2.1:5060\n    SIP/2.0 200 OK"
+        );
+        let live = json!({
+            "source": "udp:192.0.2.1:5060", "received_at": "udp:127.0.0.1:5060", "omitted": 0, "end": "exit", "steps": [],
+            "sent": [], "live": true, "message": "BYE sip:b@b.test SIP/2.0\r\n\r\n",
+        });
+        assert_eq!(
+            words_of(&live, false),
+            "from udp:192.0.2.1:5060 at udp:127.0.0.1:5060\n    BYE sip:b@b.test SIP/2.0\nends with exit\nnothing was sent"
         );
     }
 }

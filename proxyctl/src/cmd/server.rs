@@ -133,6 +133,13 @@ fn statistics(context: &Context<'_>, names: &[String], reset: bool) -> Result<An
             value.parse::<i64>().map_or_else(|_| json!(value), Value::from),
         ]);
     }
+    if report.is_empty() && !names.is_empty() {
+        return Err(Error::NotFound {
+            what: "statistics",
+            name: names.join(", "),
+            hint: ": `proxyctl stats` shows all there are".to_owned(),
+        });
+    }
     Ok(Answer::report(report))
 }
 
@@ -150,10 +157,16 @@ fn version(context: &Context<'_>) -> Result<Answer, Error> {
 
 fn reload(context: &Context<'_>) -> Result<Answer, Error> {
     let result = context.call(core::RELOAD, &[])?;
-    let words = match &result {
-        Value::String(text) => text.clone(),
-        _ => "script reloaded".to_owned(),
-    };
+    let reloaded: core::Reloaded = serde_json::from_value(result.clone()).unwrap_or_default();
+    let mut words = "script reloaded".to_owned();
+    let parts = [
+        ("opened", &reloaded.opened),
+        ("closed", &reloaded.closed),
+        ("at the next start only", &reloaded.at_restart),
+    ];
+    for (what, names) in parts.iter().filter(|(_, names)| !names.is_empty()) {
+        words += &format!("\n{what}: {}", names.join(" "));
+    }
     Ok(Answer::new(words, result))
 }
 

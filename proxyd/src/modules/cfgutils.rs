@@ -35,6 +35,7 @@ const KEYS: &[Arg] = &[Arg::Text("key"), Arg::OptText("key2")];
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
+    fixed: &["initial_gflags"],
     params: &[
         Param::Int(
             "initial_probability",
@@ -164,6 +165,31 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             name: "cfgutils.get_config_hash",
             doc: "The hash of hash_file at the start.",
             call: rpc_get_hash,
+        },
+        Rpc {
+            name: "cfgutils.rand_set_prop",
+            doc: "Sets the probability of rand_event(), in percent.",
+            call: rpc_set_prob,
+        },
+        Rpc {
+            name: "cfgutils.rand_get_prob",
+            doc: "The probability of rand_event(), in percent.",
+            call: rpc_get_prob,
+        },
+        Rpc {
+            name: "cfgutils.set_gflag",
+            doc: "Sets the global flags of a bitmask.",
+            call: |call, script| rpc_change_gflags(call, script, |flags, mask| flags | mask),
+        },
+        Rpc {
+            name: "cfgutils.reset_gflag",
+            doc: "Clears the global flags of a bitmask.",
+            call: |call, script| rpc_change_gflags(call, script, |flags, mask| flags & !mask),
+        },
+        Rpc {
+            name: "cfgutils.is_gflag",
+            doc: "TRUE when every global flag of a bitmask is set, else FALSE.",
+            call: rpc_is_gflag,
         },
         Rpc {
             name: "cfgutils.get_gflags",
@@ -451,6 +477,32 @@ fn rpc_get_hash(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         Some((_, hash)) => Ok(RpcReply::Value(String::from_utf8_lossy(hash).into())),
         None => Err(RpcFault::failed("No hash_file given, disable hash functionality")),
     }
+}
+
+fn rpc_get_prob(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let percent = state(script)?.probability.load(Relaxed);
+    Ok(RpcReply::Value(
+        format!("The actual percent value is {percent}").into(),
+    ))
+}
+
+/// A bitmask, decimal or hexadecimal.
+fn mask(call: &RpcCall<'_>) -> Result<u32, RpcFault> {
+    let mask = u32::try_from(call.int(0)?).ok().filter(|mask| *mask != 0);
+    mask.ok_or_else(|| RpcFault::bad_request("Flag not set"))
+}
+
+fn rpc_change_gflags(call: &RpcCall<'_>, script: &Arc<Script>, change: fn(u32, u32) -> u32) -> RpcResult {
+    let mask = mask(call)?;
+    let flags = &state(script)?.flags;
+    flags.update(Relaxed, Relaxed, |flags| change(flags, mask));
+    Ok(RpcReply::empty())
+}
+
+fn rpc_is_gflag(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let mask = mask(call)?;
+    let set = state(script)?.flags.load(Relaxed) & mask == mask;
+    Ok(RpcReply::from(if set { "TRUE" } else { "FALSE" }))
 }
 
 fn rpc_gflags(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {

@@ -12,7 +12,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -28,27 +27,24 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text("script_cnt_grp_name", "script", "Group of counters without one."),
     ],
     functions: &[
-        Function {
-            names: &["cnt_inc"],
-            args: &[Arg::Text("name")],
-            routes: Routes::ANY,
-            doc: "Adds one to a counter.",
-            call: cnt_inc,
-        },
-        Function {
-            names: &["cnt_add"],
-            args: &[Arg::Text("name"), Arg::Int("number")],
-            routes: Routes::ANY,
-            doc: "Adds a number to a counter.",
-            call: cnt_add,
-        },
-        Function {
-            names: &["cnt_reset"],
-            args: &[Arg::Text("name")],
-            routes: Routes::ANY,
-            doc: "Sets a counter to 0.",
-            call: cnt_reset,
-        },
+        Function::anywhere(
+            &["cnt_inc"],
+            &[Arg::Text("name")],
+            "Adds one to a counter.",
+            cnt_inc,
+        ),
+        Function::anywhere(
+            &["cnt_add"],
+            &[Arg::Text("name"), Arg::Int("number")],
+            "Adds a number to a counter.",
+            cnt_add,
+        ),
+        Function::anywhere(
+            &["cnt_reset"],
+            &[Arg::Text("name")],
+            "Sets a counter to 0.",
+            cnt_reset,
+        ),
     ],
     rpcs: &[
         Rpc {

@@ -26,6 +26,8 @@ const DEFAULT_PORT: u16 = 2049;
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
+    // of a file that serves already
+    fixed: &["mode", "user", "group"],
     params: &[
         Param::List(
             "binrpc",

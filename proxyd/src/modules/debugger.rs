@@ -14,7 +14,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -49,27 +48,24 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("cfgtest", TRACE),
     ],
     functions: &[
-        Function {
-            names: &["dbg_breakpoint"],
-            args: &[Arg::Text("mode")],
-            routes: Routes::ANY,
-            doc: "Accepted: scripts do not stop.",
-            call: |_| Code::TRUE,
-        },
-        Function {
-            names: &["dbg_pv_dump"],
-            args: &[Arg::OptInt("mask"), Arg::OptText("level")],
-            routes: Routes::ANY,
-            doc: "Logs AVPs and XAVPs.",
-            call: dbg_pv_dump,
-        },
-        Function {
-            names: &["dbg_sip_msg"],
-            args: &[Arg::OptText("log_level"), Arg::OptText("facility")],
-            routes: Routes::ANY,
-            doc: "Logs the message with its edits.",
-            call: dbg_sip_msg,
-        },
+        Function::anywhere(
+            &["dbg_breakpoint"],
+            &[Arg::Text("mode")],
+            "Accepted: scripts do not stop.",
+            |_| Code::TRUE,
+        ),
+        Function::anywhere(
+            &["dbg_pv_dump"],
+            &[Arg::OptInt("mask"), Arg::OptText("level")],
+            "Logs AVPs and XAVPs.",
+            dbg_pv_dump,
+        ),
+        Function::anywhere(
+            &["dbg_sip_msg"],
+            &[Arg::OptText("log_level"), Arg::OptText("facility")],
+            "Logs the message with its edits.",
+            dbg_sip_msg,
+        ),
     ],
     rpcs: &[
         Rpc {

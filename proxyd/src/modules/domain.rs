@@ -14,7 +14,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -89,34 +88,30 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int("register_myself", 0, "The domains count as myself."),
     ],
     functions: &[
-        Function {
-            names: &["is_from_local"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when the host of From is one of the domains.",
-            call: is_from_local,
-        },
-        Function {
-            names: &["is_uri_host_local"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when the host of the Request-URI is one of the domains.",
-            call: is_uri_host_local,
-        },
-        Function {
-            names: &["is_domain_local"],
-            args: &[Arg::Text("domain")],
-            routes: Routes::ANY,
-            doc: "True when it is one of the domains.",
-            call: is_domain_local,
-        },
-        Function {
-            names: &["lookup_domain"],
-            args: &[Arg::Text("domain"), Arg::OptText("prefix")],
-            routes: Routes::ANY,
-            doc: "True when it is one of the domains; its attributes and did go into AVPs.",
-            call: lookup_domain,
-        },
+        Function::anywhere(
+            &["is_from_local"],
+            &[],
+            "True when the host of From is one of the domains.",
+            is_from_local,
+        ),
+        Function::anywhere(
+            &["is_uri_host_local"],
+            &[],
+            "True when the host of the Request-URI is one of the domains.",
+            is_uri_host_local,
+        ),
+        Function::anywhere(
+            &["is_domain_local"],
+            &[Arg::Text("domain")],
+            "True when it is one of the domains.",
+            is_domain_local,
+        ),
+        Function::anywhere(
+            &["lookup_domain"],
+            &[Arg::Text("domain"), Arg::OptText("prefix")],
+            "True when it is one of the domains; its attributes and did go into AVPs.",
+            lookup_domain,
+        ),
     ],
     rpcs: &[
         Rpc {

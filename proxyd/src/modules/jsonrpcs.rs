@@ -43,6 +43,17 @@ const TCP: i64 = 8;
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
+    // of a file that serves already
+    fixed: &[
+        "dgram_group",
+        "dgram_mode",
+        "dgram_user",
+        "fifo_group",
+        "fifo_mode",
+        "fifo_reply_dir",
+        "fifo_user",
+        "pretty_format",
+    ],
     params: &[
         Param::Int("pretty_format", 1, "Indents replies."),
         Param::Int(
@@ -83,13 +94,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Runs the call in the body of an HTTP request and answers it; false when it is no JSON.",
             call: jsonrpc_dispatch,
         },
-        Function {
-            names: &["jsonrpc_exec"],
-            args: &[Arg::Text("cmd")],
-            routes: Routes::ANY,
-            doc: "Runs a call; its result is in $jsonrpl(key). False when it is no JSON.",
-            call: jsonrpc_exec,
-        },
+        Function::anywhere(
+            &["jsonrpc_exec"],
+            &[Arg::Text("cmd")],
+            "Runs a call; its result is in $jsonrpl(key). False when it is no JSON.",
+            jsonrpc_exec,
+        ),
     ],
     pvs: &[Pv {
         names: &["jsonrpl"],

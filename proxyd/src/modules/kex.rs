@@ -1,16 +1,27 @@
 //! `loadmodule "kex"`: flags, next hop, `is_myself`, debug level (Kamailio kex); its RPCs are the core's.
 
+use crate::control::methods::RpcCall;
+use crate::control::methods::RpcFault;
+use crate::control::methods::RpcReply;
+use crate::control::methods::RpcResult;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Function;
+use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
+use crate::script::module::Param;
+use crate::script::module::ParamValue;
 use crate::script::module::Routes;
+use crate::script::module::Rpc;
+use crate::script::module::Script;
 use crate::script::value::Value;
+use serde_json::json;
 use shared::net::Transport;
 use shared::sip::Scheme;
 use shared::sip::Uri;
 use std::cell::Cell;
+use std::sync::Arc;
 
 const BRANCH_FLAG: &[Arg] = &[Arg::Flag("flag"), Arg::OptInt("branch")];
 
@@ -99,8 +110,79 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             call: super::corex::append_branch,
         },
     ],
+    rpcs: &[
+        Rpc {
+            name: "modparam.list",
+            doc: "The parameters of the loaded modules, or of one: name, type and value.",
+            call: list_params,
+        },
+        Rpc {
+            name: "modparam.getn",
+            doc: "A number among parameters: module, name.",
+            call: |call, script| param_of(call, script, Wanted::Number),
+        },
+        Rpc {
+            name: "modparam.gets",
+            doc: "A text among parameters: module, name.",
+            call: |call, script| param_of(call, script, Wanted::Text),
+        },
+    ],
     ..ModuleDef::new("kex", "Flags, next hop, myself, debug level.")
 };
+
+/// The value of a parameter as the script set it, else its default; none for one without effect.
+fn value_of(module: &Loaded, param: &Param) -> Option<(&'static str, serde_json::Value)> {
+    let given = module.params.of(param.name()).last();
+    let text = |bytes: &[u8]| json!(String::from_utf8_lossy(bytes));
+    Some(match (param, given) {
+        (Param::Ignored(..), _) => return None,
+        (Param::Int(..), Some(ParamValue::Int(n))) => ("int", json!(n)),
+        (Param::Int(_, default, _), None) => ("int", json!(default)),
+        (_, Some(ParamValue::Int(n))) => ("string", json!(n.to_string())),
+        (_, Some(ParamValue::Text(given))) => ("string", text(given)),
+        (Param::Text(_, default, _) | Param::Pv(_, default, _), None) => ("string", json!(default)),
+        (Param::List(..), None) => ("string", json!("")),
+    })
+}
+
+fn list_params(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let wanted = call.opt_str(0)?;
+    let modules = script
+        .modules
+        .iter()
+        .filter(|module| wanted.as_deref().is_none_or(|name| name == module.def.name));
+    let mut answer = serde_json::Map::new();
+    for module in modules {
+        let params = module.def.params.iter().filter_map(|param| {
+            let (kind, value) = value_of(module, param)?;
+            Some(json!({ "name": param.name(), "type": kind, "value": value }))
+        });
+        answer.insert(module.def.name.to_owned(), params.collect());
+    }
+    if answer.is_empty() && wanted.is_some() {
+        return Err(RpcFault::not_found("module not found"));
+    }
+    Ok(RpcReply::Value(answer.into()))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Number,
+    Text,
+}
+
+fn param_of(call: &RpcCall<'_>, script: &Arc<Script>, wanted: Wanted) -> RpcResult {
+    let (module, name) = (call.str(0)?, call.str(1)?);
+    let module = script.modules.iter().find(|known| known.def.name == module);
+    let module = module.ok_or_else(|| RpcFault::not_found("module not found"))?;
+    let param = module.def.params.iter().find(|param| param.name() == name);
+    let found = param.and_then(|param| value_of(module, param));
+    let (kind, value) = found.ok_or_else(|| RpcFault::not_found("parameter not found"))?;
+    if (kind == "int") != (wanted == Wanted::Number) {
+        return Err(RpcFault::bad_request(format!("the parameter's type is {kind}")));
+    }
+    Ok(RpcReply::Value(value))
+}
 
 /// The bit of a flag's number.
 fn bit(number: i64) -> Option<u32> {

@@ -36,6 +36,7 @@ mod maxfwd;
 mod media_relay;
 mod mtree;
 mod nathelper;
+mod outbound;
 mod path;
 mod permissions;
 mod pike;
@@ -57,6 +58,7 @@ mod sl;
 mod speeddial;
 mod sqlops;
 mod statistics;
+pub(crate) mod stun;
 #[cfg(test)]
 mod testing;
 pub(crate) mod textops;
@@ -103,6 +105,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &maxfwd::MODULE,
     &mtree::MODULE,
     &nathelper::MODULE,
+    &outbound::MODULE,
     &path::MODULE,
     &permissions::MODULE,
     &pike::MODULE,
@@ -124,6 +127,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &speeddial::MODULE,
     &sqlops::MODULE,
     &statistics::MODULE,
+    &stun::MODULE,
     &textops::MODULE,
     &textopsx::MODULE,
     &timer::MODULE,

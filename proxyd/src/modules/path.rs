@@ -1,6 +1,8 @@
 //! `loadmodule "path"`: Path headers for registrars behind this proxy (RFC 3327, Kamailio path module).
 
 use crate::modules::nathelper::contact::source_uri;
+use crate::modules::outbound::Outbound;
+use crate::modules::outbound::is_first_hop;
 use crate::proxy::context::Context;
 use crate::proxy::sockets::Listener;
 use crate::script::module::Arg;
@@ -117,8 +119,15 @@ fn add(call: &mut Call<'_, '_>, address: Option<Vec<u8>>, first: usize, received
     let Some(path) = call.state::<Path>() else {
         return Code::FALSE;
     };
-    let (user, parameters) = (call.text_owned(first), call.text_owned(first + 1));
+    let (mut user, parameters) = (call.text_owned(first), call.text_owned(first + 1));
     let env = &mut *call.env;
+    let outbound = env.state::<Outbound>().filter(|outbound| outbound.is_wanted(env));
+    // RFC 5626 §5.1: ob tells the registrar that the first hop knows of flows
+    let mut ob = false;
+    if let Some(outbound) = outbound {
+        user = outbound.token(&env.ctx.source);
+        ob = is_first_hop(&env.ctx.msg);
+    }
     let sockets = env.host.sockets();
     let incoming = sockets.get(env.ctx.source.socket);
     let outgoing = env.ctx.send_socket.and_then(|id| sockets.get(id)).or(incoming);
@@ -152,6 +161,9 @@ fn add(call: &mut Call<'_, '_>, address: Option<Vec<u8>>, first: usize, received
         }
         if received == Received::Yes {
             write_received(lines, path, env.ctx);
+        }
+        if ob {
+            lines.extend_from_slice(b";ob");
         }
         if !parameters.is_empty() {
             lines.push(b';');

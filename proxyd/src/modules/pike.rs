@@ -18,7 +18,6 @@ use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -91,20 +90,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     functions: &[
-        Function {
-            names: &["pike_check_req"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "False when the sender floods: -2 the first time, then -1.",
-            call: pike_check_req,
-        },
-        Function {
-            names: &["pike_check_ip"],
-            args: &[Arg::Text("address")],
-            routes: Routes::ANY,
-            doc: "The same for an address.",
-            call: pike_check_ip,
-        },
+        Function::anywhere(
+            &["pike_check_req"],
+            &[],
+            "False when the sender floods: -2 the first time, then -1.",
+            pike_check_req,
+        ),
+        Function::anywhere(
+            &["pike_check_ip"],
+            &[Arg::Text("address")],
+            "The same for an address.",
+            pike_check_ip,
+        ),
     ],
     rpcs: &[
         Rpc {

@@ -14,7 +14,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -45,20 +44,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     functions: &[
-        Function {
-            names: &["pcre_match"],
-            args: &[Arg::Text("string"), Arg::Text("pcre_regex")],
-            routes: Routes::ANY,
-            doc: "True when an expression matches.",
-            call: pcre_match,
-        },
-        Function {
-            names: &["pcre_match_group"],
-            args: &[Arg::Text("string"), Arg::OptInt("group")],
-            routes: Routes::ANY,
-            doc: "True when an expression of a group matches.",
-            call: pcre_match_group,
-        },
+        Function::anywhere(
+            &["pcre_match"],
+            &[Arg::Text("string"), Arg::Text("pcre_regex")],
+            "True when an expression matches.",
+            pcre_match,
+        ),
+        Function::anywhere(
+            &["pcre_match_group"],
+            &[Arg::Text("string"), Arg::OptInt("group")],
+            "True when an expression of a group matches.",
+            pcre_match_group,
+        ),
     ],
     rpcs: &[Rpc {
         name: "regex.reload",

@@ -1,7 +1,12 @@
 //! `loadmodule "rr"`: staying in the path of a dialog and following it (RFC 3261 §16.4, §16.6 step 4, §16.12).
 
+use crate::modules::nathelper::contact::source_uri;
+use crate::modules::outbound::Flow;
+use crate::modules::outbound::Forged;
+use crate::modules::outbound::Outbound;
 use crate::proxy::context::RecordRouteForm;
 use crate::proxy::context::RecordRouteIntent;
+use crate::proxy::context::Source;
 use crate::proxy::loose_route;
 use crate::proxy::loose_route::Direction;
 use crate::proxy::loose_route::Mode;
@@ -129,30 +134,27 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             names: &["loose_route_mode"],
             args: &[Arg::Int("mode")],
             routes: Routes::REQUEST.or(Routes::EVENT),
-            doc: "Like loose_route(); mode 1 does not repair what strict routers do.",
+            doc: "Like loose_route(); bit 1 of mode does not repair what strict routers do, bit 2 does not follow flow tokens.",
             call: loose_route_mode,
         },
-        Function {
-            names: &["check_route_param"],
-            args: &[Arg::Regex("re")],
-            routes: Routes::ANY,
-            doc: "True when the parameters of our Route match.",
-            call: check_route_param,
-        },
-        Function {
-            names: &["is_direction"],
-            args: &[Arg::Text("dir")],
-            routes: Routes::ANY,
-            doc: "True when the request goes downstream (from the caller) or upstream.",
-            call: is_direction,
-        },
-        Function {
-            names: &["rr_next_hop_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when the next hop was set from a Route header.",
-            call: rr_next_hop_route,
-        },
+        Function::anywhere(
+            &["check_route_param"],
+            &[Arg::Regex("re")],
+            "True when the parameters of our Route match.",
+            check_route_param,
+        ),
+        Function::anywhere(
+            &["is_direction"],
+            &[Arg::Text("dir")],
+            "True when the request goes downstream (from the caller) or upstream.",
+            is_direction,
+        ),
+        Function::anywhere(
+            &["rr_next_hop_route"],
+            &[],
+            "True when the next hop was set from a Route header.",
+            rr_next_hop_route,
+        ),
     ],
     pvs: &[
         Pv {
@@ -208,11 +210,15 @@ fn want(call: &mut Call<'_, '_>, form: RecordRouteForm, params: Vec<u8>) -> Code
     let Some(rr) = call.state::<Rr>() else {
         return Code::FALSE;
     };
+    let outbound = call.state::<Outbound>();
+    let outbound = outbound.filter(|outbound| outbound.is_wanted(call.env));
     let ctx = &mut *call.env.ctx;
     if ctx.record_route.is_some() {
         return Code::FALSE;
     }
-    let user = if rr.add_username {
+    let user = if let Some(outbound) = outbound {
+        outbound.token(&ctx.source)
+    } else if rr.add_username {
         Uri::parse(ctx.uri())
             .ok()
             .and_then(|uri| uri.user)
@@ -226,7 +232,12 @@ fn want(call: &mut Call<'_, '_>, form: RecordRouteForm, params: Vec<u8>) -> Code
         user,
         ftag: rr.ftag,
         full_lr: rr.full_lr,
-        double: rr.double,
+        // Kamailio: one flow, one header
+        double: if outbound.is_some() {
+            Double::Off
+        } else {
+            rr.double
+        },
         params,
     });
     Code::TRUE
@@ -265,21 +276,65 @@ fn is_local(env: &Env<'_>, uri: &Uri<'_>) -> bool {
     env.is_myself(uri.host, uri.port.unwrap_or(0))
 }
 
-fn follow(call: &mut Call<'_, '_>, mode: Mode) -> loose_route::Code {
+/// Whether flow tokens are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    Followed,
+    Skipped,
+}
+
+/// The flow that our Route names.
+enum Named {
+    Nothing,
+    Forged,
+    Flow(Flow),
+}
+
+fn named_flow(env: &Env<'_>, own: Option<&[u8]>) -> Named {
+    let (Some(outbound), Some(own)) = (env.state::<Outbound>(), own) else {
+        return Named::Nothing;
+    };
+    let user = Uri::parse(own).ok().and_then(|uri| uri.user);
+    match outbound.flow(user.unwrap_or_default()) {
+        Ok(None) => Named::Nothing,
+        // RFC 5626 §5.3: what came by the flow does not go back along it
+        Ok(Some(flow)) if flow.peer == env.ctx.source.peer => Named::Nothing,
+        Ok(Some(flow)) => Named::Flow(flow),
+        Err(Forged) => Named::Forged,
+    }
+}
+
+/// Sends the request along a flow, and nowhere else.
+fn take_flow(env: &mut Env<'_>, flow: &Flow) {
+    let uri = source_uri(&Source {
+        peer: flow.peer,
+        transport: flow.transport,
+        ..Source::default()
+    });
+    let socket = env.host.sockets().find(flow.transport, flow.local);
+    let ctx = &mut *env.ctx;
+    ctx.set_dst_uri(Some(uri));
+    ctx.send_socket = socket;
+    ctx.switches.flow = true;
+}
+
+/// `loose_route()`: 1 and 2 true, by Route or by flow; -1 no, -2 for a forged flow token, -3 for our own Route alone.
+fn follow(call: &mut Call<'_, '_>, mode: Mode, tokens: Tokens) -> Code {
     let env = &mut *call.env;
     let mut lumps = std::mem::take(&mut env.ctx.lumps);
-    let uri = env.ctx.uri().to_vec();
-    let verdict = {
-        let local = |uri: &Uri<'_>| is_local(env, uri);
-        loose_route::loose_route(&env.ctx.msg, &uri, mode, local, &mut lumps)
-    };
+    let local = |uri: &Uri<'_>| is_local(env, uri);
+    let verdict = loose_route::loose_route(&env.ctx.msg, env.ctx.uri(), mode, local, &mut lumps);
     let own = verdict.own.map(<[u8]>::to_vec);
     let second = verdict.second.and_then(|text| socket_of(env, text));
     let (new_uri, dst_uri) = (
         verdict.uri.map(<[u8]>::to_vec),
         verdict.dst_uri.map(<[u8]>::to_vec),
     );
-    let code = verdict.code;
+    let named = match tokens {
+        Tokens::Followed => named_flow(env, own.as_deref()),
+        Tokens::Skipped => Named::Nothing,
+    };
+    let mut code = Code(verdict.code as i32);
     let ctx = &mut *env.ctx;
     ctx.lumps = lumps;
     ctx.route_uri = own;
@@ -290,6 +345,15 @@ fn follow(call: &mut Call<'_, '_>, mode: Mode) -> loose_route::Code {
     if dst_uri.is_some() {
         ctx.set_dst_uri(dst_uri);
     }
+    match named {
+        Named::Nothing => {}
+        Named::Forged => return Code(-2),
+        Named::Flow(flow) => {
+            take_flow(env, &flow);
+            code = Code(2);
+        }
+    }
+    let ctx = &mut *env.ctx;
     if ctx.route_uri.is_some() && !ctx.msg.to_tag().is_empty() {
         for hook in env.script.hooks() {
             if let Hook::LooseRouted(run) = hook {
@@ -314,23 +378,31 @@ fn socket_of(env: &Env<'_>, text: &[u8]) -> Option<crate::proxy::context::Socket
 }
 
 fn loose_route_full(call: &mut Call<'_, '_>) -> Code {
-    Code::from(follow(call, Mode::Full) == loose_route::Code::Routed)
+    follow(call, Mode::Full, Tokens::Followed)
 }
 
 fn loose_route_preloaded(call: &mut Call<'_, '_>) -> Code {
-    match follow(call, Mode::Full) {
-        loose_route::Code::Failed => Code::FALSE,
-        loose_route::Code::Routed | loose_route::Code::Preloaded => Code::TRUE,
+    let preloaded = Code(loose_route::Code::Preloaded as i32);
+    match follow(call, Mode::Full, Tokens::Followed) {
+        code if code == preloaded => Code::TRUE,
+        code => code,
     }
 }
 
+/// Bit 1: the Request-URI is not taken for a strict router's; bit 2: flow tokens are not looked at.
 fn loose_route_mode(call: &mut Call<'_, '_>) -> Code {
-    let mode = if call.int(0) == 0 {
+    let bits = call.int(0);
+    let mode = if bits & 1 == 0 {
         Mode::Full
     } else {
         Mode::LooseOnly
     };
-    Code::from(follow(call, mode) == loose_route::Code::Routed)
+    let tokens = if bits & 2 == 0 {
+        Tokens::Followed
+    } else {
+        Tokens::Skipped
+    };
+    follow(call, mode, tokens)
 }
 
 fn check_route_param(call: &mut Call<'_, '_>) -> Code {

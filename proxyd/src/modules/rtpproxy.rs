@@ -7,7 +7,6 @@ use crate::script::module::Code;
 use crate::script::module::Function;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 
 const UNUSED: &str = "media relays are not asked";
@@ -29,76 +28,61 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("timeout_tag_pv", UNUSED),
     ],
     functions: &[
-        Function {
-            names: &["rtpproxy_offer"],
-            args: &[Arg::OptText("flags"), Arg::OptText("ip_address")],
-            routes: Routes::ANY,
-            doc: "Offers SDP to a relay.",
-            call: no_relay,
-        },
-        Function {
-            names: &["rtpproxy_answer"],
-            args: &[Arg::OptText("flags"), Arg::OptText("ip_address")],
-            routes: Routes::ANY,
-            doc: "Answers SDP at a relay.",
-            call: no_relay,
-        },
-        Function {
-            names: &["rtpproxy_manage"],
-            args: &[Arg::OptText("flags"), Arg::OptText("ip_address")],
-            routes: Routes::ANY,
-            doc: "Offers, answers or deletes, by the message.",
-            call: manage,
-        },
-        Function {
-            names: &["rtpproxy_destroy", "unforce_rtp_proxy"],
-            args: &[Arg::OptText("flags")],
-            routes: Routes::ANY,
-            doc: "Ends a session at a relay.",
-            call: no_relay,
-        },
-        Function {
-            names: &["rtpproxy_stream2uac"],
-            args: &[Arg::Text("prompt"), Arg::Int("count")],
-            routes: Routes::ANY,
-            doc: "Plays a prompt.",
-            call: no_relay,
-        },
-        Function {
-            names: &["rtpproxy_stream2uas"],
-            args: &[Arg::Text("prompt"), Arg::Int("count")],
-            routes: Routes::ANY,
-            doc: "Plays a prompt.",
-            call: no_relay,
-        },
-        Function {
-            names: &["rtpproxy_stop_stream2uac"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Asks a relay to do so.",
-            call: no_relay,
-        },
-        Function {
-            names: &["rtpproxy_stop_stream2uas"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Asks a relay to do so.",
-            call: no_relay,
-        },
-        Function {
-            names: &["start_recording"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Asks a relay to do so.",
-            call: no_relay,
-        },
-        Function {
-            names: &["set_rtp_proxy_set"],
-            args: &[Arg::Int("setid")],
-            routes: Routes::ANY,
-            doc: "Chooses a set of relays.",
-            call: media_relay::choose_set,
-        },
+        Function::anywhere(
+            &["rtpproxy_offer"],
+            &[Arg::OptText("flags"), Arg::OptText("ip_address")],
+            "Offers SDP to a relay.",
+            no_relay,
+        ),
+        Function::anywhere(
+            &["rtpproxy_answer"],
+            &[Arg::OptText("flags"), Arg::OptText("ip_address")],
+            "Answers SDP at a relay.",
+            no_relay,
+        ),
+        Function::anywhere(
+            &["rtpproxy_manage"],
+            &[Arg::OptText("flags"), Arg::OptText("ip_address")],
+            "Offers, answers or deletes, by the message.",
+            manage,
+        ),
+        Function::anywhere(
+            &["rtpproxy_destroy", "unforce_rtp_proxy"],
+            &[Arg::OptText("flags")],
+            "Ends a session at a relay.",
+            no_relay,
+        ),
+        Function::anywhere(
+            &["rtpproxy_stream2uac"],
+            &[Arg::Text("prompt"), Arg::Int("count")],
+            "Plays a prompt.",
+            no_relay,
+        ),
+        Function::anywhere(
+            &["rtpproxy_stream2uas"],
+            &[Arg::Text("prompt"), Arg::Int("count")],
+            "Plays a prompt.",
+            no_relay,
+        ),
+        Function::anywhere(
+            &["rtpproxy_stop_stream2uac"],
+            &[],
+            "Asks a relay to do so.",
+            no_relay,
+        ),
+        Function::anywhere(
+            &["rtpproxy_stop_stream2uas"],
+            &[],
+            "Asks a relay to do so.",
+            no_relay,
+        ),
+        Function::anywhere(&["start_recording"], &[], "Asks a relay to do so.", no_relay),
+        Function::anywhere(
+            &["set_rtp_proxy_set"],
+            &[Arg::Int("setid")],
+            "Chooses a set of relays.",
+            media_relay::choose_set,
+        ),
     ],
     rpcs: &[Rpc {
         name: "rtpproxy.list",

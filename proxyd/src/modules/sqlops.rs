@@ -18,7 +18,6 @@ use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
-use crate::script::module::Routes;
 use crate::script::module::State;
 use crate::script::program::Format;
 use crate::script::program::PvRef;
@@ -48,53 +47,48 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("log_buf_size", "statements are logged whole"),
     ],
     functions: &[
-        Function {
-            names: &["sql_query"],
-            args: &[
+        Function::anywhere(
+            &["sql_query"],
+            &[
                 Arg::Literal("connection"),
                 Arg::Text("query"),
                 Arg::OptLiteral("result"),
             ],
-            routes: Routes::ANY,
-            doc: "Runs a statement, its rows to $dbr(result=>…): 1 rows, 2 none, 3 rows but no result named, -1 failed.",
-            call: sql_query,
-        },
-        Function {
-            names: &["sql_xquery"],
-            args: &[
+            "Runs a statement, its rows to $dbr(result=>…): 1 rows, 2 none, 3 rows but no result named, -1 failed.",
+            sql_query,
+        ),
+        Function::anywhere(
+            &["sql_xquery"],
+            &[
                 Arg::Literal("connection"),
                 Arg::Text("query"),
                 Arg::Literal("result"),
             ],
-            routes: Routes::ANY,
-            doc: "Runs a statement, its rows to $xavp(result=>column).",
-            call: sql_xquery,
-        },
-        Function {
-            names: &["sql_pvquery"],
-            args: &[
+            "Runs a statement, its rows to $xavp(result=>column).",
+            sql_xquery,
+        ),
+        Function::anywhere(
+            &["sql_pvquery"],
+            &[
                 Arg::Literal("connection"),
                 Arg::Text("query"),
                 Arg::Text("result"),
             ],
-            routes: Routes::ANY,
-            doc: "Runs a statement, its columns to pseudo-variables.",
-            call: sql_pvquery,
-        },
-        Function {
-            names: &["sql_query_async"],
-            args: &[Arg::Literal("connection"), Arg::Text("query")],
-            routes: Routes::ANY,
-            doc: "Runs a statement on another thread; what it answers is lost.",
-            call: sql_query_async,
-        },
-        Function {
-            names: &["sql_result_free"],
-            args: &[Arg::Literal("result")],
-            routes: Routes::ANY,
-            doc: "Forgets a result.",
-            call: sql_result_free,
-        },
+            "Runs a statement, its columns to pseudo-variables.",
+            sql_pvquery,
+        ),
+        Function::anywhere(
+            &["sql_query_async"],
+            &[Arg::Literal("connection"), Arg::Text("query")],
+            "Runs a statement on another thread; what it answers is lost.",
+            sql_query_async,
+        ),
+        Function::anywhere(
+            &["sql_result_free"],
+            &[Arg::Literal("result")],
+            "Forgets a result.",
+            sql_result_free,
+        ),
     ],
     pvs: &[
         Pv {

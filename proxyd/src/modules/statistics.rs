@@ -8,7 +8,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::State;
 use crate::stats::Counter;
 use crate::stats::Statistics;
@@ -19,20 +18,18 @@ use std::sync::Arc;
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[Param::List("variable", "A variable: name or name/no_reset.")],
     functions: &[
-        Function {
-            names: &["update_stat"],
-            args: &[Arg::Text("variable"), Arg::Text("value")],
-            routes: Routes::ANY,
-            doc: "Adds a number, which may be negative, to a variable.",
-            call: update_stat,
-        },
-        Function {
-            names: &["reset_stat"],
-            args: &[Arg::Text("variable")],
-            routes: Routes::ANY,
-            doc: "Sets a variable to 0.",
-            call: reset_stat,
-        },
+        Function::anywhere(
+            &["update_stat"],
+            &[Arg::Text("variable"), Arg::Text("value")],
+            "Adds a number, which may be negative, to a variable.",
+            update_stat,
+        ),
+        Function::anywhere(
+            &["reset_stat"],
+            &[Arg::Text("variable")],
+            "Sets a variable to 0.",
+            reset_stat,
+        ),
     ],
     init: Some(init),
     ..ModuleDef::new("statistics", "Statistic variables of the script.")

@@ -12,7 +12,6 @@ use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Script;
 use crate::script::module::State;
 use std::sync::Arc;
@@ -26,13 +25,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         "declare_timer",
         "A timer: id=route,milliseconds,slow|fast[,enable].",
     )],
-    functions: &[Function {
-        names: &["timer_enable"],
-        args: &[Arg::Literal("timer_id"), Arg::Int("enable")],
-        routes: Routes::ANY,
-        doc: "Switches a timer on (1) or off (0).",
-        call: timer_enable,
-    }],
+    functions: &[Function::anywhere(
+        &["timer_enable"],
+        &[Arg::Literal("timer_id"), Arg::Int("enable")],
+        "Switches a timer on (1) or off (0).",
+        timer_enable,
+    )],
     timers: &[ModuleTimer {
         name: "timer",
         interval: finest,

@@ -14,7 +14,6 @@ use crate::script::module::Param;
 use crate::script::module::Pv;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -81,20 +80,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("xavp_cfg", UNUSED),
     ],
     functions: &[
-        Function {
-            names: &["is_peer_verified"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "False: no peer has shown a certificate.",
-            call: nobody,
-        },
-        Function {
-            names: &["tls_set_connect_server_id"],
-            args: &[Arg::Text("srvid")],
-            routes: Routes::ANY,
-            doc: "False: no connection speaks TLS.",
-            call: nobody,
-        },
+        Function::anywhere(
+            &["is_peer_verified"],
+            &[],
+            "False: no peer has shown a certificate.",
+            nobody,
+        ),
+        Function::anywhere(
+            &["tls_set_connect_server_id"],
+            &[Arg::Text("srvid")],
+            "False: no connection speaks TLS.",
+            nobody,
+        ),
     ],
     pvs: &[Pv {
         names: &[

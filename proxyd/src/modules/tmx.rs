@@ -1,6 +1,7 @@
 //! `loadmodule "tmx"`: more about transactions: `$T_…`, suspending, cancelling, route kinds.
 
 use crate::proxy::context::Context;
+use crate::script::host::BranchView;
 use crate::script::host::TransactionView;
 use crate::script::module::Arg;
 use crate::script::module::Call;
@@ -40,46 +41,41 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Cancels `all`, `others` or `this` branch.",
             call: t_cancel_branches,
         },
-        Function {
-            names: &["t_reply_callid"],
-            args: &[
+        Function::anywhere(
+            &["t_reply_callid"],
+            &[
                 Arg::Text("callid"),
                 Arg::Text("cseq"),
                 Arg::Text("code"),
                 Arg::Text("reason"),
             ],
-            routes: Routes::ANY,
-            doc: "Answers the transaction with this Call-ID and CSeq; here: the current one.",
-            call: t_reply_callid,
-        },
-        Function {
-            names: &["t_is_request_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a request route.",
-            call: t_is_request_route,
-        },
-        Function {
-            names: &["t_is_failure_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a failure route.",
-            call: t_is_failure_route,
-        },
-        Function {
-            names: &["t_is_branch_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a branch route.",
-            call: t_is_branch_route,
-        },
-        Function {
-            names: &["t_is_reply_route"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True in a route for replies.",
-            call: t_is_reply_route,
-        },
+            "Answers the transaction with this Call-ID and CSeq; here: the current one.",
+            t_reply_callid,
+        ),
+        Function::anywhere(
+            &["t_is_request_route"],
+            &[],
+            "True in a request route.",
+            t_is_request_route,
+        ),
+        Function::anywhere(
+            &["t_is_failure_route"],
+            &[],
+            "True in a failure route.",
+            t_is_failure_route,
+        ),
+        Function::anywhere(
+            &["t_is_branch_route"],
+            &[],
+            "True in a branch route.",
+            t_is_branch_route,
+        ),
+        Function::anywhere(
+            &["t_is_reply_route"],
+            &[],
+            "True in a route for replies.",
+            t_is_reply_route,
+        ),
         Function {
             names: &["t_suspend"],
             args: &[],
@@ -87,24 +83,22 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Lets the transaction wait for t_continue(); $T(id_index) and $T(id_label) name it.",
             call: t_suspend,
         },
-        Function {
-            names: &["t_continue"],
-            args: &[
+        Function::anywhere(
+            &["t_continue"],
+            &[
                 Arg::Int("index"),
                 Arg::Int("label"),
                 Arg::Route("route", Routes::REQUEST),
             ],
-            routes: Routes::ANY,
-            doc: "Goes on with a suspended transaction in a route.",
-            call: t_continue,
-        },
-        Function {
-            names: &["t_flush_flags", "t_flush_xflags"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True; flags are the transaction's own here.",
-            call: t_flush_flags,
-        },
+            "Goes on with a suspended transaction in a route.",
+            t_continue,
+        ),
+        Function::anywhere(
+            &["t_flush_flags", "t_flush_xflags"],
+            &[],
+            "True; flags are the transaction's own here.",
+            t_flush_flags,
+        ),
         Function {
             names: &["t_drop"],
             args: &[Arg::OptInt("mode")],
@@ -144,6 +138,29 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Status of the last reply received.",
             compile: None,
             get: reply_code,
+            set: None,
+        },
+        Pv {
+            names: &["T_reply_ruid"],
+            param: PvParam::None,
+            doc: "The ruid of the contact that the branch went to.",
+            compile: None,
+            get: |env, _| {
+                of_branch(env, |branch| {
+                    branch.ruid.map(<[u8]>::to_vec).map_or(Value::Null, Value::owned)
+                })
+            },
+            set: None,
+        },
+        Pv {
+            names: &["T_branch"],
+            param: PvParam::Required,
+            doc: "$T_branch(flags), $T_branch(uri): of the branch that the route is about.",
+            compile: Some(branch_part),
+            get: |env, spec| match spec.data {
+                PvData::Number(0) => of_branch(env, |branch| Value::Int(i64::from(branch.flags))),
+                _ => of_branch(env, |branch| Value::owned(branch.uri)),
+            },
             set: None,
         },
         Pv {
@@ -302,6 +319,23 @@ fn named<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         },
         _ => Value::Null,
     }
+}
+
+fn branch_part(inner: &PvInner<'_>) -> Result<PvData, String> {
+    match inner.text {
+        b"flags" => Ok(PvData::Number(0)),
+        b"uri" => Ok(PvData::Number(1)),
+        _ => Err("is neither flags nor uri".to_owned()),
+    }
+}
+
+/// Something of the branch that the route is about.
+fn of_branch<'e>(env: &Env<'_>, get: impl FnOnce(&BranchView<'_>) -> Value<'e>) -> Value<'e> {
+    let view = env.host.transaction();
+    let branch = view
+        .as_ref()
+        .and_then(|view| view.branches.get(view.current_branch));
+    branch.map_or(Value::Null, get)
 }
 
 fn other_message(inner: &PvInner<'_>) -> Result<PvData, String> {

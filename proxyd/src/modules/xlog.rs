@@ -54,27 +54,24 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("auto_newline", "every line is ended"),
     ],
     functions: &[
-        Function {
-            names: &["xlog"],
-            args: LEVELLED,
-            routes: Routes::ANY,
-            doc: "Logs a line; level L_ERR when none is given.",
-            call: xlog,
-        },
-        Function {
-            names: &["xlogl"],
-            args: LEVELLED,
-            routes: Routes::ANY,
-            doc: "The same with the number of the line in the script.",
-            call: xlogl,
-        },
-        Function {
-            names: &["xlogm"],
-            args: LEVELLED,
-            routes: Routes::ANY,
-            doc: "The same for the methods of methods_filter.",
-            call: xlogm,
-        },
+        Function::anywhere(
+            &["xlog"],
+            LEVELLED,
+            "Logs a line; level L_ERR when none is given.",
+            xlog,
+        ),
+        Function::anywhere(
+            &["xlogl"],
+            LEVELLED,
+            "The same with the number of the line in the script.",
+            xlogl,
+        ),
+        Function::anywhere(
+            &["xlogm"],
+            LEVELLED,
+            "The same for the methods of methods_filter.",
+            xlogm,
+        ),
         row(&["xdbg", "xdebug"], "Logs a line at level DEBUG.", |call| {
             log(call, Level::Debug, 0)
         }),

@@ -2,6 +2,7 @@
 
 use super::branch::Branch;
 use super::record_route::Double;
+use crate::proxy::sockets::Listener;
 use shared::net::Transport;
 use shared::sip::Lumps;
 use shared::sip::Message;
@@ -41,6 +42,13 @@ pub struct Target {
     pub conn: Option<ConnId>,
 }
 
+impl Target {
+    /// Whether the transport delivers by itself.
+    pub fn is_reliable(&self) -> bool {
+        self.transport.is_reliable()
+    }
+}
+
 /// Switches a script turns on for its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Switches {
@@ -56,6 +64,8 @@ pub struct Switches {
     pub reply_close: bool,
     /// `set_forward_close()`.
     pub forward_close: bool,
+    /// The request goes along a flow of RFC 5626, or not at all.
+    pub flow: bool,
 }
 
 /// A Record-Route asked for by the script; written when the next hop is known, for it may need one for each side.
@@ -141,8 +151,32 @@ pub struct Context {
     pub failure: Failure,
     /// `change_reply_status()`: what a reply's status line becomes.
     pub new_status: Option<(u16, Vec<u8>)>,
+    /// `set_advertised_address()` and its kin: how our Via and Record-Route name us.
+    pub advertised: Option<Box<Advertised>>,
+    /// What is about to be sent, while `onsend_route` runs.
+    pub sending: Option<Box<Sending>>,
     /// Counts the messages this worker handled; names the message in logs and per-message caches.
     pub id: u64,
+}
+
+/// Host and port that stand for those of the socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advertised {
+    /// The host.
+    pub host: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    /// Where it goes.
+    pub target: Target,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The message.
+    pub bytes: Vec<u8>,
 }
 
 /// Why a request could not be sent on.
@@ -165,6 +199,8 @@ pub enum Failure {
     Overload,
     /// The request itself is wrong.
     BadRequest,
+    /// The flow to the client is gone (RFC 5626 §5.3.1).
+    Flow,
 }
 
 impl Failure {
@@ -176,6 +212,7 @@ impl Failure {
             Self::BadUri => (479, "Regretfully, we were not able to process the URI"),
             Self::UnsupportedScheme => (416, "Unsupported URI Scheme"),
             Self::BadRequest => (400, "Bad Request"),
+            Self::Flow => (430, "Flow Failed"),
             Self::Overload => (503, "Service Unavailable"),
             Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),
         }
@@ -233,6 +270,8 @@ impl Default for Context {
             answered: 0,
             failure: Failure::None,
             new_status: None,
+            advertised: None,
+            sending: None,
             id: 0,
         }
     }
@@ -283,6 +322,28 @@ impl Context {
         self.answered = 0;
         self.failure = Failure::None;
         self.new_status = None;
+        self.advertised = None;
+        self.sending = None;
         self.id = id;
+    }
+
+    /// A socket as the script wants it named in this message; none when it is named as ever.
+    pub fn named_as(&self, listener: &Listener) -> Option<Listener> {
+        let advertised = self.advertised.as_ref()?;
+        let host = advertised
+            .host
+            .clone()
+            .unwrap_or_else(|| listener.host_text.clone());
+        let port = advertised
+            .port
+            .or_else(|| listener.port_text.parse().ok())
+            .unwrap_or_else(|| listener.address.port());
+        let name = listener.name.clone();
+        Some(Listener::new(
+            listener.transport,
+            listener.address,
+            Some((host, port)),
+            name,
+        ))
     }
 }

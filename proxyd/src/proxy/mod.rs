@@ -2,8 +2,10 @@
 
 pub mod branch;
 pub mod context;
+pub mod forward;
 pub mod loose_route;
 pub mod record_route;
 pub mod request;
 pub mod response;
+pub mod sender;
 pub mod sockets;

@@ -20,6 +20,22 @@ pub struct Listener {
     pub host_text: String,
     /// The port as Via and Record-Route print it.
     pub port_text: String,
+    /// How far a reload has closed it.
+    pub state: ListenerState,
+    /// An IPv4 address as text, of which it has but one.
+    v4_text: Option<String>,
+}
+
+/// Whether a socket is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListenerState {
+    /// It is.
+    #[default]
+    Open,
+    /// The script has it no more; what came by it is still answered by it.
+    Ending,
+    /// Its number is kept, for transactions that may name it.
+    Closed,
 }
 
 impl Listener {
@@ -39,6 +55,10 @@ impl Listener {
             .as_ref()
             .map_or(address.port(), |(_, port)| *port)
             .to_string();
+        let v4_text = match address.ip() {
+            IpAddr::V4(ip) => Some(ip.to_string()),
+            IpAddr::V6(_) => None,
+        };
         Self {
             transport,
             address,
@@ -46,7 +66,14 @@ impl Listener {
             name,
             host_text,
             port_text,
+            state: ListenerState::Open,
+            v4_text,
         }
+    }
+
+    /// Whether nothing can be sent from it any more.
+    pub fn is_closed(&self) -> bool {
+        self.state == ListenerState::Closed
     }
 }
 
@@ -71,6 +98,17 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// The sockets in use.
+    pub fn open(&self) -> impl Iterator<Item = (SocketId, &Listener)> {
+        let numbered = (0..).zip(&self.listeners);
+        numbered.filter(|(_, listener)| listener.state == ListenerState::Open)
+    }
+
+    /// The first socket in use that fits.
+    pub fn position(&self, fits: impl Fn(&Listener) -> bool) -> Option<SocketId> {
+        self.open().find(|(_, listener)| fits(listener)).map(|(id, _)| id)
+    }
+
     /// The socket with this id.
     pub fn get(&self, id: SocketId) -> Option<&Listener> {
         self.listeners.get(usize::from(id))
@@ -79,34 +117,29 @@ impl Sockets {
     /// Whether host and port name this proxy; `port` 0 and no transport match any (Kamailio's `myself`).
     pub fn is_local(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
         let transport_fits = |mine: Transport| transport.is_none_or(|wanted| wanted == mine);
-        let bare = host
-            .strip_prefix(b"[")
-            .and_then(|h| h.strip_suffix(b"]"))
-            .unwrap_or(host);
-        let first = bare.first().copied().unwrap_or(0);
-        if first.is_ascii_digit() || bare.contains(&b':') {
-            let ip = std::str::from_utf8(bare)
-                .ok()
-                .and_then(|text| text.parse::<IpAddr>().ok());
-            if let Some(ip) = ip {
-                let bound = self.listeners.iter().any(|l| {
-                    l.address.ip() == ip
-                        && (port == 0 || l.address.port() == port)
-                        && transport_fits(l.transport)
-                });
-                if bound {
-                    return true;
-                }
+        let fits = |l: &Listener| (port == 0 || l.address.port() == port) && transport_fits(l.transport);
+        let bound = match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
+            None if !host.contains(&b':') => {
+                let is_text = |l: &&Listener| l.v4_text.as_ref().is_some_and(|text| text.as_bytes() == host);
+                self.answering().filter(is_text).any(fits)
             }
+            bare => {
+                let text = std::str::from_utf8(bare.unwrap_or(host));
+                let ip = text.ok().and_then(|text| text.parse::<IpAddr>().ok());
+                ip.is_some_and(|ip| self.answering().any(|l| l.address.ip() == ip && fits(l)))
+            }
+        };
+        if bound {
+            return true;
         }
-        let advertised = self.listeners.iter().any(|l| {
+        let advertised = self.answering().any(|l| {
             l.advertise.as_ref().is_some_and(|(name, own_port)| {
                 name.as_bytes().eq_ignore_ascii_case(host) && (port == 0 || port == *own_port)
             }) && transport_fits(l.transport)
         });
         advertised
             || self.aliases.iter().any(|alias| {
-                alias.host.as_bytes().eq_ignore_ascii_case(host)
+                (alias.host.as_bytes() == host || alias.host.as_bytes().eq_ignore_ascii_case(host))
                     && (port == 0 || alias.port.is_none_or(|own| own == port))
                     && alias.transport.is_none_or(transport_fits)
             })
@@ -114,20 +147,29 @@ impl Sockets {
 
     /// The first socket of a transport and address family.
     pub fn first(&self, transport: Transport, v6: bool) -> Option<SocketId> {
-        let at = self
-            .listeners
-            .iter()
-            .position(|l| l.transport == transport && l.address.is_ipv6() == v6)?;
-        SocketId::try_from(at).ok()
+        self.position(|l| l.transport == transport && l.address.is_ipv6() == v6)
     }
 
     /// The socket bound to this address and transport.
     pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
-        let at = self
-            .listeners
-            .iter()
-            .position(|l| l.transport == transport && l.address == address)?;
-        SocketId::try_from(at).ok()
+        self.position(|l| l.transport == transport && l.address == address)
+    }
+
+    /// The socket of `udp:192.0.2.1:5060`; without a transport that of UDP.
+    pub fn named(&self, text: &str) -> Option<SocketId> {
+        let (transport, address) = match text.split_once(':') {
+            Some((name, rest)) if Transport::from_bytes(name.as_bytes()).is_some() => {
+                (Transport::from_bytes(name.as_bytes())?, rest)
+            }
+            _ => (Transport::Udp, text),
+        };
+        self.find(transport, address.parse().ok()?)
+    }
+
+    /// The sockets that messages may name.
+    fn answering(&self) -> impl Iterator<Item = &Listener> {
+        let listeners = self.listeners.iter();
+        listeners.filter(|listener| !listener.is_closed())
     }
 }
 

@@ -48,6 +48,9 @@ const KINDS: [(&str, &str); 8] = [
     ("rpc", "RPCs"),
 ];
 
+/// What the cookbook lists among functions and parameters, and is a word of the grammar.
+const WORDS: [&str; 3] = ["avpflags", "selval", "socket"];
+
 /// A line of the inventory that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -230,6 +233,7 @@ fn cell<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 fn fate(kind: &str, group: &str, name: &str, rpcs: &BTreeSet<String>) -> Fate {
     let here = match kind {
+        _ if WORDS.contains(&name) => true,
         "module" => modules::find(name).is_some(),
         "core" => return core_param(name),
         "parameter" => return parameter(group, name),
@@ -249,7 +253,10 @@ fn fate(kind: &str, group: &str, name: &str, rpcs: &BTreeSet<String>) -> Fate {
             // `tm:branch-failure:id`: what is behind the second colon is the script's to choose.
             let mut rows = MODULES.iter().flat_map(|module| module.events);
             rows.any(|event| {
-                *event == name || name.strip_prefix(event).is_some_and(|rest| rest.starts_with(':'))
+                let any = event
+                    .strip_suffix('*')
+                    .is_some_and(|start| name.starts_with(start));
+                any || *event == name || name.strip_prefix(event).is_some_and(|rest| rest.starts_with(':'))
             })
         }
         _ => rpcs.contains(name),

@@ -1,5 +1,7 @@
 //! `core.explain`: a message through the script, step by step, in a proxy that only writes down.
 
+pub(crate) mod live;
+
 use super::Runtime;
 use super::sandbox::Sandbox;
 use super::sandbox::Sent;
@@ -117,7 +119,8 @@ fn source_of(runtime: &Runtime, msg: &Message, text: Option<&str>) -> Result<Sou
         }
         None => from_via(msg),
     };
-    let sockets = &runtime.sockets;
+    let endpoints = runtime.endpoints.load();
+    let sockets = &endpoints.sockets;
     let socket = sockets
         .first(transport, peer.is_ipv6())
         .or_else(|| sockets.first(transport, !peer.is_ipv6()))
@@ -162,8 +165,9 @@ fn report(
         Some(Verdict { code, .. }) => format!("return {code}"),
     };
     let place = |transport: Transport, address: SocketAddr| format!("{}:{address}", transport.as_str());
+    let endpoints = runtime.endpoints.load();
     let going = |target: &Target| {
-        let from = target.socket.and_then(|id| runtime.sockets.get(id));
+        let from = target.socket.and_then(|id| endpoints.sockets.get(id));
         (
             place(target.transport, target.peer),
             from.map(|listener| place(listener.transport, listener.address)),

@@ -2,7 +2,10 @@
 
 use super::Guard;
 use super::Runtime;
+use super::endpoints::Endpoints;
+use super::forward::Scratch;
 use super::outbox::Outbox;
+use super::spares::Buffers;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -28,11 +31,13 @@ use crate::script::module::Env;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
+use crate::transaction::key::Lookup;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use shared::sip::Lumps;
+use shared::net::Transport;
 use shared::sip::Uri;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +45,8 @@ use std::time::Duration;
 pub(crate) struct Live {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) outbox: Outbox,
+    /// The sockets as they were when the present batch began.
+    pub(crate) endpoints: Arc<Endpoints>,
     /// The script the present message began with.
     pub(crate) script: Arc<Script>,
     /// Monotonic time of the present batch.
@@ -48,10 +55,18 @@ pub(crate) struct Live {
     pub(crate) batch: u64,
     /// The transaction of the present message, locked.
     pub(crate) current: Option<Guard>,
+    /// What the present request is looked up by, once that was asked.
+    pub(crate) lookup: Option<Lookup>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
-    /// Edits of one message on its way out.
-    pub(crate) lumps: Lumps,
+    /// What writing a message needs besides.
+    pub(crate) scratch: Scratch,
+    /// Buffers to be used again.
+    pub(crate) buffers: Buffers,
+    /// The request of the transaction whose reply is being forwarded, for hooks.
+    pub(super) lent: Option<Box<Context>>,
+    /// An event route about a message of our own runs: what it sends makes no event.
+    pub(super) in_event: bool,
     /// The number of this worker.
     pub(crate) worker: usize,
     pub(crate) random: SmallRng,
@@ -59,18 +74,35 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
-        let outbox = Outbox::new(&runtime.udp, runtime.streams.clone());
+        let endpoints = runtime.endpoints.load_full();
+        let outbox = Outbox::new(&endpoints.udp, runtime.streams.clone());
         Self {
             outbox,
+            endpoints,
             script: runtime.script.load_full(),
             now: crate::clock::now(),
             batch: 0,
             current: None,
+            lookup: None,
             intent: Intent::default(),
-            lumps: Lumps::default(),
+            scratch: Scratch::default(),
+            buffers: Buffers::default(),
+            lent: None,
+            in_event: false,
             worker,
             random: SmallRng::seed_from_u64(rand::rng().next_u64()),
             runtime,
+        }
+    }
+
+    /// Takes up the script and the sockets that a reload has put in force.
+    pub(crate) fn refresh(&mut self) {
+        if !std::ptr::eq(&*self.script, &**self.runtime.script.load()) {
+            self.script = self.runtime.script.load_full();
+        }
+        if !std::ptr::eq(&*self.endpoints, &**self.runtime.endpoints.load()) {
+            self.endpoints = self.runtime.endpoints.load_full();
+            self.outbox.change_sockets(&self.endpoints.udp);
         }
     }
 
@@ -124,7 +156,7 @@ impl Host for Live {
     }
 
     fn sockets(&self) -> &Sockets {
-        &self.runtime.sockets
+        &self.endpoints.sockets
     }
 
     fn batch(&self) -> u64 {
@@ -135,14 +167,19 @@ impl Host for Live {
         (self.worker, std::process::id())
     }
 
+    fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
+        self.runtime.streams.find(transport, peer).is_some()
+    }
+
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
         let uri = Uri::parse(uri).ok()?;
         self.runtime.resolve(&uri, socket)
     }
 
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
-        self.outbox
-            .send_with(&self.runtime.sockets, target, |out| out.extend_from_slice(bytes))
+        self.outbox.send_with(&self.endpoints.sockets, target, |out| {
+            out.extend_from_slice(bytes)
+        })
     }
 
     fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
@@ -225,8 +262,9 @@ impl Host for Live {
             status: branch.status,
             timed_out: branch.timed_out,
             replied: branch.replied,
-            uri: &branch.uri,
+            uri: branch.uri(),
             flags: branch.flags,
+            ruid: branch.ruid.as_deref(),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),
@@ -244,7 +282,10 @@ impl Host for Live {
     }
 
     fn transaction_request(&mut self) -> Option<&mut Context> {
-        self.current.as_mut()?.request.as_deref_mut()
+        match &mut self.current {
+            Some(transaction) => transaction.request.as_deref_mut(),
+            None => self.lent.as_deref_mut(),
+        }
     }
 
     fn originate(&mut self, request: LocalRequest) -> Code {

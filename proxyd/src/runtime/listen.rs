@@ -38,6 +38,17 @@ pub enum ListenError {
     Interfaces(io::Error),
 }
 
+impl ListenError {
+    /// The kernel refuses this socket.
+    pub(crate) fn of(listener: &Listener, error: io::Error) -> Self {
+        Self::Bind {
+            transport: listener.transport,
+            address: listener.address,
+            error,
+        }
+    }
+}
+
 /// What is listened on without a `listen` line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Defaults {
@@ -117,24 +128,15 @@ fn addresses(host: &Host, machine: &[InterfaceAddress]) -> Result<Vec<IpAddr>, L
     Ok(resolved.map(|address| address.ip()).take(1).collect())
 }
 
-/// Opens the UDP sockets, by index; none for other transports.
-pub(crate) fn bind_udp(listeners: &[Listener]) -> Result<Vec<Option<Arc<UdpSocket>>>, ListenError> {
+/// Opens a UDP socket.
+pub(crate) fn bind_udp(listener: &Listener) -> Result<Arc<UdpSocket>, ListenError> {
     let options = UdpOptions {
         timeout: super::worker::PATIENCE,
         ..UdpOptions::default()
     };
-    let open = |listener: &Listener| match listener.transport {
-        Transport::Udp => match UdpSocket::bind(listener.address, &options) {
-            Ok(socket) => Ok(Some(Arc::new(socket))),
-            Err(error) => Err(ListenError::Bind {
-                transport: listener.transport,
-                address: listener.address,
-                error,
-            }),
-        },
-        _ => Ok(None),
-    };
-    listeners.iter().map(open).collect()
+    let socket = UdpSocket::bind(listener.address, &options);
+    let socket = socket.map_err(|error| ListenError::of(listener, error))?;
+    Ok(Arc::new(socket))
 }
 
 #[cfg(test)]
@@ -179,15 +181,10 @@ mod tests {
             error.to_string().contains("no-such-interface0.invalid"),
             "{error}"
         );
-        let error = bind_udp(&[Listener::new(
-            Transport::Udp,
-            ([203, 0, 113, 1], 5060).into(),
-            None,
-            None,
-        )]);
+        let foreign = Listener::new(Transport::Udp, ([203, 0, 113, 1], 5060).into(), None, None);
+        let error = bind_udp(&foreign).map(|_| ()).expect_err("foreign");
         assert!(
             error
-                .expect_err("foreign")
                 .to_string()
                 .starts_with("cannot listen on udp:203.0.113.1:5060")
         );

@@ -1,28 +1,34 @@
 //! Requests of our own: pings, NOTIFY, `uac_req_send` (RFC 3261 §8.1).
 
 use super::host::Live;
+use super::matching;
 use super::outbox::Outbox;
-use super::relay;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
+use super::transaction::Guard;
+use super::transaction::Kind;
 use super::transaction::Server;
+use super::transaction::Slot;
 use super::transaction::Transaction;
 use crate::ids;
 use crate::modules::tm::Tm;
+use crate::modules::tm::disable;
 use crate::proxy::context::Target;
-use crate::script::host::Intent;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
-use crate::script::lists::Lists;
 use crate::script::module::Code;
+use crate::script::program::OwnEvent;
 use crate::transaction::action::ClientEvent;
 use crate::transaction::key;
 use crate::transaction::key::Lookup;
 use crate::transaction::key::Parts;
 use crate::transaction::table::Inserted;
-use crate::transaction::timer::NEVER;
 use shared::net::Transport;
-use smallvec::SmallVec;
+use shared::sip::HeaderName;
+use shared::sip::Message;
+use shared::sip::Method;
+use shared::sip::NameAddr;
+use shared::sip::Uri;
 use std::sync::Arc;
 
 impl Live {
@@ -33,16 +39,17 @@ impl Live {
             .ok()
             .and_then(|uri| self.runtime.resolve(&uri, request.socket));
         let runtime = Arc::clone(&self.runtime);
+        let endpoints = Arc::clone(&self.endpoints);
         let socket = target
             .as_ref()
-            .and_then(|target| Outbox::socket_for(&runtime.sockets, target));
-        let listener = socket.and_then(|id| runtime.sockets.get(id));
+            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+        let listener = socket.and_then(|id| endpoints.sockets.get(id));
         let (Some(target), Some(listener)) = (target, listener) else {
             return self.refuse_local(request, 478);
         };
         let target = Target { socket, ..target };
         let script = Arc::clone(&self.script);
-        let timers = relay::timers(script.states.get::<Tm>(), &request.timers);
+        let timers = matching::timers(script.states.get::<Tm>(), &request.timers);
         let call_id = request.call_id.clone().unwrap_or_else(|| ids::token().to_vec());
         let from_tag = request
             .from_tag
@@ -60,30 +67,16 @@ impl Live {
             ..Parts::default()
         };
         let table = &runtime.transactions;
-        let invite = request.method == b"INVITE";
-        let inserted = table.insert(&Lookup::request(parts, table.hasher()), label, |id| Transaction {
-            id,
-            invite,
-            server: Server::Local,
-            request: None,
-            lists: Lists::default(),
-            intent: Intent::default(),
-            timers,
-            branches: SmallVec::new(),
-            leg: 0,
-            current_branch: 0,
-            status: 0,
-            reply: Vec::new(),
-            reply_to: target,
-            cancelled: false,
-            replicate: false,
-            suspended: false,
-            script: Arc::clone(&script),
-            done: None,
-            armed: NEVER,
+        let kind = Kind::from(Method::from_bytes(&request.method));
+        let inserted = table.insert(&Lookup::request(&parts, table.hashers()), label, |id| {
+            let new = Transaction::new(id, kind, Server::Local, timers, target, &script);
+            Slot::Active(Box::new(new))
         });
-        let Inserted::New(id, mut guard) = inserted else {
+        let Inserted::New(id, slot) = inserted else {
             return self.refuse_local(request, 503);
+        };
+        let Ok(mut guard) = Guard::try_from(slot) else {
+            return Code::FALSE;
         };
         let branch = key::Branch {
             id,
@@ -137,32 +130,90 @@ impl Live {
         sent.extend_from_slice(&request.headers);
         sent.extend_from_slice(b"\r\n");
         sent.extend_from_slice(&request.body);
+        let Some(sent) = self.local_request(sent) else {
+            drop(guard);
+            self.runtime.transactions.remove(id);
+            return Code::FALSE;
+        };
         guard.done = request.done;
-        guard.branches.push(ClientBranch {
-            client: Client::new(invite),
-            target,
-            sent,
-            uri: request.uri,
-            flags: 0,
-            status: 0,
-            reply: None,
-            timed_out: false,
-            replied: false,
-            dropped: false,
-            cancelling: None,
-        });
+        if request.no_ack {
+            guard.intent.disable |= disable::AUTO_ACK;
+        }
+        let client = Client::new(kind == Kind::Invite);
+        guard.branches.push(ClientBranch::new(client, target, sent, 0));
         let now = self.now;
         let Some(branch) = guard.branches.first_mut() else {
             return Code::FALSE;
         };
-        let reliable = branch.reliable();
+        let reliable = branch.target.is_reliable();
         branch.client.on(ClientEvent::Start, now, &timers, reliable);
-        self.outbox.send_with(&runtime.sockets, &target, |out| {
+        self.outbox.send_with(&endpoints.sockets, &target, |out| {
             out.extend_from_slice(&branch.sent)
         });
         self.runtime.counters.tm_local();
         self.settle(guard);
         Code::TRUE
+    }
+
+    /// Sends the ACK to a 2xx for an INVITE of our own: a request of its own, along the route set of the reply
+    /// (RFC 3261 §12.1.2, §13.2.2.4).
+    pub(super) fn acknowledge(&mut self, invite: &[u8], reply: &Message) {
+        let Ok(invite) = Message::parse(invite) else {
+            return;
+        };
+        let mut contacts = reply.contacts().filter_map(Result::ok);
+        let uri = contacts
+            .next()
+            .map_or(invite.request_uri(), |contact| contact.uri());
+        let routes: Vec<&[u8]> = reply.record_routes().map(|value| value.bytes).collect();
+        let first = routes.last().and_then(|route| NameAddr::parse(route).ok());
+        let next = first.map_or(uri, |route| route.uri);
+        let target = Uri::parse(next)
+            .ok()
+            .and_then(|next| self.runtime.resolve(&next, None));
+        let endpoints = Arc::clone(&self.endpoints);
+        let socket = target
+            .as_ref()
+            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+        let listener = socket.and_then(|id| endpoints.sockets.get(id));
+        let (Some(target), Some(listener)) = (target, listener) else {
+            return;
+        };
+        let mut ack = Vec::with_capacity(512);
+        let mut line = |parts: &[&[u8]]| {
+            parts.iter().for_each(|part| ack.extend_from_slice(part));
+            ack.extend_from_slice(b"\r\n");
+        };
+        let (host, port) = (listener.host_text.as_bytes(), listener.port_text.as_bytes());
+        let transport = transport_token(listener.transport);
+        let value = |msg: &Message, name| msg.first(name).unwrap_or_default().to_vec();
+        line(&[b"ACK ", uri, b" SIP/2.0"]);
+        line(&[
+            b"Via: SIP/2.0/",
+            transport,
+            b" ",
+            host,
+            b":",
+            port,
+            b";branch=z9hG4bK",
+            &ids::token(),
+        ]);
+        routes.iter().rev().for_each(|route| line(&[b"Route: ", route]));
+        line(&[b"From: ", &value(&invite, HeaderName::From)]);
+        line(&[b"To: ", &value(reply, HeaderName::To)]);
+        line(&[b"Call-ID: ", invite.call_id()]);
+        let number = invite.cseq().map_or(0, |cseq| cseq.number).to_string();
+        line(&[b"CSeq: ", number.as_bytes(), b" ACK"]);
+        line(&[b"Max-Forwards: 70"]);
+        line(&[b"Content-Length: 0"]);
+        line(&[]);
+        let target = Target { socket, ..target };
+        let sent = self
+            .outbox
+            .send_with(&endpoints.sockets, &target, |out| out.extend_from_slice(&ack));
+        if sent {
+            self.tell(OwnEvent::AckSent, reply.as_bytes());
+        }
     }
 
     /// Tells the caller that nothing could be sent.

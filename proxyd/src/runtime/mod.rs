@@ -1,40 +1,49 @@
 //! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
 
+mod answer;
+mod best;
+mod cancel;
 mod counters;
+pub(crate) mod endpoints;
+mod events;
 pub(crate) mod explain;
+mod forward;
 mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
+mod matching;
 mod outbox;
+mod progress;
 pub(crate) mod receive;
 mod relay;
 mod reply;
 mod response;
 mod sandbox;
+mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
+pub(crate) mod tm_rpcs;
 mod transaction;
 pub(crate) mod worker;
 
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::sockets::Sockets;
 use crate::script::host::Job;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
 use crate::stats::Statistics;
 use crate::transaction::key::Id;
-use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
 use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
-use crate::transport::udp::UdpSocket;
 use arc_swap::ArcSwap;
 use counters::Counters;
+use endpoints::Endpoints;
+use explain::live::Watch;
 use parking_lot::Mutex;
 use shared::net::Transport;
 use shared::sip::Message;
@@ -43,25 +52,27 @@ use spares::Spares;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
-use transaction::Transaction;
+use tm_rpcs::Errand;
+use transaction::Guard;
+use transaction::Slot;
 
 /// Names a transaction.
 pub(crate) type TransactionId = Id;
 
-/// A locked transaction.
-pub(crate) type Guard = Locked<Transaction>;
-
 /// The most transactions that may live at a time; beyond it new requests are refused with 503.
 pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
+
+/// Locks of the table of transactions: many more than workers, so that they rarely meet.
+const SHARDS: usize = 64;
 
 /// Everything the workers share.
 pub struct Runtime {
     /// The script in force.
     pub(crate) script: ArcSwap<Script>,
-    /// What we listen on.
-    pub(crate) sockets: Sockets,
-    /// The UDP sockets, by [`SocketId`].
-    pub(crate) udp: Vec<Option<Arc<UdpSocket>>>,
+    /// The sockets in force.
+    pub(crate) endpoints: ArcSwap<Endpoints>,
+    /// Held by whoever changes them.
+    pub(crate) changing: Mutex<()>,
     /// Connections of stream transports.
     pub(crate) streams: Connections,
     /// Transactions.
@@ -74,10 +85,14 @@ pub struct Runtime {
     pub(crate) keys: crate::ids::Keys,
     /// Hashes that detect loops and make stateless branches.
     pub(crate) loop_keys: ahash::RandomState,
+    /// Who waits for a message to be explained.
+    pub(crate) watch: Watch,
     /// Counters of the runtime.
     pub(crate) counters: Counters,
     /// All counters.
     pub(crate) statistics: Arc<Statistics>,
+    /// Work for the timer worker, asked for from outside.
+    pub(crate) errands: Mutex<Vec<Errand>>,
     /// Continuations for the timer worker.
     pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
     /// Requests that a connection could not send, whole, for the timer worker.
@@ -91,31 +106,25 @@ pub struct Runtime {
 }
 
 /// The table of transactions, looked up by message.
-pub(crate) struct TransactionTable(Table<Transaction>);
+pub(crate) struct TransactionTable(Table<Slot>);
 
 impl std::ops::Deref for TransactionTable {
-    type Target = Table<Transaction>;
+    type Target = Table<Slot>;
 
-    fn deref(&self) -> &Table<Transaction> {
+    fn deref(&self) -> &Table<Slot> {
         &self.0
     }
 }
 
 impl TransactionTable {
     pub(crate) fn new(now: u64) -> Self {
-        Self(Table::new(
-            256,
-            MAX_TRANSACTIONS,
-            ahash::RandomState::new(),
-            10,
-            now,
-        ))
+        Self(Table::new(SHARDS, MAX_TRANSACTIONS, 10, now))
     }
 
     /// Whether the transaction of this request, or the INVITE that a CANCEL is for, is known.
     pub(crate) fn contains(&self, msg: &Message) -> bool {
-        let lookup =
-            crate::transaction::key::Lookup::request(crate::proxy::request::parts(msg), self.hasher());
+        let parts = crate::proxy::request::parts(msg);
+        let lookup = crate::transaction::key::Lookup::request(&parts, self.hashers());
         self.find(&lookup).is_some()
     }
 }
@@ -124,8 +133,7 @@ impl Runtime {
     /// Puts the parts together; nothing runs yet.
     pub(crate) fn new(
         script: Arc<Script>,
-        sockets: Sockets,
-        udp: Vec<Option<Arc<UdpSocket>>>,
+        endpoints: Endpoints,
         streams: Connections,
         unsent: Arc<Mutex<Vec<Vec<u8>>>>,
         statistics: Arc<Statistics>,
@@ -134,16 +142,18 @@ impl Runtime {
         let counters = Counters::new(&statistics);
         Self {
             script: ArcSwap::new(script),
-            sockets,
-            udp,
+            endpoints: ArcSwap::from_pointee(endpoints),
+            changing: Mutex::default(),
             streams,
             transactions: TransactionTable::new(crate::clock::now()),
             resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
             spares: Spares::default(),
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
+            watch: Watch::default(),
             counters,
             statistics,
+            errands: Mutex::default(),
             resumed: Mutex::default(),
             unsent,
             stopping: AtomicBool::new(false),
@@ -163,14 +173,8 @@ impl Runtime {
             Some(Some(name)) => Some(std::str::from_utf8(name).ok()?.parse::<Transport>().ok()?),
             _ => None,
         };
-        let forced = socket
-            .and_then(|id| self.sockets.get(id))
-            .map(|listener| listener.transport);
-        let host = uri
-            .param(b"maddr")
-            .flatten()
-            .filter(|_| false)
-            .unwrap_or(uri.host); // Kamailio: maddr is ignored
+        let forced = socket.and_then(|id| Some(self.endpoints.load().sockets.get(id)?.transport));
+        let host = uri.host; // Kamailio: maddr is ignored
         if host.len() > 8
             && host
                 .get(host.len() - 8..)

@@ -1,12 +1,17 @@
 //! What a worker sends: datagrams in batches by listening socket, stream messages to the connection tasks.
 
+use super::sandbox::Sent;
+use super::sandbox::Why;
+use crate::proxy::context::Context;
+use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
 use crate::transport::conn::Connect;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamTarget;
-use crate::transport::udp::SendBatch;
+use crate::transport::send_batch::Order;
+use crate::transport::send_batch::SendBatch;
 use crate::transport::udp::UdpSocket;
 use shared::net::Transport;
 use std::net::SocketAddr;
@@ -15,28 +20,38 @@ use std::sync::Arc;
 /// The sending side of one worker.
 pub(crate) struct Outbox {
     /// One batch for each listening socket; none for those of stream transports.
-    batches: Vec<Option<Batch>>,
+    batches: Vec<Option<SendBatch>>,
     streams: Connections,
-    /// Datagrams that the kernel refused.
-    pub(crate) failed: u64,
-}
-
-struct Batch {
-    socket: Arc<UdpSocket>,
-    queue: SendBatch,
+    /// What the datagrams queued next stay in sequence with.
+    pub(crate) order: Order,
+    /// Copies of what is sent, while somebody wants to know.
+    pub(crate) copies: Option<Vec<Sent>>,
 }
 
 impl Outbox {
     /// An outbox over these UDP sockets, by [`SocketId`], and the streams.
     pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Connections) -> Self {
-        let batch = |socket: &Arc<UdpSocket>| Batch {
-            socket: Arc::clone(socket),
-            queue: SendBatch::new(),
-        };
         Self {
             batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(),
             streams,
-            failed: 0,
+            order: Order::default(),
+            copies: None,
+        }
+    }
+
+    /// Goes on with other sockets; what waits is sent first.
+    pub(crate) fn change_sockets(&mut self, sockets: &[Option<Arc<UdpSocket>>]) {
+        self.flush();
+        self.batches.resize_with(sockets.len(), || None);
+        for (batch, socket) in self.batches.iter_mut().zip(sockets) {
+            let same = match (&batch, socket) {
+                (Some(batch), Some(socket)) => batch.leaves_from(socket),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                *batch = socket.as_ref().map(self::batch);
+            }
         }
     }
 
@@ -44,9 +59,9 @@ impl Outbox {
     pub(crate) fn socket_for(sockets: &Sockets, target: &Target) -> Option<SocketId> {
         let v6 = target.peer.is_ipv6();
         let fits = |id: &SocketId| {
-            sockets
-                .get(*id)
-                .is_some_and(|l| l.transport == target.transport && l.address.is_ipv6() == v6)
+            sockets.get(*id).is_some_and(|l| {
+                l.transport == target.transport && l.address.is_ipv6() == v6 && !l.is_closed()
+            })
         };
         target
             .socket
@@ -62,18 +77,63 @@ impl Outbox {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
         let socket = Self::socket_for(sockets, target);
-        if target.transport != Transport::Udp {
+        if target.transport != Transport::Udp || self.copies.is_some() {
             let mut bytes = Vec::with_capacity(1024);
             write(&mut bytes);
-            return self.send_stream(sockets, target, socket, bytes);
+            self.copy(&Target { socket, ..*target }, &bytes);
+            if target.transport != Transport::Udp {
+                return self.send_stream(sockets, target, socket, bytes);
+            }
+            return self.send_datagram(socket, target.peer, |out| out.extend_from_slice(&bytes));
         }
+        self.send_datagram(socket, target.peer, write)
+    }
+
+    /// Whether a message to this target needs no new connection.
+    pub(crate) fn is_connected(&self, target: &Target) -> bool {
+        target.transport == Transport::Udp
+            || target.conn.is_some_and(|id| self.streams.is_open(id))
+            || self.streams.find(target.transport, target.peer).is_some()
+    }
+
+    /// Why a request may not go there: it needs a connection that its script, or its flow, does not let us make.
+    pub(crate) fn refusal(&self, ctx: &Context, target: &Target) -> Option<Failure> {
+        let switches = &ctx.switches;
+        if !(switches.forward_no_connect || switches.flow) || self.is_connected(target) {
+            return None;
+        }
+        Some(if switches.flow {
+            Failure::Flow
+        } else {
+            Failure::Send
+        })
+    }
+
+    /// Keeps a copy for whoever wants to know what is sent.
+    pub(crate) fn copy(&mut self, target: &Target, bytes: &[u8]) {
+        let Some(copies) = &mut self.copies else { return };
+        let why = if bytes.starts_with(b"SIP/2.0 ") {
+            Why::Reply
+        } else {
+            Why::Relay
+        };
+        copies.push(Sent {
+            why,
+            target: Some(*target),
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    fn send_datagram(
+        &mut self,
+        socket: Option<SocketId>,
+        peer: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else {
             return false;
         };
-        batch.queue.push_with(target.peer, write);
-        if batch.queue.is_full() {
-            flush(batch, &mut self.failed);
-        }
+        batch.push_with(peer, self.order, write);
         true
     }
 
@@ -106,17 +166,14 @@ impl Outbox {
 
     /// Sends everything that waits.
     pub(crate) fn flush(&mut self) {
-        for batch in self.batches.iter_mut().flatten() {
-            if !batch.queue.is_empty() {
-                flush(batch, &mut self.failed);
-            }
+        for batch in self.batches.iter_mut().flatten().filter(|b| !b.is_empty()) {
+            batch.flush();
         }
     }
 }
 
-fn flush(batch: &mut Batch, failed: &mut u64) {
-    batch.queue.flush(&batch.socket, |peer: SocketAddr, error| {
-        *failed += 1;
+fn batch(socket: &Arc<UdpSocket>) -> SendBatch {
+    SendBatch::new(Arc::clone(socket), |peer, error| {
         crate::log::debug("udp", format_args!("sending to {peer}: {error}"));
-    });
+    })
 }

@@ -1,10 +1,15 @@
 //! One message from bytes to verdict: start reading here.
 
 use super::Runtime;
+use super::explain::live::Asker;
+use super::explain::live::Handled;
 use super::host::Live;
+use crate::modules::stun;
 use crate::proxy::context::Context;
 use crate::proxy::context::Source;
+use crate::proxy::context::Target;
 use crate::script::exec::Verdict;
+use crate::script::host::Host;
 use crate::script::host::Intent;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
@@ -13,6 +18,7 @@ use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
+use crate::transport::send_batch::Order;
 use shared::sip::Method;
 use shared::sip::Missing;
 use std::sync::Arc;
@@ -38,13 +44,11 @@ impl Receiver {
         }
     }
 
-    /// Reads the clock and picks up a reloaded script, once for a batch.
+    /// Reads the clock and takes up what a reload has changed, once for a batch.
     pub(crate) fn begin_batch(&mut self) {
         self.live.batch += 1;
         self.live.now = crate::clock::now();
-        if !std::ptr::eq(&*self.live.script, &**self.live.runtime.script.load()) {
-            self.live.script = self.live.runtime.script.load_full();
-        }
+        self.live.refresh();
     }
 
     /// Handles one message.
@@ -56,6 +60,16 @@ impl Receiver {
         self.ctx.reset(source, self.handled);
         self.lists.clear();
         if let Err(error) = self.ctx.msg.reparse(bytes) {
+            if let Some(answer) = stun::answer(&self.live.script, bytes, source.peer) {
+                let target = Target {
+                    peer: source.peer,
+                    transport: source.transport,
+                    socket: Some(source.socket),
+                    conn: source.conn,
+                };
+                self.live.send(&target, &answer);
+                return;
+            }
             self.live.runtime.counters.bad_message();
             crate::log::debug(
                 "core",
@@ -64,26 +78,62 @@ impl Receiver {
             return;
         }
         self.live.intent = Intent::default();
+        self.live.lookup = None;
         if self.ctx.msg.is_http() {
             self.http();
-        } else if self.ctx.msg.is_reply() {
-            self.live.runtime.counters.reply_in(self.ctx.msg.status());
-            if self.ctx.msg.mandatory().is_ok() {
-                self.live
-                    .receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
-            }
         } else {
-            self.live.runtime.counters.request_in(self.ctx.msg.method());
-            self.request();
+            match self.live.runtime.watch.taken(&self.ctx.msg, &self.ctx.source) {
+                None => drop(self.sip()),
+                Some(asker) => self.watched(bytes, source, &asker),
+            }
         }
         debug_assert!(self.live.current.is_none());
     }
 
-    fn request(&mut self) {
+    fn sip(&mut self) -> Option<Verdict> {
+        if self.ctx.msg.is_reply() {
+            self.live.runtime.counters.reply_in(self.ctx.msg.status());
+            if self.ctx.msg.mandatory().is_ok() {
+                self.keep_sequence();
+                self.live
+                    .receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
+            }
+            None
+        } else {
+            self.live.runtime.counters.request_in(self.ctx.msg.method());
+            self.request()
+        }
+    }
+
+    /// Handles a message as any other, and tells who asked what was done with it.
+    #[cold]
+    fn watched(&mut self, bytes: &[u8], source: Source, asker: &Asker) {
+        let script = Arc::clone(&self.live.script);
+        self.vars.trace = Some(Box::default());
+        self.live.outbox.copies = Some(Vec::new());
+        let verdict = self.sip();
+        let handled = Handled {
+            message: bytes.to_vec(),
+            source,
+            script,
+            trace: self.vars.trace.take().unwrap_or_default(),
+            verdict,
+            sent: self.live.outbox.copies.take().unwrap_or_default(),
+        };
+        // who asked may have gone
+        let _ = asker.try_send(handled);
+    }
+
+    /// Runs the request route; none when it did not run.
+    fn request(&mut self) -> Option<Verdict> {
         match self.ctx.msg.mandatory() {
             Ok(()) => {}
-            Err(missing) => return self.refuse(missing),
+            Err(missing) => {
+                self.refuse(missing);
+                return None;
+            }
         }
+        self.keep_sequence();
         if self.ctx.msg.method() == Method::Ack
             && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
         {
@@ -107,12 +157,11 @@ impl Receiver {
                     route: RouteKind::EVENT,
                 },
             );
-            return;
+            return None;
         }
         let script = Arc::clone(&self.live.script);
-        let Some(route) = script.program.request_route() else {
-            return;
-        };
+        let route = script.program.request_route()?;
+        let mut verdict = None;
         if self.admitted(&script) {
             let Self {
                 live,
@@ -121,9 +170,15 @@ impl Receiver {
                 vars,
                 ..
             } = self;
-            live.run(route, RouteKind::REQUEST, ctx, lists, vars, &script);
+            verdict = Some(live.run(route, RouteKind::REQUEST, ctx, lists, vars, &script));
         }
         self.finish();
+        verdict
+    }
+
+    /// What is sent for this message stays in sequence with what is sent for others of its call.
+    fn keep_sequence(&mut self) {
+        self.live.outbox.order = Order::of_call(self.ctx.msg.call_id());
     }
 
     /// Asks the modules that look at each request first.

@@ -5,12 +5,13 @@ use crate::ids::Keys;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::proxy::context::Target;
-use crate::proxy::request::AddressText;
-use crate::proxy::request::via_fix;
 use crate::proxy::response::datagram_destination;
+use crate::proxy::sender::AddressText;
+use crate::proxy::sender::via_fix;
 use crate::script::host::HeldReply;
 use crate::script::module::Code;
 use crate::script::module::Script;
+use crate::script::program::OwnEvent;
 use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::build::Reply;
@@ -103,7 +104,7 @@ impl Answer<'_> {
     /// Appends it as the reply to a request.
     pub(crate) fn write(&self, ctx: &Context, out: &mut Vec<u8>) {
         let Self { status, reason, .. } = *self;
-        let tag = self.keys.tag(&ctx.msg, self.kind);
+        let tag = (status > 100 && ctx.msg.to_tag().is_empty()).then(|| self.keys.tag(&ctx.msg, self.kind));
         let seen = seen(ctx);
         let mut redirect = Vec::new();
         let mut headers = &ctx.reply_headers[..];
@@ -123,7 +124,7 @@ impl Answer<'_> {
         let reply = Reply {
             status,
             reason,
-            to_tag: (status > 100).then_some(&tag[..]),
+            to_tag: tag.as_ref().map(|tag| &tag[..]),
             headers,
             server: self.script.program.server_header(),
             body,
@@ -140,6 +141,9 @@ impl Live {
             return Code::FALSE;
         }
         let target = reply_target(ctx);
+        if ctx.switches.reply_no_connect && !self.outbox.is_connected(&target) {
+            return Code::FALSE;
+        }
         ctx.answered = status;
         // RFC 3261 §13.2.2.4: the ACK to a 2xx is a request of its own, and the script's
         let kind = if status < 300 {
@@ -147,7 +151,12 @@ impl Live {
         } else {
             TagKind::Stateless
         };
-        let Self { runtime, script, .. } = self;
+        let Self {
+            runtime,
+            script,
+            endpoints,
+            ..
+        } = self;
         let answer = Answer {
             keys: &runtime.keys,
             script,
@@ -157,14 +166,22 @@ impl Live {
         };
         let sent = self
             .outbox
-            .send_with(&runtime.sockets, &target, |out| answer.write(ctx, out));
+            .send_with(&endpoints.sockets, &target, |out| answer.write(ctx, out));
+        let told = script.program.own_event(OwnEvent::Stateless).map(|_| {
+            let mut bytes = Vec::new();
+            answer.write(ctx, &mut bytes);
+            bytes
+        });
         runtime.counters.sl_reply(status);
+        if let Some(bytes) = told {
+            self.tell(OwnEvent::Stateless, &bytes);
+        }
         if sent { Code::TRUE } else { Code::FALSE }
     }
 
     /// Makes an answer without a transaction, for another thread to send; none for one that goes another way.
     pub(crate) fn hold_stateless_reply(
-        &self,
+        &mut self,
         ctx: &Context,
         status: u16,
         reason: &[u8],
@@ -174,7 +191,7 @@ impl Live {
         }
         let target = reply_target(ctx);
         let runtime = Arc::clone(&self.runtime);
-        let socket = Arc::clone(runtime.udp.get(usize::from(target.socket?))?.as_ref()?);
+        let socket = Arc::clone(self.endpoints.udp.get(usize::from(target.socket?))?.as_ref()?);
         let answer = Answer {
             keys: &runtime.keys,
             script: &self.script,
@@ -184,6 +201,7 @@ impl Live {
         };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
+        self.outbox.copy(&target, &bytes);
         Some(Box::new(move || {
             runtime.counters.sl_reply(status);
             if let Err(error) = socket.send_to(&bytes, target.peer) {

@@ -1,9 +1,12 @@
 //! The proxy of `explain`: what a script asks for is written down, nothing leaves and nothing is changed.
 
 use super::Runtime;
+use super::endpoints::Endpoints;
+use super::forward;
+use super::forward::Outgoing;
+use super::forward::Scratch;
 use super::outbox::Outbox;
 use super::relay;
-use super::relay::Outgoing;
 use super::reply;
 use crate::ids::TagKind;
 use crate::modules::tm::Tm;
@@ -13,7 +16,8 @@ use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
-use crate::proxy::request::ViaBranch;
+use crate::proxy::forward::ViaBranch;
+use crate::proxy::request::parts;
 use crate::proxy::request::stateless_branch;
 use crate::proxy::sockets::Sockets;
 use crate::script::exec;
@@ -30,9 +34,11 @@ use crate::script::host::TransactionView;
 use crate::script::module::Code;
 use crate::script::module::Env;
 use crate::script::module::RouteKind;
-use shared::sip::Lumps;
+use crate::transaction::key::Lookup;
+use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::Uri;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,20 +68,22 @@ pub(crate) struct Sent {
 /// A proxy that only writes down.
 pub(crate) struct Sandbox {
     runtime: Arc<Runtime>,
+    endpoints: Arc<Endpoints>,
     intent: Intent,
     /// The last status of a reply in the transaction.
     status: u16,
-    lumps: Lumps,
+    scratch: Scratch,
     pub(crate) sent: Vec<Sent>,
 }
 
 impl Sandbox {
     pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
         Self {
+            endpoints: runtime.endpoints.load_full(),
             runtime,
             intent: Intent::default(),
             status: 0,
-            lumps: Lumps::default(),
+            scratch: Scratch::default(),
             sent: Vec::new(),
         }
     }
@@ -105,52 +113,41 @@ impl Sandbox {
     }
 
     /// Writes down one copy of a request.
-    fn pass_on(
-        &mut self,
-        ctx: &Context,
-        branch: &Branch,
-        fixed: Option<Target>,
-        why: Why,
-    ) -> Result<(), Failure> {
+    fn pass_on(&mut self, ctx: &Context, fixed: Option<Target>, why: Why) -> Result<(), Failure> {
         let target = match fixed {
             Some(target) => target,
-            None => relay::next_hop(
-                &self.runtime,
-                &branch.uri,
-                branch.dst_uri.as_deref(),
-                branch.path.as_deref(),
-                branch.socket,
-            )?,
+            None => relay::next_hop(&self.runtime, ctx)?,
         };
-        let sockets = &self.runtime.sockets;
+        let sockets = &self.endpoints.sockets;
         let socket = Outbox::socket_for(sockets, &target);
         let listener = socket.and_then(|id| sockets.get(id)).ok_or(Failure::Send)?;
+        let named = ctx.named_as(listener);
+        let listener = named.as_ref().unwrap_or(listener);
         let number = u8::try_from(self.sent.len()).unwrap_or(u8::MAX);
         let mut via = Vec::new();
-        stateless_branch(&ctx.msg, number, &self.runtime.loop_keys, &mut via);
+        let hashers = self.runtime.transactions.hashers();
+        stateless_branch(Lookup::request(&parts(&ctx.msg), hashers).key(), number, &mut via);
         let out = Outgoing {
-            uri: &branch.uri,
-            path: branch.path.as_deref(),
             listener,
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),
             branch: ViaBranch::Text(&via),
         };
         let mut bytes = Vec::new();
-        relay::write_request(&mut bytes, &mut self.lumps, ctx, &out);
+        forward::write_request(&mut bytes, &mut self.scratch, ctx, &out);
         let target = Some(Target { socket, ..target });
         self.sent.push(Sent { why, target, bytes });
         Ok(())
     }
 
     /// Runs the branch route on a copy of the context, then writes the branch down; true when it would be sent.
-    fn branch(&mut self, mut branch: Branch, scope: &mut Scope<'_>, options: &RelayOptions) -> bool {
+    fn branch(&mut self, branch: Branch, scope: &mut Scope<'_>, options: &RelayOptions) -> bool {
         let mut ctx = scope.ctx.clone();
+        ctx.new_uri = Some(branch.uri);
+        ctx.dst_uri = branch.dst_uri;
+        ctx.path = branch.path;
+        ctx.bflags = branch.flags;
+        ctx.send_socket = branch.socket;
         if let Some(route) = self.intent.armed.branch {
-            ctx.new_uri = Some(branch.uri);
-            ctx.dst_uri = branch.dst_uri;
-            ctx.path = branch.path;
-            ctx.bflags = branch.flags;
-            ctx.send_socket = branch.socket;
             let mut env = Env {
                 ctx: &mut ctx,
                 lists: &mut *scope.lists,
@@ -160,16 +157,11 @@ impl Sandbox {
                 route: RouteKind::BRANCH,
                 rc: 0,
             };
-            let verdict = exec::run(route, &mut env);
-            branch.uri = ctx.new_uri.take().unwrap_or_default();
-            branch.dst_uri = ctx.dst_uri.take();
-            branch.path = ctx.path.take();
-            branch.socket = ctx.send_socket;
-            if verdict.dropped {
+            if exec::run(route, &mut env).dropped {
                 return false;
             }
         }
-        match self.pass_on(&ctx, &branch, options.target, Why::Relay) {
+        match self.pass_on(&ctx, options.target, Why::Relay) {
             Ok(()) => true,
             Err(failure) => {
                 scope.ctx.failure = failure;
@@ -207,12 +199,16 @@ impl Host for Sandbox {
     }
 
     fn sockets(&self) -> &Sockets {
-        &self.runtime.sockets
+        &self.endpoints.sockets
     }
 
     fn worker(&self) -> (usize, u32) {
         // of no worker: what modules keep for one stays as it is
         (usize::MAX, std::process::id())
+    }
+
+    fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
+        self.runtime.streams.find(transport, peer).is_some()
     }
 
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
@@ -238,14 +234,7 @@ impl Host for Sandbox {
 
     fn forward(&mut self, scope: Scope<'_>, target: Option<Target>) -> Code {
         let ctx = scope.ctx;
-        let branch = Branch {
-            uri: ctx.uri().to_vec(),
-            dst_uri: ctx.dst_uri.clone(),
-            path: ctx.path.clone(),
-            socket: ctx.send_socket,
-            ..Branch::default()
-        };
-        match self.pass_on(ctx, &branch, target, Why::Forward) {
+        match self.pass_on(ctx, target, Why::Forward) {
             Ok(()) => Code::TRUE,
             Err(failure) => {
                 ctx.failure = failure;
@@ -294,7 +283,7 @@ impl Host for Sandbox {
             };
             self.answer(scope, 100, reason, TagKind::Stateful);
         }
-        let hops = relay::hops(scope.ctx, &options);
+        let hops = hops(scope.ctx, &options);
         let none = hops.is_empty();
         let mut sent = false;
         for branch in hops {
@@ -380,4 +369,21 @@ impl Host for Sandbox {
         });
         true
     }
+}
+
+/// The targets of this relay: the Request-URI when it is new, then the appended branches.
+fn hops(ctx: &mut Context, options: &RelayOptions) -> Vec<Branch> {
+    let mut hops = Vec::with_capacity(1 + ctx.branches.len());
+    if ctx.uri_is_new || options.target.is_some() {
+        hops.push(Branch {
+            uri: ctx.uri().to_vec(),
+            dst_uri: ctx.dst_uri.clone(),
+            path: ctx.path.clone(),
+            flags: ctx.bflags,
+            socket: ctx.send_socket,
+            ..Branch::default()
+        });
+    }
+    hops.append(&mut ctx.branches);
+    hops
 }

@@ -15,15 +15,16 @@ use std::time::Duration;
 pub(crate) struct Running {
     runtime: Arc<Runtime>,
     started: Duration,
-    workers: Vec<String>,
+    /// Threads for each UDP socket.
+    children: usize,
 }
 
 impl Running {
-    pub(crate) fn new(runtime: Arc<Runtime>, workers: Vec<String>) -> Self {
+    pub(crate) fn new(runtime: Arc<Runtime>, children: usize) -> Self {
         Self {
             runtime,
             started: crate::clock::wall(),
-            workers,
+            children,
         }
     }
 }
@@ -35,9 +36,15 @@ impl Status for Running {
 
     fn processes(&self) -> Vec<(i32, String)> {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
-        let main = std::iter::once((pid, "main process - attendant".to_owned()));
-        main.chain(self.workers.iter().map(|worker| (pid, worker.clone())))
-            .collect()
+        let endpoints = self.runtime.endpoints.load();
+        let mut names = vec!["main process - attendant".to_owned()];
+        for socket in endpoints.udp.iter().flatten() {
+            let local = socket.local();
+            let child = |child| format!("udp receiver child={child} sock={local}");
+            names.extend((0..self.children).map(child));
+        }
+        names.extend(["tcp receiver (generic)", "timer"].map(str::to_owned));
+        names.into_iter().map(|name| (pid, name)).collect()
     }
 
     fn sockets(&self) -> Vec<SocketRow> {
@@ -52,7 +59,12 @@ impl Status for Running {
                 .as_ref()
                 .map(|(host, port)| format!("{host}:{port}")),
         };
-        self.runtime.sockets.listeners.iter().map(row).collect()
+        let endpoints = self.runtime.endpoints.load();
+        endpoints
+            .sockets
+            .open()
+            .map(|(_, listener)| row(listener))
+            .collect()
     }
 
     fn aliases(&self) -> (Vec<AliasRow>, bool) {
@@ -63,7 +75,8 @@ impl Status for Running {
             address: alias.host.clone(),
             port: alias.port,
         };
-        (self.runtime.sockets.aliases.iter().map(row).collect(), by_module)
+        let endpoints = self.runtime.endpoints.load();
+        (endpoints.sockets.aliases.iter().map(row).collect(), by_module)
     }
 
     fn tcp_info(&self) -> TcpInfo {
@@ -121,10 +134,11 @@ impl Status for Running {
                 "tcp",
                 i64::from(
                     self.runtime
+                        .endpoints
+                        .load()
                         .sockets
-                        .listeners
-                        .iter()
-                        .any(|l| l.transport == Transport::Tcp),
+                        .open()
+                        .any(|(_, l)| l.transport == Transport::Tcp),
                 ),
             ),
         ]

@@ -1,6 +1,7 @@
 //! One transaction as the runtime keeps it: the server machine, a client machine for each branch, and what they sent.
 
 use crate::proxy::context::Context;
+use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::script::host::Intent;
 use crate::script::host::LocalReply;
@@ -13,11 +14,16 @@ use crate::transaction::invite_client::InviteClient;
 use crate::transaction::invite_server::InviteServer;
 use crate::transaction::non_invite_client::NonInviteClient;
 use crate::transaction::non_invite_server::NonInviteServer;
+use crate::transaction::table::Locked;
 use crate::transaction::timer::Millis;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
+use parking_lot::Mutex;
 use shared::sip::Message;
+use shared::sip::Method;
 use smallvec::SmallVec;
+use std::ops::Deref;
+use std::ops::DerefMut;
 use std::sync::Arc;
 
 /// The server side.
@@ -45,6 +51,24 @@ impl Server {
             Self::Invite(machine) => machine.next_deadline(),
             Self::NonInvite(machine) => machine.next_deadline(),
             Self::Local => NEVER,
+        }
+    }
+
+    /// Whether it is answered, with no timer running but the one that ends it.
+    pub(crate) fn is_settled(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.is_answered() && !machine.repeats(),
+            Self::NonInvite(machine) => machine.is_answered(),
+            Self::Local => true,
+        }
+    }
+
+    /// Whether the last reply may have to be sent again.
+    pub(crate) fn repeats(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.repeats(),
+            Self::NonInvite(machine) => machine.repeats(),
+            Self::Local => false,
         }
     }
 
@@ -98,6 +122,14 @@ impl Client {
         }
     }
 
+    /// Whether its request may have to be sent again, acknowledged or cancelled.
+    pub(crate) fn needs_request(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.needs_request(),
+            Self::NonInvite(machine) => machine.is_pending(),
+        }
+    }
+
     pub(crate) fn is_terminated(&self) -> bool {
         match self {
             Self::Invite(machine) => machine.state() == crate::transaction::invite_client::State::Terminated,
@@ -120,10 +152,8 @@ pub(crate) struct Cancelling {
 pub(crate) struct ClientBranch {
     pub(crate) client: Client,
     pub(crate) target: Target,
-    /// The request as it was sent: retransmitted as it is, and the base of ACK and CANCEL.
+    /// The request as it was sent: retransmitted as it is, and the base of ACK and CANCEL; empty once it is neither.
     pub(crate) sent: Vec<u8>,
-    /// Its Request-URI.
-    pub(crate) uri: Vec<u8>,
     /// Branch flags.
     pub(crate) flags: u32,
     /// Last status; 0 none.
@@ -136,22 +166,60 @@ pub(crate) struct ClientBranch {
     pub(crate) replied: bool,
     /// Its final reply is not to be chosen any more (`t_drop_replies`).
     pub(crate) dropped: bool,
+    /// The ruid of the contact that it goes to.
+    pub(crate) ruid: Option<Vec<u8>>,
     pub(crate) cancelling: Option<Box<Cancelling>>,
 }
 
 impl ClientBranch {
-    pub(crate) fn reliable(&self) -> bool {
-        self.target.transport != shared::net::Transport::Udp
+    /// A branch whose request was written and has no reply yet.
+    pub(crate) fn new(client: Client, target: Target, sent: Vec<u8>, flags: u32) -> Self {
+        Self {
+            client,
+            target,
+            sent,
+            flags,
+            status: 0,
+            reply: None,
+            timed_out: false,
+            replied: false,
+            dropped: false,
+            ruid: None,
+            cancelling: None,
+        }
+    }
+
+    /// Its Request-URI, as long as the request is kept.
+    pub(crate) fn uri(&self) -> &[u8] {
+        self.sent.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
     }
 }
 
 /// What to do when a request of our own has its final reply.
 pub(crate) type Done = Box<dyn FnOnce(&mut LocalReply<'_>) + Send>;
 
+/// What kind of request it is, as far as that matters to its replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Invite,
+    Cancel,
+    Other,
+}
+
+impl From<Method<'_>> for Kind {
+    fn from(method: Method<'_>) -> Self {
+        match method {
+            Method::Invite => Self::Invite,
+            Method::Cancel => Self::Cancel,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// One transaction.
 pub(crate) struct Transaction {
     pub(crate) id: super::TransactionId,
-    pub(crate) invite: bool,
+    pub(crate) kind: Kind,
     pub(crate) server: Server,
     /// The request; none while the route that handles it holds it.
     pub(crate) request: Option<Box<Context>>,
@@ -180,14 +248,54 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// Whether upstream is reached by a stream.
-    pub(crate) fn reliable(&self) -> bool {
-        self.reply_to.transport != shared::net::Transport::Udp
+    /// A transaction that has neither sent nor answered anything.
+    pub(crate) fn new(
+        id: super::TransactionId,
+        kind: Kind,
+        server: Server,
+        timers: Timers,
+        reply_to: Target,
+        script: &Arc<Script>,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            server,
+            request: None,
+            lists: Lists::default(),
+            intent: Intent::default(),
+            timers,
+            branches: SmallVec::new(),
+            leg: 0,
+            current_branch: 0,
+            status: 0,
+            reply: Vec::new(),
+            reply_to,
+            cancelled: false,
+            replicate: false,
+            suspended: false,
+            script: Arc::clone(script),
+            done: None,
+            armed: NEVER,
+        }
+    }
+
+    /// Whether it is an INVITE's.
+    pub(crate) fn is_invite(&self) -> bool {
+        self.kind == Kind::Invite
     }
 
     /// Whether any branch of the current leg is unanswered.
     pub(crate) fn is_pending(&self) -> bool {
         self.suspended || self.branches.iter().any(|branch| branch.client.is_pending())
+    }
+
+    /// Whether its last reply was sent and no route will see another one.
+    ///
+    /// A 2xx to an INVITE may be followed by others, which go through the reply route (RFC 3261 §13.2.2.4).
+    pub(crate) fn is_answered(&self) -> bool {
+        let may_follow = self.is_invite() && self.status < 300 && self.intent.armed.reply.is_some();
+        self.status >= 200 && !may_follow && !self.is_pending()
     }
 
     /// When something is due next.
@@ -200,6 +308,23 @@ impl Transaction {
             branch.client.next_deadline().min(cancel)
         });
         branches.fold(self.server.next_deadline(), Millis::min)
+    }
+
+    /// When it ends, once it has nothing to do but to absorb late copies: then a [`Finished`] may take its place.
+    pub(crate) fn end(&self) -> Option<Millis> {
+        let idle = self.is_answered()
+            && self.server.is_settled()
+            && self.lists.is_empty()
+            && self
+                .branches
+                .iter()
+                .all(|branch| !branch.client.needs_request() && branch.cancelling.is_none());
+        let deadlines = self.branches.iter().map(|branch| branch.client.next_deadline());
+        let last = deadlines
+            .chain([self.server.next_deadline()])
+            .filter(|at| *at != NEVER)
+            .max();
+        last.filter(|_| idle)
     }
 
     /// Whether nothing can happen to it any more.
@@ -219,5 +344,125 @@ impl Transaction {
             .reply
             .as_ref()
             .map(|ctx| &ctx.msg)
+    }
+}
+
+/// What is left of a transaction that was answered.
+pub(crate) struct Finished {
+    pub(crate) id: super::TransactionId,
+    /// It was an INVITE's and accepted: other 2xx may follow, and go upstream as well (RFC 6026 §7.2).
+    pub(crate) accepted: bool,
+    /// The reply that answers further copies of the request; empty for an INVITE.
+    pub(crate) reply: Box<[u8]>,
+    pub(crate) reply_to: Target,
+    /// When late copies are no longer expected.
+    pub(crate) end: Millis,
+}
+
+/// What the table holds.
+pub(crate) enum Slot {
+    /// A transaction under way.
+    Active(Box<Transaction>),
+    /// Its rest.
+    Finished(Finished),
+}
+
+impl Slot {
+    /// The transaction, unless it is finished.
+    pub(crate) fn active(&self) -> Option<&Transaction> {
+        match self {
+            Self::Active(transaction) => Some(transaction),
+            Self::Finished(_) => None,
+        }
+    }
+
+    /// Whether it came by this socket, or waits for an answer at it.
+    pub(crate) fn uses(&self, socket: SocketId) -> bool {
+        let (reply_to, branches) = match self {
+            Self::Active(t) if t.is_over() => return false,
+            Self::Active(t) => (&t.reply_to, &t.branches[..]),
+            Self::Finished(rest) => (&rest.reply_to, &[][..]),
+        };
+        let mut targets = branches.iter().map(|branch| &branch.target).chain([reply_to]);
+        targets.any(|target| target.socket == Some(socket))
+    }
+}
+
+/// A transaction under way, locked.
+pub(crate) struct Guard(Locked<Slot>);
+
+/// The rest of a transaction, locked.
+pub(crate) struct Rest(Locked<Slot>);
+
+impl Guard {
+    /// Waits for a transaction; an error when it is finished.
+    pub(crate) fn lock(slot: &Arc<Mutex<Slot>>) -> Result<Self, Rest> {
+        Self::try_from(slot.lock_arc())
+    }
+
+    /// Leaves only the rest of it, and gives the other messages back.
+    pub(crate) fn finish(mut self, end: Millis) {
+        let rest = Finished {
+            id: self.id,
+            accepted: self.is_invite() && self.status / 100 == 2,
+            reply: std::mem::take(&mut self.reply).into_boxed_slice(),
+            reply_to: self.reply_to,
+            end,
+        };
+        *self.0 = Slot::Finished(rest);
+    }
+}
+
+impl TryFrom<Locked<Slot>> for Guard {
+    type Error = Rest;
+
+    fn try_from(slot: Locked<Slot>) -> Result<Self, Rest> {
+        match &*slot {
+            Slot::Active(_) => Ok(Self(slot)),
+            Slot::Finished(_) => Err(Rest(slot)),
+        }
+    }
+}
+
+impl Deref for Guard {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        match &*self.0 {
+            Slot::Active(transaction) => transaction,
+            Slot::Finished(_) => unreachable!("a guard is made for an active slot, and ends with it"),
+        }
+    }
+}
+
+impl DerefMut for Guard {
+    fn deref_mut(&mut self) -> &mut Transaction {
+        match &mut *self.0 {
+            Slot::Active(transaction) => transaction,
+            Slot::Finished(_) => unreachable!("a guard is made for an active slot, and ends with it"),
+        }
+    }
+}
+
+impl Deref for Rest {
+    type Target = Finished;
+
+    fn deref(&self) -> &Finished {
+        match &*self.0 {
+            Slot::Finished(rest) => rest,
+            Slot::Active(_) => unreachable!("a finished slot stays so"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call leaves two rests for seconds after it ended.
+    #[test]
+    fn transactions_are_small() {
+        assert!(size_of::<Slot>() <= 104, "{}", size_of::<Slot>());
+        assert!(size_of::<Transaction>() <= 576, "{}", size_of::<Transaction>());
     }
 }

@@ -4,6 +4,8 @@ use super::Runtime;
 use super::receive::Receiver;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Source;
+use crate::proxy::sockets::ListenerState;
+use crate::script::host::Millis;
 use crate::transport::Queue;
 use crate::transport::conn::Inbound;
 use crate::transport::udp::Batch;
@@ -16,14 +18,22 @@ use std::time::Duration;
 /// How long a worker waits before it looks whether the daemon stops.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Handles what arrives at one UDP socket until the daemon stops.
+/// How often a socket that the script has no more is looked at, and for how long it serves at most: as long as an
+/// INVITE may ring. In milliseconds.
+const ENDING: (Millis, Millis) = (1000, 180_000);
+
+/// Handles what arrives at one UDP socket until the daemon stops or a reload closes it.
 pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, socket: &UdpSocket) {
     let local = socket.local();
     let mut batch = Batch::default();
     let mut receiver = Receiver::new(Arc::clone(&runtime), worker);
-    while !runtime.is_stopping() {
+    let mut ending = None;
+    while !runtime.is_stopping() && !is_over(&receiver, id, &mut ending) {
         match batch.receive(socket, Wait::Block { spin: 0 }) {
-            Ok(0) => continue,
+            Ok(0) => {
+                receiver.begin_batch();
+                continue;
+            }
             Ok(_) => {}
             Err(error) => {
                 crate::log::error("udp", format_args!("receiving at {local}: {error}"));
@@ -47,15 +57,42 @@ pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, sock
     }
 }
 
+/// Whether a socket has served its time: closed by another worker, or of no transaction any more.
+fn is_over(receiver: &Receiver, id: SocketId, ending: &mut Option<(Millis, Millis)>) -> bool {
+    let state = receiver
+        .live
+        .endpoints
+        .sockets
+        .get(id)
+        .map(|listener| listener.state);
+    match state {
+        Some(ListenerState::Open) => {
+            *ending = None;
+            false
+        }
+        Some(ListenerState::Ending) => {
+            let (runtime, now) = (&receiver.live.runtime, receiver.live.now);
+            let (looked, last) = ending.get_or_insert((now, now + ENDING.1));
+            if now < *looked + ENDING.0 {
+                return false;
+            }
+            *looked = now;
+            (now >= *last || !runtime.is_used(id)) && runtime.close_udp(id)
+        }
+        Some(ListenerState::Closed) | None => true,
+    }
+}
+
 /// Handles what the connections deliver until the daemon stops.
 pub(crate) fn serve_streams(runtime: Arc<Runtime>, worker: usize, queue: &Queue<Inbound>) {
     let mut receiver = Receiver::new(Arc::clone(&runtime), worker);
     let mut batch = Vec::new();
     while !runtime.is_stopping() {
-        if queue.take(&mut batch, 32, PATIENCE) == 0 {
+        let taken = queue.take(&mut batch, 32, PATIENCE);
+        receiver.begin_batch();
+        if taken == 0 {
             continue;
         }
-        receiver.begin_batch();
         for inbound in batch.drain(..) {
             let Inbound {
                 bytes,
@@ -97,6 +134,8 @@ fn guarded(receiver: &mut Receiver, bytes: &[u8], source: Source) {
         );
         receiver.live.current = None;
         receiver.live.intent = crate::script::host::Intent::default();
+        receiver.live.outbox.copies = None;
+        receiver.vars.trace = None;
         receiver.ctx = receiver.live.runtime.spares.take();
     }
 }

@@ -27,6 +27,8 @@ pub enum Item {
     Listen(Listen),
     /// `flags NAME:12, OTHER`.
     Flags(Vec<Flag>),
+    /// `avpflags a, b;`
+    AvpFlags(Vec<Flag>),
     /// `loadmodule "x.so"`.
     LoadModule(Name),
     /// `loadpath "…"`, `mpath="…"`.

@@ -4,10 +4,12 @@ use super::host::RelayOptions;
 use super::module::Arg;
 use super::module::Call;
 use super::module::Code;
+use super::module::CompiledArg;
 use super::module::Function;
 use super::module::Routes;
 use super::pv::request::change;
 use crate::log::Level;
+use crate::proxy::context::Advertised;
 use crate::proxy::context::Switches;
 use shared::net::SocketSpec;
 
@@ -58,6 +60,13 @@ pub static FUNCTIONS: &[Function] = &[
     row(&["force_send_socket"], &[Arg::Literal("socket")], Routes::ANY, "Sends from this socket.", force_send_socket),
     row(&["force_tcp_alias", "add_tcp_alias"], &[Arg::OptInt("port")], Routes::REQUESTS, "Lets requests to the Via's port use this connection.", |_| Code::TRUE),
     row(&["udp_mtu_try_proto"], &[Arg::Literal("transport")], Routes::ANY, "Names the transport for requests too large for UDP.", |_| Code::TRUE),
+    row(&["set_advertised_address"], &[Arg::Text("host")], Routes::ANY, "Names this host in our Via and Record-Route of this message.", set_advertised_address),
+    row(&["set_advertised_port"], &[Arg::Int("port")], Routes::ANY, "Names this port in our Via and Record-Route of this message.", set_advertised_port),
+    row(&["setavpflag"], &[Arg::Pv("avp"), Arg::Literal("flag")], Routes::ANY, "Sets a flag, declared by avpflags, of an AVP.", |call| avp_flag(call, |flags, bit| { *flags |= bit; true })),
+    row(&["resetavpflag"], &[Arg::Pv("avp"), Arg::Literal("flag")], Routes::ANY, "Clears a flag of an AVP.", |call| avp_flag(call, |flags, bit| { *flags &= !bit; true })),
+    row(&["isavpflagset"], &[Arg::Pv("avp"), Arg::Literal("flag")], Routes::ANY, "True when a flag of an AVP is set.", |call| avp_flag(call, |flags, bit| *flags & bit != 0)),
+    row(&["exec"], &[Arg::Text("command")], Routes::ANY, "Runs a shell command and waits for it.", exec),
+    row(&["error"], &[Arg::Text("text"), Arg::Text("text")], Routes::ANY, "Writes two texts to the log.", error),
     row(&["log"], &[Arg::Text("level or text"), Arg::OptText("text")], Routes::ANY, "Writes a log line.", log),
     row(&["is_int"], &[Arg::Pv("variable")], Routes::ANY, "True when a pseudo-variable holds an integer.", is_int),
 ];
@@ -70,6 +79,62 @@ pub fn find(name: &str) -> Option<&'static Function> {
 fn flag(call: &mut Call<'_, '_>, act: fn(&mut u32, u32) -> bool) -> Code {
     let bit = u32::try_from(call.int(0)).ok().and_then(|n| 1u32.checked_shl(n));
     bit.map_or(Code::FALSE, |bit| act(&mut call.env.ctx.flags, bit).into())
+}
+
+fn advertise(call: &mut Call<'_, '_>, set: impl FnOnce(&mut Advertised)) -> Code {
+    set(call.env.ctx.advertised.get_or_insert_default());
+    Code::TRUE
+}
+
+fn set_advertised_address(call: &mut Call<'_, '_>) -> Code {
+    let host = String::from_utf8_lossy(&call.text(0)).into_owned();
+    advertise(call, |shown| shown.host = Some(host))
+}
+
+fn set_advertised_port(call: &mut Call<'_, '_>) -> Code {
+    match u16::try_from(call.int(0)) {
+        Ok(port) if port > 0 => advertise(call, |shown| shown.port = Some(port)),
+        _ => Code::FALSE,
+    }
+}
+
+fn avp_flag(call: &mut Call<'_, '_>, act: fn(&mut u32, u32) -> bool) -> Code {
+    let name = call.text_owned(1);
+    let name = String::from_utf8_lossy(&name);
+    let declared = call.env.script.program.avp_flags.get(&*name).copied();
+    let number = declared.or_else(|| name.parse().ok());
+    let Some(bit) = number.and_then(|n| 1u32.checked_shl(n)) else {
+        return Code::FALSE;
+    };
+    let Some(CompiledArg::Pv(pv)) = call.args.first() else {
+        return Code::FALSE;
+    };
+    let flags = super::pv::lists::flags(call.env, pv);
+    flags.is_some_and(|flags| act(flags, bit)).into()
+}
+
+/// Kamailio: the message's worker waits for the command, and the script goes on whatever it gives.
+fn exec(call: &mut Call<'_, '_>) -> Code {
+    use std::os::unix::ffi::OsStrExt;
+    let command = call.text_owned(0);
+    let command = std::ffi::OsStr::from_bytes(&command);
+    let status = std::process::Command::new("/bin/sh")
+        .arg("-c")
+        .arg(command)
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => crate::log::notice("core", format_args!("exec() returned {status}")),
+        Err(why) => crate::log::error("core", format_args!("exec(): {why}")),
+    }
+    Code::TRUE
+}
+
+fn error(call: &mut Call<'_, '_>) -> Code {
+    let (first, second) = (call.text_owned(0), call.text_owned(1));
+    let text = [&first[..], b": ", &second].concat();
+    crate::log::script(Level::Error, &text);
+    Code::TRUE
 }
 
 fn switch(call: &mut Call<'_, '_>, set: fn(&mut Switches)) -> Code {
@@ -306,15 +371,14 @@ fn force_send_socket(call: &mut Call<'_, '_>) -> Code {
         .and_then(|text| text.parse::<SocketSpec>().ok());
     let found = spec.and_then(|spec| {
         let port = spec.port_or_default();
-        let listeners = &call.env.host.sockets().listeners;
-        let at = listeners.iter().position(|listener| {
+        let sockets = call.env.host.sockets();
+        sockets.position(|listener| {
             Some(listener.address.ip()) == spec.ip()
                 && listener.address.port() == port
                 && spec
                     .transport
                     .is_none_or(|transport| transport == listener.transport)
-        })?;
-        crate::proxy::context::SocketId::try_from(at).ok()
+        })
     });
     drop(text);
     match found {

@@ -9,7 +9,9 @@ use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use shared::net::Transport;
 use shared::sip::Message;
+use std::net::SocketAddr;
 
 /// Monotonic milliseconds.
 pub type Millis = u64;
@@ -87,6 +89,8 @@ pub struct BranchView<'a> {
     pub uri: &'a [u8],
     /// Its branch flags.
     pub flags: u32,
+    /// The ruid of the contact it goes to.
+    pub ruid: Option<&'a [u8]>,
 }
 
 /// A read-only view of the current transaction.
@@ -144,6 +148,8 @@ pub struct LocalRequest {
     pub socket: Option<SocketId>,
     /// Its timers, where they are not tm's.
     pub timers: TimerOverrides,
+    /// Whoever made it acknowledges a 2xx to its INVITE.
+    pub no_ack: bool,
     /// Called once with the final reply, or with 408 and no message.
     pub done: Option<Box<dyn FnOnce(&mut LocalReply<'_>) + Send>>,
 }
@@ -216,6 +222,11 @@ pub trait Host {
     /// Number and process id of this worker.
     fn worker(&self) -> (usize, u32);
 
+    /// Whether a connection to this peer is open.
+    fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
+        let _ = (transport, peer);
+        false
+    }
     /// Finds where a URI leads (RFC 3263); none when it cannot be resolved.
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target>;
     /// Sends bytes as they are; false when they could not be queued.

@@ -86,10 +86,19 @@ impl Extended {
     }
 }
 
+/// One `$avp`.
+#[derive(Debug, Clone)]
+struct Avp {
+    name: Box<[u8]>,
+    value: Owned,
+    /// `setavpflag`.
+    flags: u32,
+}
+
 /// The lists of one message, kept with its transaction once there is one.
 #[derive(Debug, Clone, Default)]
 pub struct Lists {
-    avps: Vec<(Box<[u8]>, Owned)>,
+    avps: Vec<Avp>,
     /// `$xavp`.
     pub xavp: Extended,
     /// `$xavi`: names compare without case.
@@ -112,23 +121,26 @@ pub struct Originals {
 impl Lists {
     /// Every value of an AVP, the newest first.
     pub fn avps<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Owned> {
-        self.avps
-            .iter()
-            .rev()
-            .filter(move |(n, _)| **n == *name)
-            .map(|(_, v)| v)
+        let newest_first = self.avps.iter().rev();
+        newest_first
+            .filter(move |avp| *avp.name == *name)
+            .map(|avp| &avp.value)
     }
 
     /// Adds a value before the older ones of its name.
     pub fn push_avp(&mut self, name: &[u8], value: Owned) {
-        self.avps.push((name.into(), value));
+        self.avps.push(Avp {
+            name: name.into(),
+            value,
+            flags: 0,
+        });
     }
 
     /// The position of the n-th newest value of a name.
     fn position(&self, name: &[u8], index: usize) -> Option<usize> {
         let newest_first = self.avps.iter().enumerate().rev();
         newest_first
-            .filter(|(_, (n, _))| **n == *name)
+            .filter(|(_, avp)| *avp.name == *name)
             .map(|(at, _)| at)
             .nth(index)
     }
@@ -145,18 +157,24 @@ impl Lists {
         let Some(at) = self.position(name, index) else {
             return false;
         };
-        self.avps[at].1 = value;
+        self.avps[at].value = value;
         true
+    }
+
+    /// The flags of the n-th newest value of a name.
+    pub fn avp_flags(&mut self, name: &[u8], index: usize) -> Option<&mut u32> {
+        let at = self.position(name, index)?;
+        self.avps.get_mut(at).map(|avp| &mut avp.flags)
     }
 
     /// Removes every value of a name.
     pub fn clear_avp(&mut self, name: &[u8]) {
-        self.avps.retain(|(n, _)| **n != *name);
+        self.avps.retain(|avp| *avp.name != *name);
     }
 
     /// Every AVP with its name, the newest first.
     pub fn all_avps(&self) -> impl Iterator<Item = (&[u8], &Owned)> {
-        self.avps.iter().rev().map(|(name, value)| (&**name, value))
+        self.avps.iter().rev().map(|avp| (&*avp.name, &avp.value))
     }
 
     /// Forgets everything; capacity is kept for the next message.

@@ -3,22 +3,27 @@
 //! Everything an operator can name stands in one of these tables with its type and help text; checks,
 //! documentation and completion are made from them.
 
-use super::host::Host;
+mod call;
+mod init;
+
 use super::host::Millis;
-use super::host::Scope;
-use super::lists::Lists;
 use super::program::Format;
-use super::program::Program;
 use super::program::PvRef;
+use super::span::Span;
 use super::value::Value;
-use super::vars::Vars;
-use crate::control::methods::Methods;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcResult;
-use crate::proxy::context::Context;
-use ahash::AHashMap;
+pub use call::Call;
+pub use call::CompiledArg;
+pub use call::Env;
+pub use init::Init;
+pub use init::InitError;
+pub use init::Loaded;
+pub use init::ParamValue;
+pub use init::Params;
+pub use init::Script;
+pub use init::States;
 use std::any::Any;
-use std::any::TypeId;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -258,6 +263,8 @@ pub struct PvInner<'a> {
     pub parse: &'a dyn Fn(&[u8]) -> Result<Format, String>,
     /// Flag numbers and names, and the loaded modules' parameters, where a pseudo-variable needs them.
     pub names: &'a dyn Names,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// Names the compiler knows.
@@ -418,6 +425,8 @@ pub struct ModuleDef {
     pub needs: &'static [&'static str],
     /// Parameters.
     pub params: &'static [Param],
+    /// Those of them that a reload does not change.
+    pub fixed: &'static [&'static str],
     /// Functions.
     pub functions: &'static [Function],
     /// Pseudo-variables.
@@ -448,6 +457,7 @@ impl ModuleDef {
             doc,
             needs: &[],
             params: &[],
+            fixed: &[],
             functions: &[],
             pvs: &[],
             transformations: &[],
@@ -459,418 +469,5 @@ impl ModuleDef {
             start: None,
             stop: None,
         }
-    }
-}
-
-/// Why a module cannot serve with these parameters.
-#[derive(Debug, thiserror::Error)]
-pub enum InitError {
-    /// A parameter's value does not fit.
-    #[error("parameter {name:?}: {why}")]
-    Param {
-        /// The parameter.
-        name: &'static str,
-        /// What is wrong and what to do.
-        why: String,
-    },
-    /// The database refuses.
-    #[error(transparent)]
-    Database(#[from] shared::db::Error),
-    /// A file or socket.
-    #[error("{path}: {error}")]
-    Io {
-        /// Where.
-        path: String,
-        /// What.
-        error: std::io::Error,
-    },
-    /// Another module is missing or too old.
-    #[error("{0}")]
-    Refused(String),
-}
-
-/// The value given to a module parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ParamValue {
-    /// An integer.
-    Int(i64),
-    /// A string.
-    Text(Vec<u8>),
-}
-
-/// The parameters of one loaded module, in the order they were set.
-#[derive(Debug, Default)]
-pub struct Params {
-    /// Name and value.
-    pub values: Vec<(&'static str, ParamValue)>,
-    /// Parameters that are pseudo-variables, compiled.
-    pub pvs: Vec<(&'static str, Arc<PvRef>)>,
-}
-
-/// A module as the script loads it.
-pub struct Loaded {
-    /// Its tables.
-    pub def: &'static ModuleDef,
-    /// Its parameters.
-    pub params: Params,
-}
-
-/// What a module's `init` may use.
-pub struct Init<'a> {
-    /// The module and its parameters.
-    pub module: &'a Loaded,
-    /// All loaded modules, for a parameter of another one.
-    pub modules: &'a [Loaded],
-    /// The states made so far (a module is initialised after those it needs).
-    pub states: &'a States,
-    /// The states of the script before a reload: tables that live on.
-    pub previous: Option<&'a States>,
-    /// The script will only be explained: nothing of what `previous` shares may be changed, no database written.
-    pub trial: bool,
-    /// Core parameters and flags.
-    pub program: &'a Program,
-    /// Counters shown by `stats.*`.
-    pub statistics: &'a Arc<crate::stats::Statistics>,
-    /// Every RPC method, for modules that serve them by another transport.
-    pub methods: &'a Arc<Methods>,
-    /// Runs what waits.
-    pub tokio: &'a tokio::runtime::Handle,
-    /// The run-time directory (`-Y`).
-    pub run_dir: &'a std::path::Path,
-    /// Compiles a text with pseudo-variables, for parameters such as `log_extra`.
-    pub parse: &'a dyn Fn(&[u8]) -> Result<Format, String>,
-    /// Wall time since 1970-01-01 UTC.
-    pub wall: std::time::Duration,
-    /// An unpredictable seed.
-    pub seed: u64,
-}
-
-impl Init<'_> {
-    fn last(&self, name: &str) -> Option<&ParamValue> {
-        self.module
-            .params
-            .values
-            .iter()
-            .rev()
-            .find(|(n, _)| *n == name)
-            .map(|(_, v)| v)
-    }
-
-    /// An integer parameter or its default.
-    pub fn int(&self, name: &str) -> i64 {
-        match self.last(name) {
-            Some(ParamValue::Int(n)) => *n,
-            Some(ParamValue::Text(text)) => super::value::leading_int(text).unwrap_or(0),
-            None => self
-                .module
-                .def
-                .params
-                .iter()
-                .find_map(|p| default_int(p, name))
-                .unwrap_or(0),
-        }
-    }
-
-    /// A string parameter or its default.
-    pub fn text(&self, name: &str) -> String {
-        match self.last(name) {
-            Some(ParamValue::Int(n)) => n.to_string(),
-            Some(ParamValue::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-            None => self
-                .module
-                .def
-                .params
-                .iter()
-                .find_map(|p| default_text(p, name))
-                .unwrap_or("")
-                .to_owned(),
-        }
-    }
-
-    /// Every value of a parameter that may be given several times.
-    pub fn list(&self, name: &str) -> Vec<String> {
-        let given = self.module.params.values.iter().filter(|(n, _)| *n == name);
-        given
-            .map(|(_, value)| match value {
-                ParamValue::Int(n) => n.to_string(),
-                ParamValue::Text(text) => String::from_utf8_lossy(text).into_owned(),
-            })
-            .collect()
-    }
-
-    /// A pseudo-variable parameter.
-    pub fn pv(&self, name: &str) -> Option<Arc<PvRef>> {
-        self.module
-            .params
-            .pvs
-            .iter()
-            .rev()
-            .find(|(n, _)| *n == name)
-            .map(|(_, pv)| Arc::clone(pv))
-    }
-
-    /// Whether the script sets it.
-    pub fn is_set(&self, name: &str) -> bool {
-        self.last(name).is_some()
-    }
-
-    /// The state that the module had before the reload.
-    pub fn previous<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.previous?.share::<T>()
-    }
-}
-
-fn default_int(param: &Param, name: &str) -> Option<i64> {
-    if let Param::Int(n, value, _) = param {
-        (*n == name).then_some(*value)
-    } else {
-        None
-    }
-}
-
-fn default_text(param: &Param, name: &str) -> Option<&'static str> {
-    match param {
-        Param::Text(n, value, _) | Param::Pv(n, value, _) => (*n == name).then_some(*value),
-        Param::Int(..) | Param::List(..) | Param::Ignored(..) => None,
-    }
-}
-
-/// The states of all loaded modules, by type.
-#[derive(Default)]
-pub struct States {
-    by_type: AHashMap<TypeId, State>,
-}
-
-impl States {
-    /// The state of a module; none when it is not loaded.
-    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.by_type.get(&TypeId::of::<T>())?.downcast_ref()
-    }
-
-    /// The same, shared.
-    pub fn share<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        Arc::clone(self.by_type.get(&TypeId::of::<T>())?).downcast().ok()
-    }
-
-    /// Adds a state.
-    pub fn insert(&mut self, state: State) {
-        self.by_type.insert((*state).type_id(), state);
-    }
-}
-
-/// A script in force: the compiled program with the states of its modules.
-pub struct Script {
-    /// What was compiled.
-    pub program: Program,
-    /// Loaded modules in order.
-    pub modules: Vec<Loaded>,
-    /// Their states.
-    pub states: States,
-}
-
-impl Script {
-    /// Every hook of the loaded modules.
-    pub fn hooks(&self) -> impl Iterator<Item = &'static Hook> {
-        self.modules.iter().flat_map(|module| module.def.hooks)
-    }
-
-    /// Whether a module is loaded.
-    pub fn has(&self, module: &str) -> bool {
-        self.modules.iter().any(|loaded| loaded.def.name == module)
-    }
-}
-
-/// What a running route works on.
-pub struct Env<'a> {
-    /// The message under way.
-    pub ctx: &'a mut Context,
-    /// Its `$avp` and `$xavp`.
-    pub lists: &'a mut Lists,
-    /// `$var` of this worker.
-    pub vars: &'a mut Vars,
-    /// The script.
-    pub script: &'a Script,
-    /// The proxy.
-    pub host: &'a mut dyn Host,
-    /// The kind of route that runs.
-    pub route: RouteKind,
-    /// `$rc`: the result of the last function.
-    pub rc: i64,
-}
-
-impl<'a> Env<'a> {
-    /// Splits the proxy from what it works on, for [`Host`] methods.
-    pub fn split(&mut self) -> (&mut dyn Host, Scope<'_>) {
-        let scope = Scope {
-            ctx: &mut *self.ctx,
-            lists: &mut *self.lists,
-            vars: &mut *self.vars,
-            script: self.script,
-            route: self.route,
-        };
-        (&mut *self.host, scope)
-    }
-
-    /// Whether functions may change what other messages see: not in a sandbox.
-    pub fn may_write(&self) -> bool {
-        self.vars.trace.is_none() || !self.host.is_sandbox()
-    }
-
-    /// Adds a remark to the trace, when there is one.
-    pub fn note(&mut self, text: std::fmt::Arguments<'_>) {
-        if let Some(trace) = &mut self.vars.trace {
-            trace.note(text.to_string());
-        }
-    }
-
-    /// The state of a module; none when it is not loaded. Not tied to the borrow of `self`.
-    pub fn state<T: Any + Send + Sync>(&self) -> Option<&'a T> {
-        self.script.states.get::<T>()
-    }
-
-    /// Whether a host (and port, 0 for none) is ours, by socket, alias or module.
-    pub fn is_myself(&self, host: &[u8], port: u16) -> bool {
-        self.host.sockets().is_local(host, port, None)
-            || self
-                .script
-                .hooks()
-                .any(|hook| matches!(hook, Hook::Myself(asks) if asks(self.script, host, port)))
-    }
-}
-
-/// A compiled argument.
-#[derive(Debug)]
-pub enum CompiledArg {
-    /// Left out.
-    Absent,
-    /// A constant integer.
-    Int(i64),
-    /// Constant text.
-    Text(Box<[u8]>),
-    /// Text with pseudo-variables.
-    Format(Format),
-    /// A pseudo-variable.
-    Pv(PvRef),
-    /// An expression.
-    Expr(Box<super::program::Expr>),
-    /// A regular expression.
-    Regex(super::regex::Regex),
-    /// A substitution.
-    Subst(super::transform::subst::Subst),
-    /// A route block.
-    Route(super::host::RouteId),
-}
-
-/// One call of a function.
-pub struct Call<'c, 'a> {
-    /// What it works on.
-    pub env: &'c mut Env<'a>,
-    /// Its arguments.
-    pub args: &'c [CompiledArg],
-    /// The function's name as written, for messages.
-    pub name: &'c str,
-}
-
-impl<'a> Call<'_, 'a> {
-    /// The line of the script that the call stands in; 0 unknown.
-    pub fn line(&self) -> u32 {
-        0
-    }
-
-    /// How many arguments were written.
-    pub fn count(&self) -> usize {
-        self.args
-            .iter()
-            .filter(|arg| !matches!(arg, CompiledArg::Absent))
-            .count()
-    }
-
-    /// Whether argument `n` was written.
-    pub fn has(&self, n: usize) -> bool {
-        !matches!(self.args.get(n), None | Some(CompiledArg::Absent))
-    }
-
-    /// Argument `n` as a value; null when left out.
-    pub fn value(&self, n: usize) -> Value<'_> {
-        match self.args.get(n) {
-            None | Some(CompiledArg::Absent | CompiledArg::Regex(_) | CompiledArg::Subst(_)) => Value::Null,
-            Some(CompiledArg::Int(i)) => Value::Int(*i),
-            Some(CompiledArg::Text(text)) => Value::text(text),
-            Some(CompiledArg::Format(format)) => Value::Str(format.expand(self.env)),
-            Some(CompiledArg::Pv(pv)) => pv.read(self.env),
-            Some(CompiledArg::Expr(expr)) => expr.read(self.env),
-            Some(CompiledArg::Route(id)) => Value::Int(i64::from(*id)),
-        }
-    }
-
-    /// Argument `n` as text; null and left out are empty.
-    pub fn text(&self, n: usize) -> Cow<'_, [u8]> {
-        self.value(n).into_text()
-    }
-
-    /// Argument `n` as text that outlives the borrow.
-    pub fn text_owned(&self, n: usize) -> Vec<u8> {
-        self.value(n).into_text().into_owned()
-    }
-
-    /// Argument `n` as an integer; left out is 0.
-    pub fn int(&self, n: usize) -> i64 {
-        self.value(n).to_int()
-    }
-
-    /// Argument `n` as an integer, if written.
-    pub fn opt_int(&self, n: usize) -> Option<i64> {
-        self.has(n).then(|| self.int(n))
-    }
-
-    /// Assigns to the pseudo-variable in argument `n`; false when it cannot be.
-    pub fn assign(&mut self, n: usize, value: Value<'_>) -> bool {
-        match self.args.get(n) {
-            Some(CompiledArg::Pv(pv)) => pv.write(self.env, value).is_ok(),
-            _ => false,
-        }
-    }
-
-    /// The regular expression in argument `n`, compiled now if it holds pseudo-variables.
-    pub fn regex(&self, n: usize) -> Option<Cow<'_, super::regex::Regex>> {
-        match self.args.get(n)? {
-            CompiledArg::Regex(regex) => Some(Cow::Borrowed(regex)),
-            CompiledArg::Absent => None,
-            _ => super::regex::Regex::cached(&self.text(n)).map(Cow::Owned),
-        }
-    }
-
-    /// The substitution in argument `n`.
-    pub fn subst(&self, n: usize) -> Option<&super::transform::subst::Subst> {
-        if let Some(CompiledArg::Subst(subst)) = self.args.get(n) {
-            Some(subst)
-        } else {
-            None
-        }
-    }
-
-    /// The route block in argument `n`: of one of these kinds, when its name is made at run time.
-    pub fn route(&self, n: usize, kinds: Routes) -> Option<super::host::RouteId> {
-        match self.args.get(n)? {
-            CompiledArg::Route(id) => Some(*id),
-            CompiledArg::Absent => None,
-            _ => {
-                let name = self.text(n);
-                self.env
-                    .script
-                    .program
-                    .find_route(kinds, std::str::from_utf8(&name).ok()?)
-            }
-        }
-    }
-
-    /// The state of a module.
-    pub fn state<T: Any + Send + Sync>(&self) -> Option<&'a T> {
-        self.env.state::<T>()
-    }
-
-    /// The proxy and what it works on.
-    pub fn split(&mut self) -> (&mut dyn Host, Scope<'_>) {
-        self.env.split()
     }
 }

@@ -13,6 +13,8 @@ use super::host::TransactionView;
 use super::lists::Lists;
 use super::module::Code;
 use super::module::Env;
+use super::module::RouteKind;
+use super::module::Script;
 use super::program::Format;
 use super::value::Value;
 use super::vars::Vars;
@@ -43,6 +45,25 @@ pub fn expand_of(env: &Env<'_>, mut ctx: Context, format: &Format) -> Value<'sta
         text if text.is_empty() => Value::Null,
         text => Value::owned(text.into_owned()),
     }
+}
+
+/// A text with variables that need no message, such as `$env(x)` and `$def(x)`; others are empty.
+pub fn expand_alone(script: &Script, wall: Duration, format: &Format) -> Vec<u8> {
+    let mut host = Nowhere {
+        sockets: Sockets::default(),
+        intent: Intent::default(),
+        wall,
+    };
+    let there = Env {
+        ctx: &mut Context::default(),
+        lists: &mut Lists::default(),
+        vars: &mut Vars::default(),
+        script,
+        host: &mut host,
+        route: RouteKind::EVENT,
+        rc: 0,
+    };
+    format.expand(&there).into_owned()
 }
 
 struct Nowhere {

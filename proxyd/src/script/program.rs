@@ -35,12 +35,16 @@ pub struct Program {
     pub(super) names: [BTreeMap<Box<str>, RouteId>; 7],
     /// Blocks without a name, by keyword.
     pub(super) mains: [Option<RouteId>; 7],
+    /// Event routes about what the proxy itself sends, by [`OwnEvent`].
+    pub(super) own_events: [Option<RouteId>; OwnEvent::NAMES.len()],
     /// Core parameters as they were set, in order.
     pub(super) settings: AHashMap<&'static str, Vec<ParamValue>>,
     /// `group.name = value`.
     pub(super) customs: BTreeMap<(Box<str>, Box<str>), Custom>,
     /// Named flags.
     pub(super) flags: BTreeMap<Box<str>, u32>,
+    /// Flags of AVPs.
+    pub(super) avp_flags: BTreeMap<Box<str>, u32>,
     /// `#!define`s with a text.
     pub(super) defines: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// `listen=`.
@@ -55,6 +59,29 @@ pub struct Program {
     pub(super) while_limit: u32,
     /// `max_recursive_level`.
     pub(super) route_limit: u32,
+}
+
+/// An event about what the proxy itself sends, which must not be looked up by name for each message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnEvent {
+    /// A request of our own is about to be sent.
+    Request,
+    /// A reply was made in a transaction.
+    Response,
+    /// A 2xx to an INVITE of our own was acknowledged.
+    AckSent,
+    /// A reply was made without a transaction.
+    Stateless,
+}
+
+impl OwnEvent {
+    /// Their names, in order.
+    pub(super) const NAMES: [&str; 4] = [
+        "tm:local-request",
+        "tm:local-response",
+        "tm:local-ack-sent",
+        "sl:local-response",
+    ];
 }
 
 /// A custom parameter.
@@ -94,6 +121,11 @@ impl Program {
     /// The block of an event: `xhttp:request`.
     pub fn event_route(&self, name: &str) -> Option<RouteId> {
         self.named(RouteKeyword::Event, name)
+    }
+
+    /// The block of an event about what the proxy itself sends.
+    pub fn own_event(&self, event: OwnEvent) -> Option<RouteId> {
+        self.own_events.get(event as usize).copied().flatten()
     }
 
     /// The block of this name whose kind is among `kinds`.
@@ -212,6 +244,18 @@ impl Program {
         &self.listens
     }
 
+    /// The name of the block that a place lies in.
+    pub fn block_around(&self, span: Span) -> Option<&str> {
+        let root = self.sources.root(span);
+        let before = |block: &&Block| {
+            let start = self.sources.root(block.span);
+            start.file == root.file && start.start <= root.start
+        };
+        let last = |block: &&Block| self.sources.root(block.span).start;
+        let block = self.blocks.iter().filter(before).max_by_key(last)?;
+        Some(&block.name)
+    }
+
     /// The files that the script was read from.
     pub fn sources(&self) -> &Sources {
         &self.sources
@@ -302,6 +346,7 @@ pub(super) struct Invoke {
     pub(super) function: &'static Function,
     pub(super) name: &'static str,
     pub(super) args: Box<[CompiledArg]>,
+    pub(super) span: Span,
 }
 
 impl fmt::Debug for Invoke {

@@ -1,22 +1,13 @@
-//! A stage for unit tests: one message, an empty script and a host that writes down what it was asked for.
+//! A stage for unit tests: one message, an empty script and a proxy that writes down what it was asked for.
 
 mod bench;
+mod fake;
 
 pub(crate) use bench::Bench;
+pub(crate) use fake::FakeHost;
 
-use super::host::Host;
-use super::host::Intent;
-use super::host::Job;
-use super::host::LocalRequest;
-use super::host::Matched;
-use super::host::Millis;
-use super::host::RelayOptions;
-use super::host::RouteId;
-use super::host::Scope;
-use super::host::TransactionView;
 use super::lists::Lists;
 use super::module::Call;
-use super::module::Code;
 use super::module::CompiledArg;
 use super::module::Env;
 use super::module::Function;
@@ -33,131 +24,12 @@ use super::module::State;
 use super::module::States;
 use super::program::Format;
 use super::program::Program;
+use super::span::Span;
 use super::value::Value;
 use super::vars::Vars;
 use crate::proxy::context::Context;
-use crate::proxy::context::SocketId;
-use crate::proxy::context::Target;
-use crate::proxy::sockets::Alias;
-use crate::proxy::sockets::Listener;
-use crate::proxy::sockets::Sockets;
-use shared::net::Transport;
 use shared::sip::Message;
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// A host that answers nothing and remembers everything.
-#[derive(Default)]
-pub(crate) struct FakeHost {
-    /// What we listen on.
-    pub(crate) sockets: Sockets,
-    /// Replies: status and reason.
-    pub(crate) replies: Vec<(u16, Vec<u8>)>,
-    /// What was sent, and where.
-    pub(crate) sent: Vec<(Target, Vec<u8>)>,
-    /// How often the request was relayed or forwarded.
-    pub(crate) relayed: usize,
-    /// Requests of our own.
-    pub(crate) originated: Vec<LocalRequest>,
-    /// Where every URI leads.
-    pub(crate) resolves_to: Option<Target>,
-    /// Wall time.
-    pub(crate) wall: Duration,
-    /// Monotonic time.
-    pub(crate) now: Millis,
-    intent: Intent,
-    random: u64,
-}
-
-impl Host for FakeHost {
-    fn now(&self) -> Millis {
-        self.now
-    }
-    fn wall(&self) -> Duration {
-        self.wall
-    }
-    fn random(&mut self) -> u64 {
-        self.random = self
-            .random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        self.random
-    }
-    fn sockets(&self) -> &Sockets {
-        &self.sockets
-    }
-    fn worker(&self) -> (usize, u32) {
-        (1, 4711)
-    }
-    fn resolve(&mut self, _: &[u8], _: Option<SocketId>) -> Option<Target> {
-        self.resolves_to
-    }
-    fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
-        self.sent.push((*target, bytes.to_vec()));
-        true
-    }
-    fn reply_stateless(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        self.reply(scope, status, reason)
-    }
-    fn reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        scope.ctx.answered = status;
-        self.replies.push((status, reason.to_vec()));
-        Code::TRUE
-    }
-    fn forward(&mut self, _: Scope<'_>, _: Option<Target>) -> Code {
-        self.relayed += 1;
-        Code::TRUE
-    }
-    fn local_tag(&mut self, _: &Context) -> Vec<u8> {
-        b"local-tag".to_vec()
-    }
-    fn new_transaction(&mut self, _: Scope<'_>) -> Code {
-        Code::TRUE
-    }
-    fn check_transaction(&mut self, _: Scope<'_>) -> Matched {
-        Matched::None
-    }
-    fn precheck_transaction(&mut self, _: &Context) -> bool {
-        false
-    }
-    fn relay(&mut self, _: Scope<'_>, _: RelayOptions) -> Code {
-        self.relayed += 1;
-        Code::TRUE
-    }
-    fn transaction_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
-        self.reply(scope, status, reason)
-    }
-    fn release_transaction(&mut self) {}
-    fn cancel_branches(&mut self, _: Scope<'_>, _: u32) -> Code {
-        Code::TRUE
-    }
-    fn drop_replies(&mut self) {}
-    fn intent(&mut self) -> &mut Intent {
-        &mut self.intent
-    }
-    fn transaction(&self) -> Option<TransactionView<'_>> {
-        None
-    }
-    fn transaction_request(&mut self) -> Option<&mut Context> {
-        None
-    }
-    fn originate(&mut self, request: LocalRequest) -> Code {
-        self.originated.push(request);
-        Code::TRUE
-    }
-    fn suspend(&mut self, _: Scope<'_>) -> Option<(u32, u32)> {
-        None
-    }
-    fn resume(&mut self, _: (u32, u32), _: RouteId) -> Code {
-        Code::FALSE
-    }
-    fn spawn(&mut self, job: Job) {
-        job();
-    }
-    fn http_reply(&mut self, _: &Context, _: &[u8]) -> bool {
-        false
-    }
-}
 
 /// Everything that an [`Env`] borrows.
 pub(crate) struct Stage {
@@ -186,21 +58,6 @@ impl Stage {
         };
         ctx.source.peer = SocketAddr::from(([127, 0, 0, 2], 5060));
         ctx.source.local = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let listener = Listener::new(Transport::Udp, ctx.source.local, None, Some("main".to_owned()));
-        let alias = Alias {
-            transport: None,
-            host: "test.lan".to_owned(),
-            port: None,
-        };
-        let host = FakeHost {
-            sockets: Sockets {
-                listeners: vec![listener],
-                aliases: vec![alias],
-            },
-            wall: Duration::new(1_700_000_000, 123_456_000),
-            now: 60_000,
-            ..FakeHost::default()
-        };
         let script = Script {
             program: Program::default(),
             modules: Vec::new(),
@@ -211,7 +68,7 @@ impl Stage {
             lists: Lists::default(),
             vars: Vars::default(),
             script,
-            host,
+            host: FakeHost::new(),
             route: Routes::REQUEST,
             rc: 1,
         }
@@ -291,6 +148,7 @@ impl Stage {
             env: &mut env,
             args: &args,
             name,
+            span: Span::default(),
         })
         .0
     }
@@ -351,6 +209,7 @@ fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String
                 format: &format,
                 parse: &parse,
                 names: &NoNames,
+                span: Span::default(),
             })?
         }
         None => PvData::None,

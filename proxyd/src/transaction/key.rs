@@ -1,9 +1,7 @@
 //! Which transaction a message belongs to: RFC 3261 §17.1.3 for responses, §17.2.3 for requests, with its RFC 2543 fallback.
 
 use std::hash::BuildHasher;
-use std::hash::Hash;
 use std::hash::Hasher;
-use std::ops::Range;
 
 /// Opens every branch made under RFC 3261 (§8.1.1.7).
 pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
@@ -34,21 +32,19 @@ pub struct Branch {
 impl Branch {
     /// Reads a branch parameter; `None` for one that is not of our form.
     pub fn read(branch: &[u8]) -> Option<Self> {
-        let rest = branch.strip_prefix(MAGIC_COOKIE)?;
-        let mut parts = rest.split(|byte| *byte == b'.');
-        let index = u32::try_from(read_hex(parts.next()?, 8)?).ok()?;
-        let label = u32::try_from(read_hex(parts.next()?, 8)?).ok()?;
-        let hash = parts.next()?;
-        let routed = if hash.len() == 16 {
-            read_hex(hash, 16)?
-        } else {
-            return None;
-        };
-        let number = u8::try_from(read_hex(parts.next()?, 2)?).ok()?;
-        parts.next().is_none().then_some(Self {
-            id: Id { index, label },
+        let mut rest = branch.strip_prefix(MAGIC_COOKIE)?;
+        let (index, _) = read_hex(&mut rest)?;
+        let (label, _) = read_hex(&mut rest)?;
+        let (routed, digits) = read_hex(&mut rest)?;
+        let (number, _) = read_hex(&mut rest)?;
+        let alone = digits == 16 && rest.is_empty();
+        alone.then_some(Self {
+            id: Id {
+                index: u32::try_from(index).ok()?,
+                label: u32::try_from(label).ok()?,
+            },
             routed,
-            number,
+            number: u8::try_from(number).ok()?,
         })
     }
 
@@ -90,12 +86,11 @@ pub struct Parts<'a> {
     pub via: &'a [u8],
 }
 
-/// What a request is looked up by: a hash of Call-ID, CSeq number and branch, then everything the RFC compares.
+/// What a request is looked up by: the key it would have, and which of the transactions of its branch it means.
 #[derive(Clone, Copy, Debug)]
-pub struct Lookup<'a> {
-    parts: Parts<'a>,
+pub struct Lookup {
+    key: Key,
     target: Target,
-    hash: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,106 +103,105 @@ enum Target {
     Cancelled,
 }
 
-impl<'a> Lookup<'a> {
+impl Lookup {
     /// Looks for the transaction this request made, or which an ACK for a negative response ends.
-    pub fn request(parts: Parts<'a>, state: &ahash::RandomState) -> Self {
-        let target = if parts.method == b"ACK" {
+    pub fn request(parts: &Parts<'_>, hasher: &Hashers) -> Self {
+        let key = Key::new(parts, hasher);
+        let target = if key.kind == Kind::Ack {
             Target::Invite
         } else {
             Target::Same
         };
-        Self {
-            parts,
-            target,
-            hash: hash_request(&parts, state),
-        }
+        Self { key, target }
     }
 
-    /// Looks for the transaction that a CANCEL wants to cancel.
-    pub fn cancelled(parts: Parts<'a>, state: &ahash::RandomState) -> Self {
+    /// Looks for the transaction that this CANCEL wants to cancel.
+    pub fn cancelled(self) -> Self {
         Self {
-            parts,
             target: Target::Cancelled,
-            hash: hash_request(&parts, state),
+            ..self
         }
     }
 
     /// The hash that chooses shard and slot.
     pub fn hash(&self) -> u64 {
-        self.hash
+        self.key.hash
     }
 
     /// The key a new transaction for this request is stored under.
-    pub fn to_key(&self) -> Key {
-        Key::new(&self.parts, self.hash)
+    pub fn key(&self) -> Key {
+        self.key
     }
 }
 
-/// What an ACK for a 2xx is looked up by: it shares Call-ID, CSeq number and tags with its INVITE, but no branch (§13.2.2.4).
-#[derive(Clone, Copy, Debug)]
-pub struct AckLookup<'a> {
-    parts: Parts<'a>,
-    hash: u64,
-}
+/// The seeds of one table's keys: without them nobody can make two requests whose keys agree.
+#[derive(Clone, Debug)]
+pub struct Hashers([ahash::RandomState; 2]);
 
-impl<'a> AckLookup<'a> {
-    /// Looks for the INVITE that was accepted with the To tag of this ACK.
-    pub fn new(parts: Parts<'a>, state: &ahash::RandomState) -> Self {
-        let hash = hash_dialog(parts.call_id, parts.cseq, parts.from_tag, parts.to_tag, state);
-        Self { parts, hash }
-    }
-
-    /// The hash that chooses shard and slot.
-    pub fn hash(&self) -> u64 {
-        self.hash
+impl Default for Hashers {
+    fn default() -> Self {
+        Self([ahash::RandomState::new(), ahash::RandomState::new()])
     }
 }
 
-/// What a transaction is stored under, in one allocation.
-#[derive(Debug)]
+/// What a transaction is stored under: everything that RFC 3261 §17.2.3 compares, in two seeded hashes.
+///
+/// Two requests with equal keys are the same request but for one chance in 2^128.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     hash: u64,
-    cseq: u32,
-    port: Option<u16>,
-    cookie: bool,
-    ends: [u32; 5],
-    bytes: Box<[u8]>,
+    check: u64,
+    /// Of the method, and of the To tag where the branch is no identifier: what an ACK or CANCEL does not share.
+    own: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Invite,
+    Ack,
+    Cancel,
+    Other,
 }
 
 impl Key {
-    fn new(parts: &Parts<'_>, hash: u64) -> Self {
+    fn new(parts: &Parts<'_>, Hashers([first, second]): &Hashers) -> Self {
+        // An RFC 2543 branch is no identifier: the whole Via, the Request-URI and the tags take its place.
         let cookie = has_cookie(parts.branch);
-        // An RFC 2543 branch is no identifier: the whole Via, the Request-URI and the To tag take its place.
         let identity = if cookie { parts.branch } else { parts.via };
-        let (uri, to_tag): (&[u8], &[u8]) = if cookie {
-            (b"", b"")
-        } else {
-            (parts.uri, parts.to_tag)
-        };
-        let mut bytes = Vec::with_capacity(
-            parts.method.len()
-                + parts.call_id.len()
-                + parts.from_tag.len()
-                + parts.host.len()
-                + identity.len()
-                + uri.len()
-                + to_tag.len(),
-        );
-        let mut ends = [0; 5];
-        let pieces = [parts.method, parts.call_id, parts.from_tag, parts.host, identity];
-        for (end, piece) in ends.iter_mut().zip(pieces) {
-            bytes.extend_from_slice(piece);
-            *end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let mut hash = first.build_hasher();
+        hash.write(parts.call_id);
+        hash.write_u32(parts.cseq);
+        hash.write(identity);
+        let mut check = second.build_hasher();
+        check.write(parts.call_id);
+        check.write_u32(parts.cseq);
+        check.write(identity);
+        check.write_u32(parts.port.map_or(u32::MAX, u32::from));
+        for chunk in parts.host.chunks(16) {
+            let mut lower = [0; 16];
+            for (to, from) in lower.iter_mut().zip(chunk) {
+                *to = from.to_ascii_lowercase();
+            }
+            check.write(&lower);
         }
-        bytes.extend_from_slice(uri);
-        bytes.extend_from_slice(to_tag);
+        let mut own = second.build_hasher();
+        own.write(parts.method);
+        if !cookie {
+            check.write(parts.uri);
+            check.write(parts.from_tag);
+            own.write(parts.to_tag);
+        }
         Self {
-            hash,
-            cseq: parts.cseq,
-            port: parts.port,
-            cookie,
-            ends,
-            bytes: bytes.into_boxed_slice(),
+            hash: hash.finish(),
+            check: check.finish(),
+            own: own.finish() as u32,
+            kind: match parts.method {
+                b"INVITE" => Kind::Invite,
+                b"ACK" => Kind::Ack,
+                b"CANCEL" => Kind::Cancel,
+                _ => Kind::Other,
+            },
         }
     }
 
@@ -216,73 +210,21 @@ impl Key {
         self.hash
     }
 
-    /// The method of the request that made the transaction.
-    pub fn method(&self) -> &[u8] {
-        self.piece(0)
+    /// The hash that tells requests of equal [`Key::hash`] apart, but not an INVITE from its ACK or CANCEL.
+    pub fn check(&self) -> u64 {
+        self.check
     }
 
-    /// Its Call-ID.
-    pub fn call_id(&self) -> &[u8] {
-        self.piece(1)
-    }
-
-    /// The hash under which an ACK for a 2xx with this To tag finds the transaction.
-    pub fn ack_hash(&self, to_tag: &[u8], state: &ahash::RandomState) -> u64 {
-        hash_dialog(self.call_id(), self.cseq, self.piece(2), to_tag, state)
-    }
-
-    /// Whether a request belongs here, all of RFC 3261 §17.2.3 compared.
-    pub fn matches(&self, lookup: &Lookup<'_>) -> bool {
-        let parts = &lookup.parts;
-        let method = match lookup.target {
-            Target::Same => self.method() == parts.method,
-            Target::Invite => self.method() == b"INVITE",
-            Target::Cancelled => self.method() != b"CANCEL" && self.method() != b"ACK",
-        };
-        let cookie = has_cookie(parts.branch);
-        method
-            && self.hash == lookup.hash
-            && self.cseq == parts.cseq
-            && self.cookie == cookie
-            && self.port == parts.port
-            && self.piece(4) == if cookie { parts.branch } else { parts.via }
-            && self.call_id() == parts.call_id
-            && self.piece(3).eq_ignore_ascii_case(parts.host)
-            && (cookie || self.matches_2543(lookup))
-    }
-
-    /// Whether an ACK for a 2xx belongs here; its To tag is in the hash it was found by.
-    pub fn matches_ack(&self, lookup: &AckLookup<'_>) -> bool {
-        let parts = &lookup.parts;
-        self.method() == b"INVITE"
-            && self.cseq == parts.cseq
-            && self.call_id() == parts.call_id
-            && self.piece(2) == parts.from_tag
-    }
-
-    fn matches_2543(&self, lookup: &Lookup<'_>) -> bool {
-        let parts = &lookup.parts;
-        let tail = self.bytes.get(self.ends[4] as usize..).unwrap_or_default();
-        let Some((uri, to_tag)) = tail.split_at_checked(parts.uri.len()) else {
-            return false;
-        };
-        // The To tag of an ACK is that of our response, which is no part of the request.
-        let tag = lookup.target == Target::Invite || to_tag == parts.to_tag;
-        uri == parts.uri && tag && self.piece(2) == parts.from_tag
-    }
-
-    fn piece(&self, number: usize) -> &[u8] {
-        let start = if number == 0 {
-            0
-        } else {
-            self.ends[number - 1] as usize
-        };
-        self.bytes
-            .get(Range {
-                start,
-                end: self.ends[number] as usize,
-            })
-            .unwrap_or_default()
+    /// Whether a request belongs here (RFC 3261 §17.2.3).
+    pub fn matches(&self, lookup: &Lookup) -> bool {
+        let other = &lookup.key;
+        (self.hash, self.check) == (other.hash, other.check)
+            && match lookup.target {
+                Target::Same => self.own == other.own,
+                // The To tag of an ACK is that of our response, which is no part of the request.
+                Target::Invite => self.kind == Kind::Invite,
+                Target::Cancelled => !matches!(self.kind, Kind::Ack | Kind::Cancel),
+            }
     }
 }
 
@@ -291,58 +233,45 @@ pub fn has_cookie(branch: &[u8]) -> bool {
     branch.starts_with(MAGIC_COOKIE) && branch.len() > MAGIC_COOKIE.len()
 }
 
-fn hash_request(parts: &Parts<'_>, state: &ahash::RandomState) -> u64 {
-    let mut hasher = state.build_hasher();
-    parts.call_id.hash(&mut hasher);
-    hasher.write_u32(parts.cseq);
-    if has_cookie(parts.branch) {
-        parts.branch
-    } else {
-        parts.via
-    }
-    .hash(&mut hasher);
-    hasher.finish()
-}
-
-fn hash_dialog(call_id: &[u8], cseq: u32, from: &[u8], to: &[u8], state: &ahash::RandomState) -> u64 {
-    let mut hasher = state.build_hasher();
-    call_id.hash(&mut hasher);
-    hasher.write_u32(cseq);
-    from.hash(&mut hasher);
-    to.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn read_hex(digits: &[u8], longest: usize) -> Option<u64> {
-    if digits.is_empty() || digits.len() > longest {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
+/// Reads a number of one to 16 digits and the dot behind it, unless it is the last; the number and how many digits it has.
+fn read_hex(rest: &mut &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (digits, byte) in rest.iter().enumerate() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'.' if digits > 0 => {
+                *rest = rest.get(digits + 1..).filter(|rest| !rest.is_empty())?;
+                return Some((value, digits));
+            }
             _ => return None,
         };
-        Some(value << 4 | u64::from(digit))
-    })
+        if digits == 16 {
+            return None;
+        }
+        value = value << 4 | u64::from(digit);
+    }
+    let digits = rest.len();
+    *rest = &[];
+    (digits > 0).then_some((value, digits))
 }
 
-fn write_hex(value: u64, width: u32, out: &mut Vec<u8>) {
-    let digits = (67 - (value | 1).leading_zeros()) / 4;
-    for place in (0..digits.max(width)).rev() {
-        let digit = (value >> (4 * place)) as usize & 0xf;
-        out.push(b"0123456789abcdef"[digit]);
+/// Appends a number in lower-case hexadecimal, with zeros before it up to a width of at most 16.
+pub fn write_hex(value: u64, width: usize, out: &mut Vec<u8>) {
+    let mut text = [0; 16];
+    let mut left = value;
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(left & 15) as usize];
+        left >>= 4;
     }
+    let digits = (67 - (value | 1).leading_zeros() as usize) / 4;
+    out.extend_from_slice(text.get(16 - digits.max(width)..).unwrap_or_default());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn state() -> ahash::RandomState {
-        ahash::RandomState::with_seeds(1, 2, 3, 4)
-    }
 
     const INVITE: Parts<'static> = Parts {
         method: b"INVITE",
@@ -359,7 +288,8 @@ mod tests {
 
     #[test]
     fn section_17_2_3() {
-        let key = Lookup::request(INVITE, &state()).to_key();
+        let seeds = Hashers::default();
+        let key = Lookup::request(&INVITE, &seeds).key();
         let rows: &[(&str, Parts<'_>, bool)] = &[
             ("the same", INVITE, true),
             (
@@ -447,46 +377,26 @@ mod tests {
             ),
         ];
         for (what, parts, expected) in rows {
-            assert_eq!(
-                key.matches(&Lookup::request(*parts, &state())),
-                *expected,
-                "{what}"
-            );
+            assert_eq!(key.matches(&Lookup::request(parts, &seeds)), *expected, "{what}");
         }
-        assert!(key.matches(&Lookup::cancelled(
-            Parts {
-                method: b"CANCEL",
-                ..INVITE
-            },
-            &state()
-        )));
-        let cancel = Lookup::request(
-            Parts {
-                method: b"CANCEL",
-                ..INVITE
-            },
-            &state(),
-        )
-        .to_key();
-        assert!(!cancel.matches(&Lookup::cancelled(
-            Parts {
-                method: b"CANCEL",
-                ..INVITE
-            },
-            &state()
-        )));
-        assert_eq!(key.method(), b"INVITE");
-        assert_eq!(key.call_id(), b"1@a");
+        let cancel = Parts {
+            method: b"CANCEL",
+            ..INVITE
+        };
+        assert!(key.matches(&Lookup::request(&cancel, &seeds).cancelled()));
+        let own = Lookup::request(&cancel, &seeds).key();
+        assert!(!own.matches(&Lookup::request(&cancel, &seeds).cancelled()));
     }
 
     #[test]
     fn section_17_2_3_without_a_cookie() {
+        let seeds = Hashers::default();
         let old = Parts {
             branch: b"1",
             via: b"SIP/2.0/UDP a.example:5060;branch=1",
             ..INVITE
         };
-        let key = Lookup::request(old, &state()).to_key();
+        let key = Lookup::request(&old, &seeds).key();
         let rows: &[(&str, Parts<'_>, bool)] = &[
             ("the same", old, true),
             (
@@ -541,42 +451,13 @@ mod tests {
             ),
         ];
         for (what, parts, expected) in rows {
-            assert_eq!(
-                key.matches(&Lookup::request(*parts, &state())),
-                *expected,
-                "{what}"
-            );
+            assert_eq!(key.matches(&Lookup::request(parts, &seeds)), *expected, "{what}");
         }
-        assert!(key.matches(&Lookup::cancelled(
-            Parts {
-                method: b"CANCEL",
-                ..old
-            },
-            &state()
-        )));
-    }
-
-    #[test]
-    fn an_ack_for_a_2xx_matches_by_dialog() {
-        let key = Lookup::request(INVITE, &state()).to_key();
-        let ack = Parts {
-            method: b"ACK",
-            branch: b"z9hG4bKother",
-            to_tag: b"t1",
-            ..INVITE
+        let cancel = Parts {
+            method: b"CANCEL",
+            ..old
         };
-        let lookup = AckLookup::new(ack, &state());
-        assert!(key.matches_ack(&lookup));
-        assert_eq!(key.ack_hash(b"t1", &state()), lookup.hash());
-        assert_ne!(key.ack_hash(b"t2", &state()), lookup.hash());
-        assert!(!key.matches_ack(&AckLookup::new(
-            Parts {
-                from_tag: b"x",
-                ..ack
-            },
-            &state()
-        )));
-        assert!(!key.matches_ack(&AckLookup::new(Parts { cseq: 1, ..ack }, &state())));
+        assert!(key.matches(&Lookup::request(&cancel, &seeds).cancelled()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The transactions that live, found by key, by id and by deadline (RFC 3261 §17.1.3, §17.2.3).
 
-use crate::transaction::key::AckLookup;
+use crate::transaction::key::Hashers;
 use crate::transaction::key::Id;
 use crate::transaction::key::Key;
 use crate::transaction::key::Lookup;
@@ -45,7 +45,7 @@ pub enum Inserted<T> {
 pub struct Table<T> {
     shards: Box<[Shard<T>]>,
     shard_bits: u32,
-    hasher: ahash::RandomState,
+    hashers: Hashers,
     count: AtomicUsize,
     limit: usize,
 }
@@ -62,7 +62,6 @@ struct Inner<T> {
     records: Vec<Record<T>>,
     free: Option<u32>,
     by_key: HashTable<u32>,
-    by_ack: HashTable<(u64, u32)>,
     wheel: Wheel<u32>,
 }
 
@@ -77,18 +76,13 @@ struct Live<T> {
     label: u32,
     entry: Entry,
     deadline: Millis,
-    /// The entries of `by_ack` that lead here.
-    acks: SmallVec<[u64; 1]>,
     key: Key,
     transaction: Arc<Mutex<T>>,
 }
 
-/// How many forked 2xx responses of one INVITE are remembered for their ACKs.
-const MAX_ACKS: usize = 32;
-
 impl<T> Table<T> {
     /// Makes a table of `shards` (rounded up to a power of two, at most 1024) for at most `limit` transactions.
-    pub fn new(shards: usize, limit: usize, hasher: ahash::RandomState, tick: Millis, now: Millis) -> Self {
+    pub fn new(shards: usize, limit: usize, tick: Millis, now: Millis) -> Self {
         let shard_bits = shards.clamp(1, 1024).next_power_of_two().trailing_zeros();
         let shards = (0..1usize << shard_bits).map(|_| Shard {
             due: AtomicU64::new(NEVER),
@@ -96,22 +90,21 @@ impl<T> Table<T> {
                 records: Vec::new(),
                 free: None,
                 by_key: HashTable::new(),
-                by_ack: HashTable::new(),
                 wheel: Wheel::new(tick, now),
             }),
         });
         Self {
             shards: shards.collect(),
             shard_bits,
-            hasher,
+            hashers: Hashers::default(),
             count: AtomicUsize::new(0),
             limit,
         }
     }
 
-    /// The seeded hash with which look-ups for this table are made.
-    pub fn hasher(&self) -> &ahash::RandomState {
-        &self.hasher
+    /// The seeds with which look-ups for this table are made.
+    pub fn hashers(&self) -> &Hashers {
+        &self.hashers
     }
 
     /// The number of transactions.
@@ -124,33 +117,34 @@ impl<T> Table<T> {
         self.len() == 0
     }
 
-    /// The number of shards, for [`Table::for_each_in`].
-    pub fn shards(&self) -> usize {
-        self.shards.len()
+    /// How many transactions each shard has.
+    pub fn loads(&self) -> Vec<usize> {
+        let load = |shard: &Shard<T>| {
+            let inner = shard.inner.lock();
+            let live = inner
+                .records
+                .iter()
+                .filter(|record| matches!(record, Record::Live(_)));
+            live.count()
+        };
+        self.shards.iter().map(load).collect()
+    }
+
+    /// Every transaction, one shard after the other; none is locked when its turn comes.
+    pub fn all(&self) -> impl Iterator<Item = Found<T>> {
+        (0..).zip(&self.shards).flat_map(|(number, shard)| {
+            let inner = shard.inner.lock();
+            let positions = 0..u32::try_from(inner.records.len()).unwrap_or(u32::MAX);
+            let found = positions.filter_map(|position| self.found(number, &inner, position));
+            found.collect::<Vec<_>>()
+        })
     }
 
     /// Finds the transaction of a request.
-    pub fn find(&self, lookup: &Lookup<'_>) -> Option<Found<T>> {
+    pub fn find(&self, lookup: &Lookup) -> Option<Found<T>> {
         let shard = self.shard_of(lookup.hash());
         let inner = self.shards[shard].inner.lock();
         self.found(shard, &inner, inner.position(lookup)?)
-    }
-
-    /// Finds the transaction that was remembered for an ACK for a 2xx.
-    pub fn find_ack(&self, lookup: &AckLookup<'_>) -> Option<Found<T>> {
-        // The INVITE lies in the shard of its own hash, so the index of ACKs lies by its hash and names an id.
-        let shard = self.shard_of(lookup.hash());
-        let index = {
-            let inner = self.shards[shard].inner.lock();
-            inner
-                .by_ack
-                .find(lookup.hash(), |(hash, _)| *hash == lookup.hash())?
-                .1
-        };
-        let (shard, position) = self.place(index);
-        let inner = self.shards.get(shard)?.inner.lock();
-        inner.live(position).filter(|live| live.key.matches_ack(lookup))?;
-        self.found(shard, &inner, position)
     }
 
     /// Finds the transaction that a reply, or a script, names.
@@ -164,7 +158,7 @@ impl<T> Table<T> {
     /// Finds the transaction of a request or makes it: of two threads with the same request one wins.
     ///
     /// `make` runs under the shard's lock and should do no more than fill in a value.
-    pub fn insert(&self, lookup: &Lookup<'_>, label: u32, make: impl FnOnce(Id) -> T) -> Inserted<T> {
+    pub fn insert(&self, lookup: &Lookup, label: u32, make: impl FnOnce(Id) -> T) -> Inserted<T> {
         let shard = self.shard_of(lookup.hash());
         let mut inner = self.shards[shard].inner.lock();
         if let Some(known) = inner
@@ -193,51 +187,11 @@ impl<T> Table<T> {
                 label,
                 entry: Entry::NONE,
                 deadline: NEVER,
-                acks: SmallVec::new(),
-                key: lookup.to_key(),
+                key: lookup.key(),
                 transaction,
             },
         );
         Inserted::New(id, locked)
-    }
-
-    /// Remembers that a 2xx with this To tag went upstream, so that [`Table::find_ack`] finds its ACK.
-    pub fn expect_ack(&self, id: Id, to_tag: &[u8]) {
-        let (home, position) = self.place(id.index);
-        let Some(home) = self.shards.get(home) else { return };
-        let hash = {
-            let mut inner = home.inner.lock();
-            let Some(live) = inner.live_mut(position).filter(|live| live.label == id.label) else {
-                return;
-            };
-            let hash = live.key.ack_hash(to_tag, &self.hasher);
-            if live.acks.contains(&hash) || live.acks.len() >= MAX_ACKS {
-                return;
-            }
-            live.acks.push(hash);
-            hash
-        };
-        {
-            let mut inner = self.shards[self.shard_of(hash)].inner.lock();
-            // One entry for a hash: an INVITE that came over another path as well takes it over.
-            match inner.by_ack.find_mut(hash, |(other, _)| *other == hash) {
-                Some(entry) => entry.1 = id.index,
-                None => {
-                    inner
-                        .by_ack
-                        .insert_unique(hash, (hash, id.index), |(hash, _)| *hash);
-                }
-            }
-        }
-        // Removed meanwhile by another thread, which may have come before the entry was there.
-        if home
-            .inner
-            .lock()
-            .live(position)
-            .is_none_or(|live| live.label != id.label)
-        {
-            self.forget_ack(hash, id.index);
-        }
     }
 
     /// Takes a transaction out; whoever holds its `Arc` may go on using it.
@@ -245,9 +199,6 @@ impl<T> Table<T> {
         let (shard, position) = self.place(id.index);
         let live = self.shards.get(shard)?.inner.lock().release(position, id.label)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        for hash in &live.acks {
-            self.forget_ack(*hash, id.index);
-        }
         Some(live.transaction)
     }
 
@@ -329,22 +280,6 @@ impl<T> Table<T> {
             .unwrap_or(NEVER)
     }
 
-    /// Visits the transactions of one shard. The shard stays locked: take what is needed, lock no transaction.
-    pub fn for_each_in(&self, shard: usize, mut visit: impl FnMut(Id, &Key, &Arc<Mutex<T>>)) {
-        let Some(inner) = self.shards.get(shard).map(|shard| shard.inner.lock()) else {
-            return;
-        };
-        for (position, record) in inner.records.iter().enumerate() {
-            if let Record::Live(live) = record {
-                let id = Id {
-                    index: (position as u32) << self.shard_bits | shard as u32,
-                    label: live.label,
-                };
-                visit(id, &live.key, &live.transaction);
-            }
-        }
-    }
-
     fn shard_of(&self, hash: u64) -> usize {
         // hashbrown uses the low bits for the slot and the top seven for the tag: the middle is free.
         (hash >> 40) as usize & (self.shards.len() - 1)
@@ -352,13 +287,6 @@ impl<T> Table<T> {
 
     fn place(&self, index: u32) -> (usize, u32) {
         (index as usize & (self.shards.len() - 1), index >> self.shard_bits)
-    }
-
-    fn forget_ack(&self, hash: u64, index: u32) {
-        let mut inner = self.shards[self.shard_of(hash)].inner.lock();
-        if let Ok(entry) = inner.by_ack.find_entry(hash, |entry| *entry == (hash, index)) {
-            entry.remove();
-        }
     }
 
     fn found(&self, shard: usize, inner: &Inner<T>, position: u32) -> Option<Found<T>> {
@@ -382,14 +310,7 @@ impl<T> Inner<T> {
         }
     }
 
-    fn live_mut(&mut self, position: u32) -> Option<&mut Live<T>> {
-        match self.records.get_mut(position as usize)? {
-            Record::Live(live) => Some(live),
-            Record::Free(_) => None,
-        }
-    }
-
-    fn position(&self, lookup: &Lookup<'_>) -> Option<u32> {
+    fn position(&self, lookup: &Lookup) -> Option<u32> {
         let matches = |at: &u32| self.live(*at).is_some_and(|live| live.key.matches(lookup));
         self.by_key.find(lookup.hash(), matches).copied()
     }
@@ -444,7 +365,7 @@ mod tests {
     use crate::transaction::key::Parts;
 
     fn table(limit: usize) -> Table<u32> {
-        Table::new(4, limit, ahash::RandomState::with_seeds(1, 2, 3, 4), 10, 0)
+        Table::new(4, limit, 10, 0)
     }
 
     fn parts(branch: &str) -> Parts<'_> {
@@ -460,7 +381,7 @@ mod tests {
 
     fn insert(table: &Table<u32>, branch: &str, value: u32) -> Option<Id> {
         match table.insert(
-            &Lookup::request(parts(branch), table.hasher()),
+            &Lookup::request(&parts(branch), table.hashers()),
             value ^ 0xabcd,
             |_| value,
         ) {
@@ -483,7 +404,9 @@ mod tests {
             .collect();
         assert_eq!(table.len(), 500);
         for (i, (name, id)) in names.iter().zip(&ids).enumerate() {
-            let found = table.find(&Lookup::request(parts(name), table.hasher())).unwrap();
+            let found = table
+                .find(&Lookup::request(&parts(name), table.hashers()))
+                .unwrap();
             assert_eq!((found.id, *found.transaction.lock() as usize), (*id, i));
             assert_eq!(*table.by_id(*id).unwrap().transaction.lock() as usize, i);
             assert!(
@@ -495,25 +418,17 @@ mod tests {
                     .is_none()
             );
             assert!(matches!(
-                table.insert(&Lookup::request(parts(name), table.hasher()), 1, |_| 1),
+                table.insert(&Lookup::request(&parts(name), table.hashers()), 1, |_| 1),
                 Inserted::Known(found) if found.id == *id
             ));
         }
-        let mut seen = 0;
-        for shard in 0..table.shards() {
-            table.for_each_in(shard, |_, key, _| {
-                assert_eq!(key.method(), b"INVITE");
-                seen += 1;
-            });
-        }
-        assert_eq!(seen, 500);
         for (name, id) in names.iter().zip(&ids) {
             assert!(table.remove(*id).is_some());
             assert!(table.remove(*id).is_none());
             assert!(table.by_id(*id).is_none());
             assert!(
                 table
-                    .find(&Lookup::request(parts(name), table.hasher()))
+                    .find(&Lookup::request(&parts(name), table.hashers()))
                     .is_none()
             );
         }
@@ -537,40 +452,6 @@ mod tests {
         assert_eq!(table.len(), 2);
         table.remove(first);
         assert!(insert(&table, "z9hG4bK3", 3).is_some());
-    }
-
-    #[test]
-    fn an_ack_finds_the_invite_by_dialog() {
-        let table = table(10);
-        let id = insert(&table, "z9hG4bK1", 1).unwrap();
-        let ack = |tag: &'static str| {
-            AckLookup::new(
-                Parts {
-                    method: b"ACK",
-                    branch: b"z9hG4bKack",
-                    to_tag: tag.as_bytes(),
-                    ..parts("")
-                },
-                table.hasher(),
-            )
-        };
-        assert!(table.find_ack(&ack("t1")).is_none());
-        for tag in [b"t1", b"t2", b"t1"] {
-            table.expect_ack(id, tag);
-        }
-        assert_eq!(table.find_ack(&ack("t1")).unwrap().id, id);
-        assert_eq!(table.find_ack(&ack("t2")).unwrap().id, id);
-        assert!(table.find_ack(&ack("t3")).is_none());
-        table.remove(id);
-        assert!(table.find_ack(&ack("t1")).is_none());
-        assert!(table.find_ack(&ack("t2")).is_none());
-        table.expect_ack(id, b"t4");
-        let left: usize = table
-            .shards
-            .iter()
-            .map(|shard| shard.inner.lock().by_ack.len())
-            .sum();
-        assert_eq!(left, 0);
     }
 
     #[test]

@@ -229,7 +229,7 @@ pub(super) struct Inner {
     pub(super) deliver: Deliver,
     pub(super) events: OnEvent,
     pub(super) numbers: Numbers,
-    pub(super) listeners: Mutex<Vec<AbortHandle>>,
+    pub(super) listeners: Mutex<Vec<(SocketId, AbortHandle)>>,
     next_id: AtomicU64,
     table: RwLock<Table>,
 }
@@ -365,7 +365,11 @@ impl Connections {
 
     /// Stops listening and closes every connection.
     pub fn shut_down(&self) {
-        self.0.listeners.lock().drain(..).for_each(|task| task.abort());
+        self.0
+            .listeners
+            .lock()
+            .drain(..)
+            .for_each(|(_, task)| task.abort());
         let ids: Vec<ConnId> = self.0.table.read().by_id.keys().copied().collect();
         ids.into_iter().for_each(|id| self.close(id));
     }

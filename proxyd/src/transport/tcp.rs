@@ -47,8 +47,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Connections {
-    /// Listens on an address; the one it is bound to. An IPv6 socket takes IPv6 only.
-    pub fn listen(&self, socket: SocketId, transport: Transport, addr: SocketAddr) -> io::Result<SocketAddr> {
+    /// Opens a socket that listens and accepts nothing yet. An IPv6 socket takes IPv6 only.
+    pub fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
         let listener = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         if addr.is_ipv6() {
             listener.set_only_v6(true)?;
@@ -57,9 +57,19 @@ impl Connections {
         listener.set_nonblocking(true)?;
         listener.bind(&addr.into())?;
         listener.listen(1024)?;
+        Ok(listener.into())
+    }
+
+    /// Accepts connections at a socket; its address.
+    pub fn listen(
+        &self,
+        socket: SocketId,
+        transport: Transport,
+        listener: std::net::TcpListener,
+    ) -> io::Result<SocketAddr> {
         let listener = {
             let _inside = self.0.runtime.enter();
-            TcpListener::from_std(listener.into())?
+            TcpListener::from_std(listener)?
         };
         let local = listener.local_addr()?;
         let connections = self.clone();
@@ -81,8 +91,18 @@ impl Connections {
                 }
             }
         });
-        self.0.listeners.lock().push(task.abort_handle());
+        self.0.listeners.lock().push((socket, task.abort_handle()));
         Ok(local)
+    }
+
+    /// Accepts no more connections at a socket; those that are open stay.
+    pub fn stop_listening(&self, socket: SocketId) {
+        self.0.listeners.lock().retain(|(own, task)| {
+            if *own == socket {
+                task.abort();
+            }
+            *own != socket
+        });
     }
 
     fn accept(&self, stream: TcpStream, ends: Ends) {
@@ -452,9 +472,8 @@ mod tests {
 
     impl Net {
         fn listen(&self, addr: &str) -> SocketAddr {
-            self.connections
-                .listen(3, Transport::Tcp, addr.parse().unwrap())
-                .unwrap()
+            let listener = Connections::bind(addr.parse().unwrap()).unwrap();
+            self.connections.listen(3, Transport::Tcp, listener).unwrap()
         }
 
         fn target(&self, remote: SocketAddr) -> StreamTarget {

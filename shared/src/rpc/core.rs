@@ -25,12 +25,25 @@ pub const SOCKETS_LIST: &str = "core.sockets_list";
 pub const ALIASES_LIST: &str = "core.aliases_list";
 /// Stops the daemon.
 pub const KILL: &str = "core.kill";
-/// Compiles the script again and puts it in place of the old one.
+/// Compiles the script again and puts it in place of the old one: [`Reloaded`].
 pub const RELOAD: &str = "core.reload";
 /// Runs a message through the script and tells what would happen, without sending or changing anything.
 pub const EXPLAIN: &str = "core.explain";
+/// Waits for a message of the network and tells what happened to it.
+pub const EXPLAIN_LIVE: &str = "core.explain_live";
 /// Reads or sets the log level: [`Debug`].
 pub const DEBUG: &str = "corex.debug";
+
+/// `core.reload`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Sockets opened: `udp:192.0.2.1:5060`.
+    pub opened: Vec<String>,
+    /// Sockets that end.
+    pub closed: Vec<String>,
+    /// Parameters that differ and take effect at the next start only: `children`, `ctl:mode`.
+    pub at_restart: Vec<String>,
+}
 
 /// `core.uptime`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,12 @@
 //! Replies, ACK and CANCEL made from a request (RFC 3261 §8.2.6, §9.1, §17.1.1.3).
 
 use crate::sip::header::HeaderName;
-use crate::sip::message::Header;
+use crate::sip::index::Header;
 use crate::sip::message::Message;
 use crate::sip::params::Params;
 use crate::sip::scan::CommaList;
 use crate::sip::scan::Span;
+use crate::sip::scan::find_byte;
 use crate::sip::scan::write_number;
 
 /// What a reply says beyond what it copies from its request.
@@ -91,7 +92,7 @@ pub fn write_via(out: &mut Vec<u8>, via: &[u8], fix: &ViaFix<'_>) {
     let mut rport = fix.rport;
     let mut received = fix.received;
     let mut done = 0;
-    let params_at = memchr::memchr(b';', via).unwrap_or(via.len());
+    let params_at = find_byte(via, b';').unwrap_or(via.len());
     for param in Params::new(via.get(params_at..).unwrap_or_default()) {
         let name = Span::of(via, param.name).range();
         let end = param.value.map_or(name.end, |v| {

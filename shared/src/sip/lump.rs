@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 use crate::sip::build::ViaFix;
 use crate::sip::build::write_via;
 use crate::sip::header::HeaderName;
+use crate::sip::index::Header;
 use crate::sip::list::ListValue;
-use crate::sip::message::Header;
 use crate::sip::message::Message;
 use crate::sip::scan::Span;
 use crate::sip::scan::write_number;
@@ -241,8 +241,19 @@ impl Lumps {
         out
     }
 
+    /// True when no edit lies before `offset`.
+    pub fn is_untouched_before(&self, offset: usize) -> bool {
+        self.inserts.first().is_none_or(|insert| insert.at >= offset)
+            && self.deletes.first().is_none_or(|deleted| deleted.start >= offset)
+    }
+
     /// Appends the edited message to `out`.
     pub fn write(&self, message: &Message, out: &mut Vec<u8>) {
+        self.write_from(message, 0, out);
+    }
+
+    /// Appends what follows `from`, which lies before any Content-Length, with its edits.
+    pub fn write_from(&self, message: &Message, from: usize, out: &mut Vec<u8>) {
         let bytes = message.as_bytes();
         let headers_end = message.headers_end();
         let body = message.body_range();
@@ -252,12 +263,17 @@ impl Lumps {
             .filter(|h| !self.is_deleted(h.field.start as usize));
         match (length, counted) {
             (Some(length), Some(header)) => {
-                self.copy(bytes, 0..header.value.start as usize, End::Open, out);
+                self.copy(bytes, from..header.value.start as usize, End::Open, out);
                 write_number(out, length);
-                self.copy(bytes, header.value.end as usize..headers_end, End::Closed, out);
+                self.copy(bytes, header.value.end as usize..headers_end, End::Open, out);
             }
-            _ => self.copy(bytes, 0..headers_end, End::Closed, out),
+            _ => self.copy(bytes, from..headers_end, End::Open, out),
         }
+        // A cut message may lack the end of its last line.
+        if out.last() != Some(&b'\n') {
+            out.extend_from_slice(b"\r\n");
+        }
+        self.copy(bytes, headers_end..headers_end, End::Closed, out);
         if let (Some(length), None) = (length, counted) {
             out.extend_from_slice(b"Content-Length: ");
             write_number(out, length);
@@ -326,30 +342,36 @@ impl Lumps {
     }
 
     fn copy_from(&self, from: usize, bytes: &[u8], range: Range<usize>, end: End, out: &mut Vec<u8>) {
+        let first = self.deletes.partition_point(|d| d.end <= range.start);
+        let mut deletes = self.deletes.get(first..).unwrap_or_default();
         let mut pos = range.start;
         for insert in self.inserts.get(from..).unwrap_or_default() {
             if insert.at > range.end || insert.at == range.end && end == End::Open {
                 break;
             }
-            self.copy_kept(bytes, pos..insert.at, out);
+            copy_kept(bytes, pos..insert.at, &mut deletes, out);
             out.extend_from_slice(insert.text.cut(&self.text));
             pos = insert.at;
         }
-        self.copy_kept(bytes, pos..range.end, out);
+        copy_kept(bytes, pos..range.end, &mut deletes, out);
     }
+}
 
-    fn copy_kept(&self, bytes: &[u8], range: Range<usize>, out: &mut Vec<u8>) {
-        let mut pos = range.start;
-        let from = self.deletes.partition_point(|d| d.end <= range.start);
-        for deleted in self.deletes.get(from..).unwrap_or_default() {
-            if deleted.start >= range.end {
-                break;
-            }
-            out.extend_from_slice(bytes.get(pos..deleted.start.max(pos)).unwrap_or_default());
-            pos = deleted.end.min(range.end);
+/// Copies what of a range is not deleted. `deletes` begins with the first that may reach into the range, and is left so
+/// for the range that follows.
+fn copy_kept(bytes: &[u8], range: Range<usize>, deletes: &mut &[Deleted], out: &mut Vec<u8>) {
+    let mut pos = range.start;
+    while let [first, rest @ ..] = *deletes
+        && first.start < range.end
+    {
+        out.extend_from_slice(bytes.get(pos..first.start).unwrap_or_default());
+        pos = first.end.min(range.end);
+        if first.end > range.end {
+            break;
         }
-        out.extend_from_slice(bytes.get(pos..range.end).unwrap_or_default());
+        *deletes = rest;
     }
+    out.extend_from_slice(bytes.get(pos..range.end).unwrap_or_default());
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -532,6 +554,14 @@ mod tests {
         assert_eq!(
             lumps.apply(&cut),
             b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nA: 1\r\n\r\n"
+        );
+        let cut = Message::parse("OPTIONS sip:a SIP/2.0\r\nTo: a").unwrap();
+        lumps.clear();
+        lumps.append_header(&cut, b"A: 1\r\n");
+        lumps.set_body(b"x");
+        assert_eq!(
+            lumps.apply(&cut),
+            b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nA: 1\r\nContent-Length: 1\r\n\r\nx"
         );
     }
 

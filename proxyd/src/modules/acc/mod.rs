@@ -17,7 +17,6 @@ use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Script;
 use crate::script::module::State;
 use crate::script::module::TransactionEnd;
@@ -180,27 +179,24 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("cdr_on_failed", NO_DIALOGS),
     ],
     functions: &[
-        Function {
-            names: &["acc_log_request"],
-            args: &[Arg::Text("comment")],
-            routes: Routes::ANY,
-            doc: "Accounts the request to the log; a status may begin the comment.",
-            call: acc_log_request,
-        },
-        Function {
-            names: &["acc_db_request"],
-            args: &[Arg::Text("comment"), Arg::Text("table")],
-            routes: Routes::ANY,
-            doc: "Accounts the request to a table; a status may begin the comment.",
-            call: acc_db_request,
-        },
-        Function {
-            names: &["acc_request"],
-            args: &[Arg::Text("comment"), Arg::Text("table")],
-            routes: Routes::ANY,
-            doc: "Accounts the request to the log, and to a table when there is a database.",
-            call: acc_request,
-        },
+        Function::anywhere(
+            &["acc_log_request"],
+            &[Arg::Text("comment")],
+            "Accounts the request to the log; a status may begin the comment.",
+            acc_log_request,
+        ),
+        Function::anywhere(
+            &["acc_db_request"],
+            &[Arg::Text("comment"), Arg::Text("table")],
+            "Accounts the request to a table; a status may begin the comment.",
+            acc_db_request,
+        ),
+        Function::anywhere(
+            &["acc_request"],
+            &[Arg::Text("comment"), Arg::Text("table")],
+            "Accounts the request to the log, and to a table when there is a database.",
+            acc_request,
+        ),
     ],
     timers: &[ModuleTimer {
         name: "rows that could not be written",

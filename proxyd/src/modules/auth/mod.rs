@@ -2,7 +2,7 @@
 
 mod authenticate;
 mod challenge;
-mod credentials;
+pub(crate) mod credentials;
 mod mark;
 mod nonce;
 #[cfg(test)]

@@ -202,12 +202,15 @@ fn codes_tell_what_is_wrong() {
 
 #[test]
 fn identity_is_checked_when_asked() {
-    let mut bench = Bench::new(&[(&MODULE, &[])]);
+    let mut bench = Bench::new(&[(&MODULE, &[]), (&crate::modules::siputils::MODULE, &[])]);
     let nonce = param(&challenged(&mut bench, "MESSAGE", "0"), "nonce");
     let bob = Client { user: "bob", ..ALICE };
     bench.receive(&request("MESSAGE", &bob.line(&nonce, "MESSAGE")));
     assert_eq!(bench.call("pv_auth_check", &["r", "secret", "0", "1"]), -8);
+    assert_eq!(bench.call("is_user", &["bob"]), -1);
     assert_eq!(bench.call("pv_auth_check", &["r", "secret", "0", "0"]), 1);
+    assert_eq!(bench.call("is_user", &["bob"]), 1);
+    assert_eq!(bench.call("is_user", &["alice"]), -1);
     let ha1 = digest::ha1(Algorithm::Md5, b"bob", b"r", b"secret");
     assert_eq!(bench.call("pv_proxy_authenticate", &["r", ha1.as_str(), "1"]), 1);
     assert_eq!(bench.call("pv_www_authenticate", &["r", ha1.as_str(), "1"]), -5);

@@ -20,7 +20,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -75,34 +74,25 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("reload_delta", "reloads are never refused"),
     ],
     functions: &[
-        Function {
-            names: &["dp_translate"],
-            args: &[Arg::Int("id"), Arg::OptText("src/dest")],
-            routes: Routes::ANY,
-            doc: "Translates src into dest, the user of the Request-URI by default; -2 when there is no such dialplan.",
-            call: dp_translate,
-        },
-        Function {
-            names: &["dp_match"],
-            args: &[Arg::Int("dpid"), Arg::Text("inval")],
-            routes: Routes::ANY,
-            doc: "Matches a text, for the attributes of the rule.",
-            call: dp_match,
-        },
-        Function {
-            names: &["dp_replace"],
-            args: &[Arg::Int("dpid"), Arg::Text("inval"), Arg::Pv("outvar")],
-            routes: Routes::ANY,
-            doc: "Translates a text into a variable.",
-            call: dp_replace,
-        },
-        Function {
-            names: &["dp_reload"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Reads the rules anew.",
-            call: dp_reload,
-        },
+        Function::anywhere(
+            &["dp_translate"],
+            &[Arg::Int("id"), Arg::OptText("src/dest")],
+            "Translates src into dest, the user of the Request-URI by default; -2 when there is no such dialplan.",
+            dp_translate,
+        ),
+        Function::anywhere(
+            &["dp_match"],
+            &[Arg::Int("dpid"), Arg::Text("inval")],
+            "Matches a text, for the attributes of the rule.",
+            dp_match,
+        ),
+        Function::anywhere(
+            &["dp_replace"],
+            &[Arg::Int("dpid"), Arg::Text("inval"), Arg::Pv("outvar")],
+            "Translates a text into a variable.",
+            dp_replace,
+        ),
+        Function::anywhere(&["dp_reload"], &[], "Reads the rules anew.", dp_reload),
     ],
     rpcs: &[
         Rpc {

@@ -180,20 +180,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Sets host and port of the Request-URI to a destination of the set.",
             call: |call| select::select(call, Place::Domain),
         },
-        Function {
-            names: &["ds_select"],
-            args: &[Arg::Int("set"), Arg::Int("alg"), Arg::OptInt("limit")],
-            routes: Routes::ANY,
-            doc: "Puts destinations of the set in the XAVP only.",
-            call: |call| select::select(call, Place::List),
-        },
-        Function {
-            names: &["ds_select_routes"],
-            args: &[Arg::Text("rules"), Arg::Text("mode"), Arg::OptInt("limit")],
-            routes: Routes::ANY,
-            doc: "Selects from several sets: set=alg;…, to d (next hop), r (Request-URI) or x (XAVP).",
-            call: select::select_routes,
-        },
+        Function::anywhere(
+            &["ds_select"],
+            &[Arg::Int("set"), Arg::Int("alg"), Arg::OptInt("limit")],
+            "Puts destinations of the set in the XAVP only.",
+            |call| select::select(call, Place::List),
+        ),
+        Function::anywhere(
+            &["ds_select_routes"],
+            &[Arg::Text("rules"), Arg::Text("mode"), Arg::OptInt("limit")],
+            "Selects from several sets: set=alg;…, to d (next hop), r (Request-URI) or x (XAVP).",
+            select::select_routes,
+        ),
         Function {
             names: &["ds_next_dst"],
             args: &[],
@@ -222,62 +220,49 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Sets the Request-URI to the destination selected.",
             call: |call| select::take(call, Step::Current, Place::Domain),
         },
-        Function {
-            names: &["ds_mark_dst"],
-            args: &[Arg::OptText("state")],
-            routes: Routes::ANY,
-            doc: "Gives the destination used last a state: a, i, d or t, and p to probe it.",
-            call: mark::mark_dst,
-        },
-        Function {
-            names: &["ds_mark_addr"],
-            args: &[Arg::Text("state"), Arg::Int("set"), Arg::Text("uri")],
-            routes: Routes::ANY,
-            doc: "Gives a destination a state.",
-            call: mark::mark_addr,
-        },
-        Function {
-            names: &["ds_list_exists", "ds_list_exist"],
-            args: &[Arg::Int("set")],
-            routes: Routes::ANY,
-            doc: "True when there is such a set.",
-            call: from_list::exists,
-        },
-        Function {
-            names: &["ds_is_from_list"],
-            args: &[Arg::OptInt("set"), Arg::OptInt("mode"), Arg::OptText("uri")],
-            routes: Routes::ANY,
-            doc: "True when the source, or the URI, is a destination of the set; of any set without one or with -1.",
-            call: from_list::is_from_list,
-        },
-        Function {
-            names: &["ds_is_active"],
-            args: &[Arg::Int("set"), Arg::OptText("uri")],
-            routes: Routes::ANY,
-            doc: "True when a destination of the set, or this one, is active.",
-            call: from_list::is_active,
-        },
-        Function {
-            names: &["ds_load_update"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Ends the load of a call at BYE and CANCEL; confirms it at a 2xx to INVITE.",
-            call: mark::load_update,
-        },
-        Function {
-            names: &["ds_load_unset"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Ends the load of the call.",
-            call: mark::load_unset,
-        },
-        Function {
-            names: &["ds_reload"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Reads the sets anew.",
-            call: reload,
-        },
+        Function::anywhere(
+            &["ds_mark_dst"],
+            &[Arg::OptText("state")],
+            "Gives the destination used last a state: a, i, d or t, and p to probe it.",
+            mark::mark_dst,
+        ),
+        Function::anywhere(
+            &["ds_mark_addr"],
+            &[Arg::Text("state"), Arg::Int("set"), Arg::Text("uri")],
+            "Gives a destination a state.",
+            mark::mark_addr,
+        ),
+        Function::anywhere(
+            &["ds_list_exists", "ds_list_exist"],
+            &[Arg::Int("set")],
+            "True when there is such a set.",
+            from_list::exists,
+        ),
+        Function::anywhere(
+            &["ds_is_from_list"],
+            &[Arg::OptInt("set"), Arg::OptInt("mode"), Arg::OptText("uri")],
+            "True when the source, or the URI, is a destination of the set; of any set without one or with -1.",
+            from_list::is_from_list,
+        ),
+        Function::anywhere(
+            &["ds_is_active"],
+            &[Arg::Int("set"), Arg::OptText("uri")],
+            "True when a destination of the set, or this one, is active.",
+            from_list::is_active,
+        ),
+        Function::anywhere(
+            &["ds_load_update"],
+            &[],
+            "Ends the load of a call at BYE and CANCEL; confirms it at a 2xx to INVITE.",
+            mark::load_update,
+        ),
+        Function::anywhere(
+            &["ds_load_unset"],
+            &[],
+            "Ends the load of the call.",
+            mark::load_unset,
+        ),
+        Function::anywhere(&["ds_reload"], &[], "Reads the sets anew.", reload),
     ],
     rpcs: rpc::RPCS,
     events: &["dispatcher:dst-down", "dispatcher:dst-up"],
@@ -418,8 +403,7 @@ fn socket_named(env: &Env<'_>, name: &[u8]) -> Option<SocketId> {
     let named = |listener: &crate::proxy::sockets::Listener| {
         listener.name.as_ref().is_some_and(|n| n.as_bytes() == name)
     };
-    let at = env.host.sockets().listeners.iter().position(named)?;
-    SocketId::try_from(at).ok()
+    env.host.sockets().position(named)
 }
 
 /// The socket of `transport:address:port`.

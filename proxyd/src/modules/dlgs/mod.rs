@@ -24,7 +24,6 @@ use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -66,48 +65,42 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("hash_size", "the table grows as it needs"),
     ],
     functions: &[
-        Function {
-            names: &["dlgs_init"],
-            args: &[Arg::Text("src"), Arg::Text("dst"), Arg::Text("data")],
-            routes: Routes::ANY,
-            doc: "Begins to follow the call of an INVITE.",
-            call: dlgs_init,
-        },
-        Function {
-            names: &["dlgs_update"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Moves the call on by an ACK, BYE or CANCEL; replies do so by themselves.",
-            call: dlgs_update,
-        },
-        Function {
-            names: &["dlgs_count"],
-            args: &[Arg::Text("field"), Arg::Text("operator"), Arg::Text("text")],
-            routes: Routes::ANY,
-            doc: "How many ongoing calls fit, -1 for none; field src, dst, data, any; operator eq, ne, sw, re, fm.",
-            call: dlgs_count,
-        },
-        Function {
-            names: &["dlgs_tags_add"],
-            args: &[Arg::Text("tag")],
-            routes: Routes::ANY,
-            doc: "Adds a tag to the call.",
-            call: dlgs_tags_add,
-        },
-        Function {
-            names: &["dlgs_tags_rm"],
-            args: &[Arg::Text("tag")],
-            routes: Routes::ANY,
-            doc: "Removes a tag from the call.",
-            call: dlgs_tags_rm,
-        },
-        Function {
-            names: &["dlgs_tags_count"],
-            args: &[Arg::Text("tag")],
-            routes: Routes::ANY,
-            doc: "How many ongoing calls have the tag, -1 for none.",
-            call: dlgs_tags_count,
-        },
+        Function::anywhere(
+            &["dlgs_init"],
+            &[Arg::Text("src"), Arg::Text("dst"), Arg::Text("data")],
+            "Begins to follow the call of an INVITE.",
+            dlgs_init,
+        ),
+        Function::anywhere(
+            &["dlgs_update"],
+            &[],
+            "Moves the call on by an ACK, BYE or CANCEL; replies do so by themselves.",
+            dlgs_update,
+        ),
+        Function::anywhere(
+            &["dlgs_count"],
+            &[Arg::Text("field"), Arg::Text("operator"), Arg::Text("text")],
+            "How many ongoing calls fit, -1 for none; field src, dst, data, any; operator eq, ne, sw, re, fm.",
+            dlgs_count,
+        ),
+        Function::anywhere(
+            &["dlgs_tags_add"],
+            &[Arg::Text("tag")],
+            "Adds a tag to the call.",
+            dlgs_tags_add,
+        ),
+        Function::anywhere(
+            &["dlgs_tags_rm"],
+            &[Arg::Text("tag")],
+            "Removes a tag from the call.",
+            dlgs_tags_rm,
+        ),
+        Function::anywhere(
+            &["dlgs_tags_count"],
+            &[Arg::Text("tag")],
+            "How many ongoing calls have the tag, -1 for none.",
+            dlgs_tags_count,
+        ),
     ],
     pvs: &[Pv {
         names: &["dlgs"],

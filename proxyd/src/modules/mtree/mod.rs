@@ -16,7 +16,6 @@ use crate::script::module::Init;
 use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::Routes;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -91,13 +90,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("fetch_rows", "rows are read one by one"),
         Param::Ignored("connect_mode", "connections are pooled"),
     ],
-    functions: &[Function {
-        names: &["mt_match"],
-        args: &[Arg::Text("mtree"), Arg::Text("pv"), Arg::Int("mode")],
-        routes: Routes::ANY,
-        doc: "Looks for the longest prefix; with mode 2 for all of them.",
-        call: mt_match,
-    }],
+    functions: &[Function::anywhere(
+        &["mt_match"],
+        &[Arg::Text("mtree"), Arg::Text("pv"), Arg::Int("mode")],
+        "Looks for the longest prefix; with mode 2 for all of them.",
+        mt_match,
+    )],
     rpcs: &[
         Rpc {
             name: "mtree.list",

@@ -114,13 +114,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Whether the sender seems to be behind NAT, by any of the tests asked for.",
             call: uac_test::nat_uac_test,
         },
-        Function {
-            names: &["is_rfc1918"],
-            args: &[Arg::Text("ip_address")],
-            routes: Routes::ANY,
-            doc: "Whether an address is private.",
-            call: uac_test::is_rfc1918,
-        },
+        Function::anywhere(
+            &["is_rfc1918"],
+            &[Arg::Text("ip_address")],
+            "Whether an address is private.",
+            uac_test::is_rfc1918,
+        ),
         Function {
             names: &["fix_nated_contact"],
             args: &[],

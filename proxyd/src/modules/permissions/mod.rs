@@ -150,31 +150,28 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "The group that the sender is in, else -1.",
             call: allow_source_address_group,
         },
-        Function {
-            names: &["allow_address"],
-            args: &[Arg::Int("group"), Arg::Text("address"), Arg::Int("port")],
-            routes: Routes::ANY,
-            doc: "True when the address or name is in the group.",
-            call: allow_address,
-        },
-        Function {
-            names: &["allow_address_group"],
-            args: &[Arg::Text("address"), Arg::Int("port")],
-            routes: Routes::ANY,
-            doc: "The group that the address or name is in, else -1.",
-            call: allow_address_group,
-        },
-        Function {
-            names: &["allow_trusted"],
-            args: &[
+        Function::anywhere(
+            &["allow_address"],
+            &[Arg::Int("group"), Arg::Text("address"), Arg::Int("port")],
+            "True when the address or name is in the group.",
+            allow_address,
+        ),
+        Function::anywhere(
+            &["allow_address_group"],
+            &[Arg::Text("address"), Arg::Int("port")],
+            "The group that the address or name is in, else -1.",
+            allow_address_group,
+        ),
+        Function::anywhere(
+            &["allow_trusted"],
+            &[
                 Arg::OptText("address"),
                 Arg::OptText("proto"),
                 Arg::OptText("from"),
             ],
-            routes: Routes::ANY,
-            doc: "True when the sender, or who is given, is a trusted peer.",
-            call: allow_trusted,
-        },
+            "True when the sender, or who is given, is a trusted peer.",
+            allow_trusted,
+        ),
         Function {
             names: &["allow_routing"],
             args: &[Arg::OptText("allow_file"), Arg::OptText("deny_file")],
@@ -203,13 +200,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "True when From may refer to the Refer-To.",
             call: routing::allow_refer_to,
         },
-        Function {
-            names: &["allow_uri"],
-            args: &[Arg::Text("basename"), Arg::Text("uri")],
-            routes: Routes::ANY,
-            doc: "True when From may send to the URI.",
-            call: routing::allow_uri,
-        },
+        Function::anywhere(
+            &["allow_uri"],
+            &[Arg::Text("basename"), Arg::Text("uri")],
+            "True when From may send to the URI.",
+            routing::allow_uri,
+        ),
     ],
     rpcs: rpc::RPCS,
     init: Some(init),
@@ -398,7 +394,7 @@ fn allow_trusted(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     let table = if state.ask_trusted {
-        let written = crate::proxy::request::AddressText::new(source.peer.ip().to_canonical());
+        let written = crate::proxy::sender::AddressText::new(source.peer.ip().to_canonical());
         match state
             .source
             .trusted(Some(given.as_deref().unwrap_or(written.as_bytes())))

@@ -32,6 +32,7 @@ const SET_TEXT: &[Arg] = &[Arg::Text("rname"), Arg::Text("cname"), Arg::Text("sv
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
+    fixed: &["varset"],
     params: &[
         Param::List("shvset", "First value of a $shv: name=i:5 or name=s:text."),
         Param::List("varset", "First value of a $var: name=i:5 or name=s:text."),

@@ -108,7 +108,7 @@ impl Bench {
     }
 
     fn outcome(&self, code: i32) -> (i32, u16, String) {
-        let status = self.stage.host.replies.last().map_or(0, |(status, _)| *status);
+        let status = self.stage.host.replies.last().map_or(0, |reply| reply.status);
         (
             code,
             status,

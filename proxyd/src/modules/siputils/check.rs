@@ -1,6 +1,7 @@
 //! Checks of numbers, users, hops and dates (Kamailio siputils).
 
 use super::Settings;
+use crate::modules::auth::credentials::authorized;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::value::Value;
@@ -8,7 +9,6 @@ use shared::sip::HeaderName;
 use shared::sip::Method;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
-use shared::sip::header::auth::Auth;
 
 pub(super) fn options_reply(call: &mut Call<'_, '_>) -> Code {
     let msg = &call.env.ctx.msg;
@@ -31,12 +31,8 @@ pub(super) fn options_reply(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn is_user(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.text(0);
-    let msg = &call.env.ctx.msg;
-    let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
-    let mut users = names
-        .into_iter()
-        .filter_map(|name| Auth::parse(msg.first(name)?).ok()?.username);
-    Code::from(users.any(|user| user == &*wanted))
+    let proven = authorized(call.env.ctx).and_then(|credentials| credentials.username);
+    Code::from(proven == Some(&*wanted))
 }
 
 fn is_digits(text: &[u8]) -> bool {

@@ -4,6 +4,7 @@ mod relay;
 mod reply;
 mod rpc;
 mod timers;
+mod uac;
 
 use crate::script::module::Arg;
 use crate::script::module::Function;
@@ -22,7 +23,6 @@ const SENDING: Routes = Routes::REQUEST
 const AFTER: Routes = Routes::FAILURE.or(Routes::BRANCH_FAILURE).or(Routes::EVENT);
 
 /// The module's parameters, as transactions use them; times in milliseconds.
-#[derive(Debug, Clone)]
 pub(crate) struct Tm {
     /// Until the first provisional reply.
     pub(crate) fr_timer: u32,
@@ -64,6 +64,8 @@ pub(crate) struct Tm {
     pub(crate) relay_100: bool,
     /// What `tm.stats` shows.
     counts: rpc::Counts,
+    /// Requests that operators want to be sent.
+    outgoing: uac::Outgoing,
 }
 
 /// The module.
@@ -302,13 +304,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "True when the INVITE that a CANCEL is for is known.",
             call: relay::t_lookup_cancel,
         },
-        Function {
-            names: &["t_exists"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True within a transaction.",
-            call: relay::t_exists,
-        },
+        Function::anywhere(&["t_exists"], &[], "True within a transaction.", relay::t_exists),
         Function {
             names: &["t_release"],
             args: &[],
@@ -365,48 +361,42 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Names the route to run when one branch failed: event_route[tm:branch-failure:NAME].",
             call: reply::t_on_branch_failure,
         },
-        Function {
-            names: &["t_is_set"],
-            args: &[Arg::Text("target")],
-            routes: Routes::ANY,
-            doc: "True when a branch_route, failure_route or onreply_route is named.",
-            call: reply::t_is_set,
-        },
-        Function {
-            names: &["t_check_status"],
-            args: &[Arg::Regex("re")],
-            routes: Routes::ANY,
-            doc: "True when the status of the reply matches.",
-            call: reply::t_check_status,
-        },
-        Function {
-            names: &["t_grep_status"],
-            args: &[Arg::Int("code")],
-            routes: Routes::ANY,
-            doc: "True when a branch got this status.",
-            call: reply::t_grep_status,
-        },
-        Function {
-            names: &["t_get_status_code"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "The status sent upstream last, -1 when none.",
-            call: reply::t_get_status_code,
-        },
-        Function {
-            names: &["t_is_canceled"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when the caller sent CANCEL.",
-            call: reply::t_is_canceled,
-        },
-        Function {
-            names: &["t_is_expired"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when the longest life of the transaction is over.",
-            call: reply::t_is_expired,
-        },
+        Function::anywhere(
+            &["t_is_set"],
+            &[Arg::Text("target")],
+            "True when a branch_route, failure_route or onreply_route is named.",
+            reply::t_is_set,
+        ),
+        Function::anywhere(
+            &["t_check_status"],
+            &[Arg::Regex("re")],
+            "True when the status of the reply matches.",
+            reply::t_check_status,
+        ),
+        Function::anywhere(
+            &["t_grep_status"],
+            &[Arg::Int("code")],
+            "True when a branch got this status.",
+            reply::t_grep_status,
+        ),
+        Function::anywhere(
+            &["t_get_status_code"],
+            &[],
+            "The status sent upstream last, -1 when none.",
+            reply::t_get_status_code,
+        ),
+        Function::anywhere(
+            &["t_is_canceled"],
+            &[],
+            "True when the caller sent CANCEL.",
+            reply::t_is_canceled,
+        ),
+        Function::anywhere(
+            &["t_is_expired"],
+            &[],
+            "True when the longest life of the transaction is over.",
+            reply::t_is_expired,
+        ),
         Function {
             names: &["t_branch_timeout"],
             args: &[],
@@ -421,20 +411,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "True when the failed branch had received a reply.",
             call: reply::t_branch_replied,
         },
-        Function {
-            names: &["t_any_timeout"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when any branch ended by a timer.",
-            call: reply::t_any_timeout,
-        },
-        Function {
-            names: &["t_any_replied"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "True when any branch received a reply.",
-            call: reply::t_any_replied,
-        },
+        Function::anywhere(
+            &["t_any_timeout"],
+            &[],
+            "True when any branch ended by a timer.",
+            reply::t_any_timeout,
+        ),
+        Function::anywhere(
+            &["t_any_replied"],
+            &[],
+            "True when any branch received a reply.",
+            reply::t_any_replied,
+        ),
         Function {
             names: &["t_drop_replies"],
             args: &[Arg::OptText("mode")],
@@ -442,83 +430,62 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             doc: "Forgets the replies of the branches tried so far.",
             call: reply::t_drop_replies,
         },
-        Function {
-            names: &["t_set_fr"],
-            args: &[Arg::Int("fr_inv_timeout"), Arg::OptInt("fr_timeout")],
-            routes: Routes::ANY,
-            doc: "Sets fr_inv_timer and fr_timer of this transaction, ms; 0 keeps one.",
-            call: timers::t_set_fr,
-        },
-        Function {
-            names: &["t_reset_fr"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Undoes t_set_fr.",
-            call: timers::t_reset_fr,
-        },
-        Function {
-            names: &["t_set_retr"],
-            args: &[Arg::Int("retr_t1"), Arg::Int("retr_t2")],
-            routes: Routes::ANY,
-            doc: "Sets the retransmission intervals of this transaction, ms.",
-            call: timers::t_set_retr,
-        },
-        Function {
-            names: &["t_reset_retr"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Undoes t_set_retr.",
-            call: timers::t_reset_retr,
-        },
-        Function {
-            names: &["t_set_max_lifetime"],
-            args: &[Arg::Int("inv_lifetime"), Arg::Int("noninv_lifetime")],
-            routes: Routes::ANY,
-            doc: "Sets the longest life of this transaction, ms.",
-            call: timers::t_set_max_lifetime,
-        },
-        Function {
-            names: &["t_reset_max_lifetime"],
-            args: &[],
-            routes: Routes::ANY,
-            doc: "Undoes t_set_max_lifetime.",
-            call: timers::t_reset_max_lifetime,
-        },
-        Function {
-            names: &["t_set_auto_inv_100"],
-            args: &[Arg::Int("on")],
-            routes: Routes::ANY,
-            doc: "Switches the automatic 100 of this transaction.",
-            call: timers::t_set_auto_inv_100,
-        },
-        Function {
-            names: &["t_set_disable_6xx"],
-            args: &[Arg::Int("on")],
-            routes: Routes::ANY,
-            doc: "A 6xx does not end the other branches.",
-            call: timers::t_set_disable_6xx,
-        },
-        Function {
-            names: &["t_set_disable_failover"],
-            args: &[Arg::Int("on")],
-            routes: Routes::ANY,
-            doc: "No DNS failover for this transaction.",
-            call: timers::t_set_disable_failover,
-        },
-        Function {
-            names: &["t_set_disable_internal_reply"],
-            args: &[Arg::Int("on")],
-            routes: Routes::ANY,
-            doc: "t_relay sends no error reply by itself.",
-            call: timers::t_set_disable_internal_reply,
-        },
-        Function {
-            names: &["t_set_no_e2e_cancel_reason", "t_disable_e2e_cancel_reason"],
-            args: &[Arg::Int("on")],
-            routes: Routes::ANY,
-            doc: "Reason headers of a received CANCEL are left out of ours.",
-            call: timers::t_set_no_e2e_cancel_reason,
-        },
+        Function::anywhere(
+            &["t_set_fr"],
+            &[Arg::Int("fr_inv_timeout"), Arg::OptInt("fr_timeout")],
+            "Sets fr_inv_timer and fr_timer of this transaction, ms; 0 keeps one.",
+            timers::t_set_fr,
+        ),
+        Function::anywhere(&["t_reset_fr"], &[], "Undoes t_set_fr.", timers::t_reset_fr),
+        Function::anywhere(
+            &["t_set_retr"],
+            &[Arg::Int("retr_t1"), Arg::Int("retr_t2")],
+            "Sets the retransmission intervals of this transaction, ms.",
+            timers::t_set_retr,
+        ),
+        Function::anywhere(&["t_reset_retr"], &[], "Undoes t_set_retr.", timers::t_reset_retr),
+        Function::anywhere(
+            &["t_set_max_lifetime"],
+            &[Arg::Int("inv_lifetime"), Arg::Int("noninv_lifetime")],
+            "Sets the longest life of this transaction, ms.",
+            timers::t_set_max_lifetime,
+        ),
+        Function::anywhere(
+            &["t_reset_max_lifetime"],
+            &[],
+            "Undoes t_set_max_lifetime.",
+            timers::t_reset_max_lifetime,
+        ),
+        Function::anywhere(
+            &["t_set_auto_inv_100"],
+            &[Arg::Int("on")],
+            "Switches the automatic 100 of this transaction.",
+            timers::t_set_auto_inv_100,
+        ),
+        Function::anywhere(
+            &["t_set_disable_6xx"],
+            &[Arg::Int("on")],
+            "A 6xx does not end the other branches.",
+            timers::t_set_disable_6xx,
+        ),
+        Function::anywhere(
+            &["t_set_disable_failover"],
+            &[Arg::Int("on")],
+            "No DNS failover for this transaction.",
+            timers::t_set_disable_failover,
+        ),
+        Function::anywhere(
+            &["t_set_disable_internal_reply"],
+            &[Arg::Int("on")],
+            "t_relay sends no error reply by itself.",
+            timers::t_set_disable_internal_reply,
+        ),
+        Function::anywhere(
+            &["t_set_no_e2e_cancel_reason", "t_disable_e2e_cancel_reason"],
+            &[Arg::Int("on")],
+            "Reason headers of a received CANCEL are left out of ours.",
+            timers::t_set_no_e2e_cancel_reason,
+        ),
         Function {
             names: &["t_load_contacts"],
             args: &[],
@@ -535,7 +502,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
     ],
     rpcs: rpc::RPCS,
-    events: &["tm:branch-failure", "tm:local-request", "tm:local-response"],
+    timers: &[uac::TIMER],
+    events: &[
+        "tm:branch-failure",
+        "tm:local-request",
+        "tm:local-response",
+        "tm:local-ack-sent",
+    ],
     init: Some(init),
     ..ModuleDef::new("tm", "Relays and answers in transactions.")
 };
@@ -574,6 +547,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         unmatched_cancel: init.int("unmatched_cancel"),
         relay_100: init.int("relay_100") != 0,
         counts: rpc::Counts::new(init.statistics),
+        outgoing: uac::Outgoing::default(),
     }))
 }
 
@@ -587,4 +561,6 @@ pub(crate) mod disable {
     pub(crate) const INTERNAL_REPLY: u32 = 4;
     /// Reason headers of a CANCEL stay here.
     pub(crate) const CANCEL_REASON: u32 = 8;
+    /// A 2xx to an INVITE of our own is not acknowledged here.
+    pub(crate) const AUTO_ACK: u32 = 16;
 }

@@ -142,6 +142,7 @@ pub(crate) fn probe(env: &mut Env<'_>, contact: Contact<'_>, method: &[u8], from
         body: Vec::new(),
         timers: crate::script::host::TimerOverrides::default(),
         socket: crate::modules::usrloc::socket_of(contact.socket, env.host.sockets()),
+        no_ack: false,
         done: Some(Box::new(move |reply| note(reply, &ruid, started, &codes))),
     };
     env.host.originate(request);

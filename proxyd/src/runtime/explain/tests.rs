@@ -8,6 +8,7 @@ use crate::modules::MODULES;
 use crate::proxy::sockets::Listener;
 use crate::proxy::sockets::Sockets;
 use crate::runtime::Runtime;
+use crate::runtime::endpoints::Endpoints;
 use crate::runtime::load;
 use crate::runtime::load::Surroundings;
 use crate::script::compile;
@@ -89,8 +90,10 @@ fn runtime() -> Arc<Runtime> {
     );
     Arc::new(Runtime::new(
         Arc::new(script),
-        sockets,
-        vec![None],
+        Endpoints {
+            sockets,
+            udp: vec![None],
+        },
         streams,
         Arc::new(Mutex::default()),
         statistics,

@@ -81,6 +81,7 @@ impl Compiler {
             function,
             name,
             args: args.into(),
+            span: call.span,
         })
     }
 

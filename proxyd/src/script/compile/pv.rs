@@ -130,6 +130,7 @@ impl Lookup {
                     format: &format,
                     parse: &parse,
                     names: self,
+                    span: pv.span,
                 };
                 compile(&request)
                     .map_err(|why| Fault::new("pv-parameter", format!("`{text}`: {why}"), pv.span))?

@@ -15,6 +15,9 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::ParamValue;
 use crate::script::module::Params;
+use crate::script::module::Script;
+use crate::script::module::States;
+use crate::script::nowhere::expand_alone;
 use crate::script::parse::pv as parse;
 use crate::script::parse::pv::Place;
 use crate::script::program::Custom;
@@ -38,6 +41,7 @@ impl Compiler {
             match item {
                 Item::LoadModule(name) => self.load(&name.text, name.span),
                 Item::Flags(flags) => self.flags(flags),
+                Item::AvpFlags(flags) => self.avp_flags(flags),
                 Item::Global(global) => self.global(global),
                 Item::Listen(listen) => self.listen(listen),
                 Item::ModParam(_) | Item::LoadPath(_) | Item::Route(_) => {}
@@ -45,8 +49,11 @@ impl Compiler {
         }
         self.check_needs();
         for item in &script.items {
-            if let Item::ModParam(param) = item {
-                self.modparam(&param.modules.text, param.modules.span, &param.name, &param.value);
+            let Item::ModParam(param) = item else { continue };
+            let (modules, name) = (&param.modules, &param.name);
+            match self.expanded(param) {
+                None => self.modparam(&modules.text, modules.span, name, &param.value),
+                Some(value) => self.modparam(&modules.text, modules.span, name, &value),
             }
         }
         for (modules, name, value) in &additions.modparams {
@@ -69,6 +76,28 @@ impl Compiler {
             );
         }
         self.derived();
+    }
+
+    /// The value of a `modparamx` with its pseudo-variables put in; none when it has none.
+    fn expanded(&mut self, param: &ast::ModParam) -> Option<ast::GlobalValue> {
+        let Constant::Str(text) = &param.value.value else {
+            return None;
+        };
+        if !param.expand || !text.contains('$') {
+            return None;
+        }
+        let span = param.value.span;
+        // what is no format is reported, and stays as it is
+        let format = self.text(text, span)?;
+        let script = Script {
+            program: std::mem::take(&mut self.program),
+            modules: Vec::new(),
+            states: States::default(),
+        };
+        let value = expand_alone(&script, crate::clock::wall(), &format);
+        self.program = script.program;
+        let value = Constant::Str(String::from_utf8_lossy(&value).into_owned());
+        Some(ast::GlobalValue { value, span })
     }
 
     fn load(&mut self, file: &str, span: Span) {
@@ -126,6 +155,19 @@ impl Compiler {
             };
             self.program.flags.insert(flag.name.text.as_str().into(), number);
             self.lookup.flags.insert(flag.name.text.clone(), number);
+        }
+    }
+
+    /// Flags of AVPs are numbered as they are declared.
+    fn avp_flags(&mut self, flags: &[ast::Flag]) {
+        for flag in flags {
+            let known = &mut self.program.avp_flags;
+            let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+            if next >= 32 {
+                self.error("flag", flag.name.span, "there are 32 flags of AVPs at most");
+                return;
+            }
+            known.entry(flag.name.text.as_str().into()).or_insert(next);
         }
     }
 

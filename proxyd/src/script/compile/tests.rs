@@ -400,3 +400,22 @@ fn a_corpus_of_features() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn modparamx_puts_variables_in() {
+    let compiled = run("#!define SIZE 7\nloadmodule \"testing\"\nloadmodule \"extra\"\n\
+         modparamx(\"extra\", \"number\", \"$def(SIZE)\")\nmodparamx(\"extra\", \"text\", \"a$(def(SIZE){s.len})b$fU\")\n\
+         modparam(\"extra\", \"list\", \"$def(SIZE)\")\nrequest_route { exit; }");
+    assert!(compiled.is_ok());
+    let extra = compiled.modules.iter().find(|module| module.def.name == "extra");
+    let values = &extra.expect("the module").params.values;
+    let text = |text: &str| ParamValue::Text(text.as_bytes().to_vec());
+    assert_eq!(
+        values[..],
+        [
+            ("number", ParamValue::Int(7)),
+            ("text", text("a1b")),
+            ("list", text("$def(SIZE)"))
+        ]
+    );
+}

@@ -27,6 +27,8 @@ const FUNCTIONS: &[&str] = &[
     "ds_mark_addr",
     "ds_mark_dst",
     "ds_reload",
+    "error",
+    "exec",
     "file_write",
     "force_tcp_alias",
     "handle_publish",
@@ -98,6 +100,7 @@ pub(super) fn is_held(invoke: &Invoke, env: &mut Env<'_>) -> bool {
             env,
             args: &invoke.args,
             name: invoke.name,
+            span: invoke.span,
         };
         let text = call.text_owned(*n);
         let statement = text.trim_ascii_start();

@@ -321,5 +321,6 @@ fn call_function<'a>(invoke: &'a Invoke, env: &mut Env<'a>) -> Code {
         env,
         args: &invoke.args,
         name: invoke.name,
+        span: invoke.span,
     })
 }

@@ -28,9 +28,11 @@ impl Parser<'_> {
             "flags" | "avpflags" => {
                 self.at += 1;
                 let flags = self.flags();
-                if word == "flags" {
-                    items.push(Item::Flags(flags));
-                }
+                items.push(if word == "flags" {
+                    Item::Flags(flags)
+                } else {
+                    Item::AvpFlags(flags)
+                });
             }
             "listen" => self.listen(start, items),
             "socket" => items.extend(self.socket(start).map(Item::Listen)),

@@ -153,6 +153,10 @@ fn item(item: &Item) -> String {
                 .collect();
             format!("flags {}", all.join(","))
         }
+        Item::AvpFlags(flags) => {
+            let all: Vec<&str> = flags.iter().map(|flag| &*flag.name.text).collect();
+            format!("avpflags {}", all.join(","))
+        }
         Item::LoadModule(name) => format!("loadmodule {}", name.text),
         Item::LoadPath(name) => format!("loadpath {}", name.text),
         Item::ModParam(param) => {

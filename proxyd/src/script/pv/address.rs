@@ -90,6 +90,9 @@ pub(super) static TABLE: &[Pv] = &[
     plain(&["tt", "tti"], "Tag of To.", |env, _| {
         Value::text_or_null(env.ctx.msg.to_tag())
     }),
+    plain(&["tts"], "1 when To has a tag, else 0.", |env, _| {
+        Value::Int(i64::from(!env.ctx.msg.to_tag().is_empty()))
+    }),
     plain(&["ai"], "URI of P-Asserted-Identity.", |env, _| {
         uri(env, HeaderName::PAssertedIdentity)
     }),

@@ -11,6 +11,7 @@ use super::request::host;
 use super::request::port;
 use super::request::transport;
 use super::settable;
+use crate::proxy::context::Sending;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvSpec;
@@ -19,6 +20,7 @@ use crate::script::transform::uri::transport_number;
 use crate::script::value::Value;
 use shared::net::Transport;
 use shared::sip::Via;
+use std::net::SocketAddr;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
@@ -46,6 +48,20 @@ pub(super) static TABLE: &[Pv] = &[
         None,
     ),
     class(
+        &["sndto"],
+        "In onsend_route, where the request goes: ip af port proto sproto buf len.",
+        |inner| compile_name(inner, SENT),
+        |env, spec| sent(env, spec, |sending| sending.target.peer),
+        None,
+    ),
+    class(
+        &["snd", "sndfrom"],
+        "In onsend_route, the socket it leaves from: ip af port proto sproto buf len.",
+        |inner| compile_name(inner, SENT),
+        |env, spec| sent(env, spec, |sending| sending.local),
+        None,
+    ),
+    class(
         &["nh"],
         "Next hop, $du else $ru: u (uri), d (domain), U (user), p (port), P (transport).",
         |inner| compile_name(inner, HOP),
@@ -53,6 +69,24 @@ pub(super) static TABLE: &[Pv] = &[
         None,
     ),
 ];
+
+const SENT: &[&str] = &["ip", "af", "port", "proto", "sproto", "buf", "len"];
+
+fn sent<'e>(env: &'e Env<'_>, spec: &'e PvSpec, end: fn(&Sending) -> SocketAddr) -> Value<'e> {
+    let Some(sending) = env.ctx.sending.as_deref() else {
+        return Value::Null;
+    };
+    let (end, transport) = (end(sending), sending.target.transport);
+    match number(spec) {
+        0 => Value::owned(end.ip().to_string().into_bytes()),
+        1 => Value::Int(if end.is_ipv4() { 2 } else { 10 }),
+        2 => Value::Int(i64::from(end.port())),
+        3 => Value::Int(i64::from(transport_number(transport))),
+        4 => Value::text(transport.as_str().as_bytes()),
+        5 => Value::text(&sending.bytes),
+        _ => Value::Int(sending.bytes.len() as i64),
+    }
+}
 
 fn next_hop<'e>(env: &'e Env<'_>) -> Option<&'e [u8]> {
     env.ctx.dst_uri.as_deref()

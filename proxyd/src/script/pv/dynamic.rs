@@ -9,6 +9,7 @@ use crate::script::module::PvInner;
 use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::program::Format;
+use crate::script::span::Span;
 use crate::script::value::Value;
 
 /// A pseudo-variable compiled at run time.
@@ -77,6 +78,7 @@ impl Dynamic {
                     format: &format,
                     parse: &refuse,
                     names: &NoNames,
+                    span: Span::default(),
                 })
                 .ok()?
             }

@@ -70,6 +70,18 @@ pub(super) static TABLE: &[Pv] = &[
     plain(&["ct"], "Contact.", |env, _| {
         Value::maybe(env.ctx.msg.first(HeaderName::Contact))
     }),
+    plain(&["cts"], "1 when Contact is a star, else 0.", |env, _| {
+        let contact = env.ctx.msg.first(HeaderName::Contact);
+        Value::Int(i64::from(contact.is_some_and(|value| value.trim_ascii() == b"*")))
+    }),
+    plain(&["ctu"], "URI of Contact.", |env, _| {
+        let contact = env.ctx.msg.contacts().next().and_then(Result::ok);
+        Value::maybe(
+            contact
+                .filter(|contact| !contact.is_star())
+                .map(|contact| contact.uri()),
+        )
+    }),
     plain(&["ua"], "User-Agent.", |env, _| {
         Value::maybe(env.ctx.msg.first(HeaderName::UserAgent))
     }),

@@ -10,6 +10,7 @@ use crate::script::module::PvInner;
 use crate::script::module::PvSpec;
 use crate::script::module::SetError;
 use crate::script::program::Format;
+use crate::script::program::PvRef;
 use crate::script::value::Value;
 use std::borrow::Cow;
 
@@ -87,6 +88,16 @@ fn write(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), SetEr
     Ok(())
 }
 
+/// The flags of the AVP that a pseudo-variable names; none when it names none, or there is none.
+pub(in crate::script) fn flags<'e>(env: &'e mut Env<'_>, pv: &PvRef) -> Option<&'e mut u32> {
+    if !pv.pv.names.contains(&"avp") {
+        return None;
+    }
+    let name = pv.spec.text(env).into_owned();
+    let at = usize::try_from(pv.spec.at(env).unwrap_or(0)).ok()?;
+    env.lists.avp_flags(&name, at)
+}
+
 /// What `$cnt` counts.
 enum Counted {
     Avp(Result<Box<[u8]>, Format>),
@@ -112,6 +123,7 @@ fn compile_count(inner: &PvInner<'_>) -> Result<PvData, String> {
         format: inner.format,
         parse: inner.parse,
         names: inner.names,
+        span: inner.span,
     };
     let counted = match class {
         b"avp" => match compile(&part)? {

@@ -34,6 +34,48 @@ pub(super) static TABLE: &[Pv] = &[
         None,
     ),
     class(&["env"], "An environment variable.", compile_env, constant, None),
+    class(
+        &["envn"],
+        "An environment variable as a number.",
+        compile_env,
+        |env, spec| match constant(env, spec) {
+            Value::Null => Value::Null,
+            value => Value::Int(value.to_int()),
+        },
+        None,
+    ),
+    class(
+        &["defs"],
+        "The value of a define in double quotes, as it is when it has quotes.",
+        compile_text,
+        quoted_define,
+        None,
+    ),
+    class(
+        &["defv"],
+        "The value of a define without quotes around it.",
+        compile_text,
+        bare_define,
+        None,
+    ),
+    plain(&["Eb"], "A backslash.", |_, _| Value::text(b"\\")),
+    plain(&["En"], "A line feed.", |_, _| Value::text(b"\n")),
+    plain(&["Er"], "A carriage return.", |_, _| Value::text(b"\r")),
+    plain(&["Et"], "A tab.", |_, _| Value::text(b"\t")),
+    plain(&["Es"], "A blank.", |_, _| Value::text(b" ")),
+    plain(&["Ec"], "A comma.", |_, _| Value::text(b",")),
+    plain(&["Eq"], "A double quote.", |_, _| Value::text(b"\"")),
+    plain(&["Ek"], "A single quote.", |_, _| Value::text(b"'")),
+    plain(&["Ei"], "A colon.", |_, _| Value::text(b":")),
+    plain(&["Ej"], "A semicolon.", |_, _| Value::text(b";")),
+    plain(&["Ev"], "A back tick.", |_, _| Value::text(b"`")),
+    class(
+        &["C"],
+        "A terminal's colours: foreground and background, each of x s r g y b p c w.",
+        compile_colours,
+        colours,
+        None,
+    ),
     class(&["def"], "The value of a define.", compile_text, define, None),
     class(
         &["defn"],
@@ -87,6 +129,56 @@ fn constant<'e>(_: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 
 fn define<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     Value::maybe(env.script.program.define(&spec.text(env)))
+}
+
+fn quoted_define<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    match env.script.program.define(&spec.text(env)) {
+        None => Value::Null,
+        Some(text) if is_quoted(text) => Value::text(text),
+        Some(text) => Value::owned([b"\"", text, b"\""].concat()),
+    }
+}
+
+fn bare_define<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let text = env.script.program.define(&spec.text(env));
+    Value::maybe(text.map(|text| {
+        let inner = text.get(1..text.len().saturating_sub(1));
+        inner.filter(|_| is_quoted(text)).unwrap_or(text)
+    }))
+}
+
+/// Whether a text has the same quotes around it.
+fn is_quoted(text: &[u8]) -> bool {
+    matches!(text, [b'"', .., b'"'] | [b'\'', .., b'\''])
+}
+
+/// The escape sequence of two colours (ECMA-48 §8.3.117); a capital letter is bold.
+fn compile_colours(inner: &PvInner<'_>) -> Result<PvData, String> {
+    let [front, back] = *inner.text else {
+        return Err("two letters are needed, as in $C(rx)".to_owned());
+    };
+    let colour = |letter: u8| {
+        let known = b"srgybpcw"
+            .iter()
+            .position(|known| *known == letter.to_ascii_lowercase());
+        known.unwrap_or(9)
+    };
+    let weight = match front {
+        b'_' => "",
+        letter if letter.is_ascii_lowercase() => "0;",
+        _ => "1;",
+    };
+    let sequence = format!("\x1b[{weight}3{};4{}m", colour(front), colour(back));
+    Ok(PvData::Text(sequence.into_bytes().into()))
+}
+
+/// Kamailio: nothing unless log lines go to a terminal.
+fn colours<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    if crate::log::is_on_stderr() {
+        constant(env, spec)
+    } else {
+        Value::text(b"")
+    }
 }
 
 fn statistic<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {

@@ -35,6 +35,9 @@ pub(super) static TABLE: &[Pv] = &[
         |env, _| user(current(env.ctx)),
         set_user,
     ),
+    plain(&["rul"], "Length of the Request-URI.", |env, _| {
+        Value::Int(current(env.ctx).len() as i64)
+    }),
     plain(&["rUl"], "Length of that user part.", |env, _| {
         user_length(current(env.ctx))
     }),

@@ -207,7 +207,7 @@ pub(crate) fn find_socket(env: &Env<'_>, text: &[u8]) -> Option<SocketId> {
     let address = std::str::from_utf8(bare)
         .ok()
         .and_then(|text| text.parse::<IpAddr>().ok());
-    let at = sockets.listeners.iter().position(|listener| {
+    sockets.position(|listener| {
         let fits = transport.is_none_or(|wanted| wanted == listener.transport);
         let own = address.is_some_and(|ip| ip == listener.address.ip())
             && port.is_none_or(|port| port == listener.address.port());
@@ -215,15 +215,13 @@ pub(crate) fn find_socket(env: &Env<'_>, text: &[u8]) -> Option<SocketId> {
             name.as_bytes().eq_ignore_ascii_case(host) && port.is_none_or(|port| port == *number)
         });
         fits && (own || public)
-    })?;
-    SocketId::try_from(at).ok()
+    })
 }
 
 /// The listening socket of that name.
 pub(crate) fn find_named(env: &Env<'_>, name: &[u8]) -> Option<SocketId> {
-    let mut listeners = env.host.sockets().listeners.iter();
-    let at = listeners.position(|l| l.name.as_deref().is_some_and(|own| own.as_bytes() == name))?;
-    SocketId::try_from(at).ok()
+    let named = |l: &Listener| l.name.as_deref().is_some_and(|own| own.as_bytes() == name);
+    env.host.sockets().position(named)
 }
 
 fn set_forced(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {

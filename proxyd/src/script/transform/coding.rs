@@ -16,6 +16,12 @@ pub(super) static TABLE: &[Transformation] = &[
         apply: md5,
     },
     Transformation {
+        name: "s.sha1",
+        params: (0, 0),
+        doc: "SHA-1 in hexadecimal.",
+        apply: sha1,
+    },
+    Transformation {
         name: "s.sha256",
         params: (0, 0),
         doc: "SHA-256 in hexadecimal.",
@@ -216,6 +222,10 @@ fn md5<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
     map(value, |text| {
         Some(shared::digest::hash(Algorithm::Md5, &[text]).as_bytes().to_vec())
     })
+}
+
+fn sha1<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    map(value, |text| hex_of(&sha1::Sha1::digest(text)))
 }
 
 fn sha256<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {

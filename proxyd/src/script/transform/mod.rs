@@ -9,6 +9,7 @@ use std::borrow::Cow;
 mod address;
 pub(crate) mod coding;
 pub(crate) mod lines;
+mod msrp;
 pub(crate) mod params;
 pub(crate) mod string;
 pub mod subst;
@@ -25,6 +26,7 @@ pub(crate) static TRANSFORMATIONS: &[&[Transformation]] = &[
     params::TABLE,
     address::TABLE,
     lines::TABLE,
+    msrp::TABLE,
     subst::TABLE,
     val::TABLE,
 ];

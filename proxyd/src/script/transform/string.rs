@@ -39,6 +39,48 @@ pub(super) static TABLE: &[Transformation] = &[
         apply: select,
     },
     Transformation {
+        name: "s.intv",
+        params: (0, 0),
+        doc: "The integer that the whole text spells.",
+        apply: int,
+    },
+    Transformation {
+        name: "s.selectws",
+        params: (1, 1),
+        doc: "A field by index, negative from the end, between single blanks, tabs or line ends.",
+        apply: select_blank,
+    },
+    Transformation {
+        name: "s.charat",
+        params: (1, 1),
+        doc: "The character at a position, 0 the first.",
+        apply: char_at,
+    },
+    Transformation {
+        name: "s.byte",
+        params: (1, 1),
+        doc: "The code of the byte at a position, 0 the first; -1 beyond the end.",
+        apply: byte_at,
+    },
+    Transformation {
+        name: "s.byteat",
+        params: (1, 1),
+        doc: "The same.",
+        apply: byte_at,
+    },
+    Transformation {
+        name: "s.rmhdws",
+        params: (0, 0),
+        doc: "Folded lines as one, a blank at each fold.",
+        apply: unfold_with_blank,
+    },
+    Transformation {
+        name: "s.rmhlws",
+        params: (0, 0),
+        doc: "Folded lines as one, nothing at a fold.",
+        apply: unfold,
+    },
+    Transformation {
         name: "s.strip",
         params: (1, 1),
         doc: "Without so many leading bytes.",
@@ -215,14 +257,23 @@ fn substr<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
 }
 
 fn select<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let (Some(text), Some(index)) = (text(value), number(params, 0)) else {
-        return Value::Null;
-    };
     let Some(separator) = param(params, 1).first().copied() else {
         return Value::Null;
     };
+    field(value, params, |byte| byte == separator)
+}
+
+fn select_blank<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+    field(value, params, is_blank)
+}
+
+/// The field with the index of the first parameter.
+fn field<'v>(value: Value<'v>, params: &[Value<'_>], separates: impl Fn(u8) -> bool) -> Value<'v> {
+    let (Some(text), Some(index)) = (text(value), number(params, 0)) else {
+        return Value::Null;
+    };
     part(text, |bytes| {
-        let mut fields = bytes.split(|byte| *byte == separator);
+        let mut fields = bytes.split(|byte| separates(*byte));
         let field = if index >= 0 {
             usize::try_from(index).ok().and_then(|at| fields.nth(at))
         } else {
@@ -232,6 +283,64 @@ fn select<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
         };
         Some(field.unwrap_or_default())
     })
+}
+
+fn at(params: &[Value<'_>]) -> Option<usize> {
+    usize::try_from(number(params, 0)?).ok()
+}
+
+fn char_at<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    part(text, |bytes| {
+        Some(at(params).and_then(|at| bytes.get(at..=at)).unwrap_or_default())
+    })
+}
+
+fn byte_at<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    let byte = at(params).and_then(|at| text.get(at));
+    Value::Int(byte.map_or(-1, |byte| i64::from(*byte)))
+}
+
+fn unfold_with_blank<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    unfolded(value, b" ")
+}
+
+fn unfold<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    unfolded(value, b"")
+}
+
+/// Takes line ends out, with the blanks that follow; `fold` stands for those.
+fn unfolded<'v>(value: Value<'v>, fold: &[u8]) -> Value<'v> {
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if !text.iter().any(is_end) {
+        return Value::Str(text);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(end) = rest.iter().position(is_end) {
+        let (line, more) = rest.split_at(end);
+        out.extend_from_slice(line);
+        let next = more.iter().position(|byte| !is_end(byte)).unwrap_or(more.len());
+        let more = more.get(next..).unwrap_or_default();
+        let blanks = more
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
+        if blanks > 0 {
+            out.extend_from_slice(fold);
+        }
+        rest = more.get(blanks..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    Value::owned(out)
 }
 
 fn strip<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {

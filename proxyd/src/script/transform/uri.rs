@@ -55,6 +55,12 @@ pub(super) static TABLE: &[Transformation] = &[
         apply: named_param,
     },
     Transformation {
+        name: "uri.rmparam",
+        params: (1, 1),
+        doc: "The URI without a parameter.",
+        apply: without_param,
+    },
+    Transformation {
         name: "uri.headers",
         params: (0, 0),
         doc: "Headers.",
@@ -237,6 +243,26 @@ pub(super) fn bare(value: &[u8]) -> &[u8] {
 
 fn named_param<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     named(value, &param(params, 0))
+}
+
+fn without_param<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+    let Some(text) = text(value) else {
+        return Value::Null;
+    };
+    let name = param(params, 0);
+    let Ok(uri) = Uri::parse(&text) else {
+        return Value::Null;
+    };
+    let is_kept = |param: &&[u8]| {
+        let own = param.split(|byte| *byte == b'=').next().unwrap_or_default();
+        !own.eq_ignore_ascii_case(&name)
+    };
+    let all = uri.params.split(|byte| *byte == b';');
+    let kept: Vec<&[u8]> = all.filter(is_kept).collect();
+    let kept = kept.join(&b';');
+    let mut parts = uri.parts();
+    parts.params = &kept;
+    Value::owned(parts.to_vec())
 }
 
 fn headers<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {

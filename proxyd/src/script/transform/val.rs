@@ -1,4 +1,4 @@
-//! `{val.*}` `{sql.*}` `{json.*}`: values for other languages (Kamailio transformations cookbook).
+//! `{val.*}` `{sql.*}` `{json.*}` `{num.*}`: values for other languages, digits (Kamailio transformations cookbook).
 
 use super::coding::escape_quotes;
 use super::param;
@@ -54,6 +54,30 @@ pub(super) static TABLE: &[Transformation] = &[
         params: (1, 1),
         doc: "A member of a JSON object, dots between levels.",
         apply: json_member,
+    },
+    Transformation {
+        name: "json.parsex",
+        params: (1, 1),
+        doc: "The same; the first character of the path is what stands between levels.",
+        apply: json_member_by,
+    },
+    Transformation {
+        name: "json.encode",
+        params: (0, 0),
+        doc: "Letters, digits, - _ ~ as they are, a blank as +, others as %XY.",
+        apply: json_encode,
+    },
+    Transformation {
+        name: "num.fdigit",
+        params: (0, 0),
+        doc: "The first digit of a number; 0 for a text.",
+        apply: first_digit,
+    },
+    Transformation {
+        name: "num.ldigit",
+        params: (0, 0),
+        doc: "The last digit of a number; 0 for a text.",
+        apply: last_digit,
     },
 ];
 
@@ -131,13 +155,69 @@ fn sql_str<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
     sql_with(value, b"''")
 }
 
-fn json_member<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+fn first_digit<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    digit(value, |mut n| {
+        while n > 9 {
+            n /= 10;
+        }
+        n
+    })
+}
+
+fn last_digit<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    digit(value, |n| n % 10)
+}
+
+fn digit<'v>(value: Value<'v>, choose: fn(u64) -> u64) -> Value<'v> {
+    match value {
+        Value::Null => Value::Null,
+        Value::Int(n) => Value::Int(i64::try_from(choose(n.unsigned_abs())).unwrap_or(0)),
+        Value::Str(_) => Value::Int(0),
+    }
+}
+
+fn json_encode<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
+    if value.is_null() {
+        return Value::Null;
+    }
     let text = value.into_text();
-    let Ok(mut found) = serde_json::from_slice::<serde_json::Value>(&text) else {
+    // Kamailio: the wildcards of a routing key stand for themselves
+    if matches!(&*text, b"#" | b"*") {
+        return Value::owned(text.into_owned());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text.iter() {
+        match byte {
+            b'-' | b'~' | b'_' => out.push(*byte),
+            b' ' => out.push(b'+'),
+            byte if byte.is_ascii_alphanumeric() => out.push(*byte),
+            byte => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    Value::owned(out)
+}
+
+fn json_member<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+    let path = param(params, 0);
+    member(&value.into_text(), String::from_utf8_lossy(&path).split('.'))
+}
+
+fn json_member_by<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
+    let path = param(params, 0);
+    let path = String::from_utf8_lossy(&path);
+    let mut chars = path.chars();
+    let Some(separator) = chars.next() else {
         return Value::Null;
     };
-    let path = param(params, 0);
-    for step in String::from_utf8_lossy(&path).split('.') {
+    member(&value.into_text(), chars.as_str().split(separator))
+}
+
+/// The member of a JSON text that lies along a path.
+fn member<'v, 'p>(text: &[u8], path: impl Iterator<Item = &'p str>) -> Value<'v> {
+    let Ok(mut found) = serde_json::from_slice::<serde_json::Value>(text) else {
+        return Value::Null;
+    };
+    for step in path {
         let next = match &mut found {
             serde_json::Value::Object(members) => members.get_mut(step).map(serde_json::Value::take),
             serde_json::Value::Array(items) => step

@@ -1,5 +1,7 @@
 //! `loadmodule "corex"`: branches, raw sending, sockets, extended flags, files (Kamailio corex).
 
+mod values;
+
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
@@ -246,6 +248,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     ],
     hooks: &[Hook::Myself(is_subdomain)],
     init: Some(init),
+    pvs: values::PVS,
     ..ModuleDef::new("corex", "Branches, raw sending, sockets, extended flags, files.")
 };
 

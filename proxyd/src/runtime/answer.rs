@@ -1,0 +1,190 @@
+//! Replies made here in a transaction, and whoever is told of its end.
+
+use super::Guard;
+use super::host::Live;
+use super::reply::Answer;
+use super::transaction::Transaction;
+use crate::ids::TagKind;
+use crate::proxy::context::Context;
+use crate::script::host::Scope;
+use crate::script::lists::Lists;
+use crate::script::module::Code;
+use crate::script::module::Env;
+use crate::script::module::Hook;
+use crate::script::module::RouteKind;
+use crate::script::module::Script;
+use crate::script::module::TransactionEnd;
+use crate::script::program::OwnEvent;
+use crate::script::vars::Vars;
+use crate::transaction::action::Action;
+use crate::transaction::action::Origin;
+use crate::transaction::action::ServerEvent;
+use shared::sip::Message;
+use std::sync::Arc;
+
+impl Live {
+    /// Makes and sends a reply in a transaction, whoever holds its request.
+    pub(crate) fn respond_locally(
+        &mut self,
+        guard: &mut Guard,
+        request: &mut Context,
+        status: u16,
+        reason: &[u8],
+    ) {
+        let mut bytes = self.buffers.take();
+        let answer = Answer {
+            keys: &self.runtime.keys,
+            script: &self.script,
+            status,
+            reason,
+            kind: TagKind::Stateful,
+        };
+        answer.write(request, &mut bytes);
+        request.answered = status;
+        let told = self
+            .script
+            .program
+            .own_event(OwnEvent::Response)
+            .map(|_| bytes.clone());
+        self.send_upstream(guard, status, bytes);
+        self.runtime.counters.rpl_sent(status, true);
+        if let Some(bytes) = told {
+            self.tell(OwnEvent::Response, &bytes);
+        }
+    }
+
+    /// Sends a reply to whoever sent the request, and keeps it for as long as it may have to be repeated.
+    pub(super) fn send_upstream(&mut self, t: &mut Transaction, status: u16, bytes: Vec<u8>) {
+        // Kamailio: a local 2xx is not repeated until its ACK; INVITEs are answered 2xx by real user agents.
+        let event = ServerEvent::Respond(status, Origin::Relayed);
+        let actions = t.server.on(event, self.now, &t.timers, t.reply_to.is_reliable());
+        t.status = status;
+        if !actions.contains(Action::SendResponse) {
+            return self.buffers.put(bytes);
+        }
+        self.outbox
+            .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                out.extend_from_slice(&bytes)
+            });
+        let spare = if !t.server.repeats() {
+            bytes
+        } else if status >= 200 && !t.is_invite() {
+            // this one is kept for seconds: no larger than it has to be
+            self.buffers
+                .put(std::mem::replace(&mut t.reply, bytes.as_slice().into()));
+            bytes
+        } else {
+            std::mem::replace(&mut t.reply, bytes)
+        };
+        self.buffers.put(spare);
+    }
+
+    /// `t_reply`: a final one ends every branch.
+    pub(crate) fn reply_in_transaction(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
+        if self.current.is_none() {
+            let made = self.begin_transaction(Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route,
+            });
+            if !made.is_true() {
+                return made;
+            }
+        }
+        let Some(mut guard) = self.current.take() else {
+            return Code::FALSE;
+        };
+        if guard.status >= 200 {
+            self.current = Some(guard);
+            return Code::FALSE;
+        }
+        if let (true, Some(request)) = (route == RouteKind::ONREPLY, guard.request.take()) {
+            // the context is a reply: the answer is to the request
+            let mut request = request;
+            self.respond_locally(&mut guard, &mut request, status, reason);
+            guard.request = Some(request);
+        } else {
+            self.respond_locally(&mut guard, ctx, status, reason);
+        }
+        if status >= 200 {
+            self.cancel_pending_for(&mut guard, script, || format!("SIP;cause={status}").into());
+            self.current = Some(guard);
+            let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
+            let end = TransactionEnd {
+                status,
+                reason,
+                reply: None,
+                to_tag: &tag,
+            };
+            self.run_response_out(ctx, lists, vars, script, &end);
+        } else {
+            self.current = Some(guard);
+        }
+        Code::TRUE
+    }
+
+    pub(super) fn run_response_out(
+        &mut self,
+        request: &mut Context,
+        lists: &mut Lists,
+        vars: &mut Vars,
+        script: &Script,
+        end: &TransactionEnd<'_>,
+    ) {
+        for hook in script.hooks() {
+            if let Hook::ResponseOut(run) = hook {
+                let route = RouteKind::REQUEST;
+                let mut env = Env {
+                    ctx: request,
+                    lists,
+                    vars,
+                    script,
+                    host: self,
+                    route,
+                    rc: 0,
+                };
+                run(&mut env, end);
+            }
+        }
+    }
+
+    /// The same for a reply made here, outside the request's own route.
+    pub(super) fn response_out(
+        &mut self,
+        mut guard: Guard,
+        status: u16,
+        reason: &[u8],
+        reply: Option<&Message>,
+        vars: &mut Vars,
+    ) -> Guard {
+        let script = Arc::clone(&guard.script);
+        if let Some(mut request) = guard.request.take() {
+            let mut lists = std::mem::take(&mut guard.lists);
+            let tag = self.runtime.keys.tag(&request.msg, TagKind::Stateful);
+            let end = TransactionEnd {
+                status,
+                reason,
+                reply,
+                to_tag: &tag,
+            };
+            self.current = Some(guard);
+            self.run_response_out(&mut request, &mut lists, vars, &script, &end);
+            let Some(back) = self.current.take() else {
+                unreachable!("a hook leaves its transaction")
+            };
+            guard = back;
+            guard.request = Some(request);
+            guard.lists = lists;
+        }
+        guard
+    }
+}

@@ -1,0 +1,254 @@
+//! When every branch has its final reply: the failure route, then the best of them upstream (RFC 3261 §16.7 steps 6 to 9).
+
+use super::Guard;
+use super::host::Live;
+use super::transaction::Server;
+use super::transaction::Transaction;
+use crate::modules::tm::Tm;
+use crate::modules::tm::disable;
+use crate::proxy::context::Context;
+use crate::proxy::response;
+use crate::proxy::response::Best;
+use crate::proxy::response::Candidate;
+use crate::proxy::response::Rules;
+use crate::script::host::LocalReply;
+use crate::script::module::Env;
+use crate::script::module::Hook;
+use crate::script::module::RouteKind;
+use crate::script::module::Script;
+use crate::script::module::TransactionEnd;
+use crate::script::vars::Vars;
+use shared::sip::Message;
+use std::sync::Arc;
+
+impl Live {
+    /// When every branch of the leg has failed: the failure route, then the best reply.
+    pub(super) fn finish_leg(&mut self, mut guard: Guard, vars: &mut Vars) -> Guard {
+        if guard.status >= 200 || guard.is_pending() {
+            return guard;
+        }
+        let script = Arc::clone(&guard.script);
+        let Some(best) = Self::choose(&guard) else {
+            return guard;
+        };
+        guard.current_branch = best;
+        if matches!(guard.server, Server::Local) {
+            let status = guard.branches.get(best).map_or(408, |branch| branch.status);
+            let reply = guard
+                .branches
+                .get_mut(best)
+                .and_then(|branch| branch.reply.take());
+            return self.finish_local(guard, status, reply.as_ref().map(|ctx| &ctx.msg), vars);
+        }
+        guard = self.leg_failed(guard, best, vars, &script);
+        if let (Some(route), false) = (guard.intent.armed.failure.take(), guard.replicate)
+            && let Some(mut request) = guard.request.take()
+        {
+            let mut lists = std::mem::take(&mut guard.lists);
+            // Kamailio: what a failure route changes in the request holds for its own leg
+            let lumps = request.lumps.clone();
+            let target = (
+                request.new_uri.clone(),
+                request.dst_uri.clone(),
+                request.path.clone(),
+            );
+            request.uri_is_new = false;
+            self.current = Some(guard);
+            self.run(route, RouteKind::FAILURE, &mut request, &mut lists, vars, &script);
+            let Some(back) = self.current.take() else {
+                unreachable!("the route leaves its transaction")
+            };
+            guard = back;
+            request.lumps = lumps;
+            (request.new_uri, request.dst_uri, request.path) = target;
+            request.branches.clear();
+            guard.request = Some(request);
+            guard.lists = lists;
+            if guard.status >= 200 || guard.is_pending() {
+                return guard;
+            }
+        }
+        let Some(best) = Self::choose(&guard) else {
+            return guard;
+        };
+        guard.current_branch = best;
+        self.send_best(guard, best, vars, &script)
+    }
+
+    /// Tells modules that every branch of a leg has failed.
+    fn leg_failed(&mut self, mut guard: Guard, best: usize, vars: &mut Vars, script: &Script) -> Guard {
+        if !script.hooks().any(|hook| matches!(hook, Hook::LegFailed(_))) {
+            return guard;
+        }
+        let Some(mut request) = guard.request.take() else {
+            return guard;
+        };
+        let mut lists = std::mem::take(&mut guard.lists);
+        let reply = guard
+            .branches
+            .get_mut(best)
+            .and_then(|branch| branch.reply.take());
+        let status = guard.branches.get(best).map_or(408, |branch| branch.status);
+        let made = made_here(status, script.states.get::<Tm>());
+        let end = TransactionEnd {
+            status: if reply.is_some() { status } else { made.0 },
+            reason: reply.as_ref().map_or(&made.1[..], |ctx| ctx.msg.reason()),
+            reply: reply.as_ref().map(|ctx| &ctx.msg),
+            to_tag: reply.as_ref().map_or(b"", |ctx| ctx.msg.to_tag()),
+        };
+        self.current = Some(guard);
+        for hook in script.hooks() {
+            if let Hook::LegFailed(run) = hook {
+                let (ctx, lists, route) = (&mut *request, &mut lists, RouteKind::FAILURE);
+                run(
+                    &mut Env {
+                        ctx,
+                        lists,
+                        vars,
+                        script,
+                        host: self,
+                        route,
+                        rc: 0,
+                    },
+                    &end,
+                );
+            }
+        }
+        let Some(mut guard) = self.current.take() else {
+            unreachable!("a hook leaves its transaction")
+        };
+        if let Some(branch) = guard.branches.get_mut(best) {
+            branch.reply = reply;
+        }
+        guard.request = Some(request);
+        guard.lists = lists;
+        guard
+    }
+
+    /// Sends the reply of the branch that was chosen, or makes the one that it never gave.
+    fn send_best(&mut self, mut guard: Guard, best: usize, vars: &mut Vars, script: &Script) -> Guard {
+        if guard.replicate {
+            guard.status = guard.branches.get(best).map_or(408, |branch| branch.status);
+            guard.server = Server::Local;
+            return guard;
+        }
+        let tm = script.states.get::<Tm>();
+        let status = guard.branches.get(best).map_or(408, |branch| branch.status);
+        let reply = guard
+            .branches
+            .get_mut(best)
+            .and_then(|branch| branch.reply.take());
+        let remap = status == 503 && tm.is_none_or(|tm| tm.remap_503_500);
+        match reply {
+            Some(mut reply) if !remap => {
+                if matches!(status, 401 | 407) && tm.is_none_or(|tm| tm.aggregate_challenges) {
+                    aggregate(&mut reply, &guard, best);
+                }
+                self.relay_reply(&mut guard, &mut reply, vars, script);
+                if let Some(branch) = guard.branches.get_mut(best) {
+                    branch.reply = Some(reply);
+                }
+            }
+            other => {
+                let (status, reason) = match other {
+                    Some(reply) => (500, reply.msg.reason().to_vec()),
+                    None if guard.cancelled => (487, b"Request Terminated".to_vec()),
+                    None => made_here(status, tm),
+                };
+                if let Some(mut request) = guard.request.take() {
+                    let lists = std::mem::take(&mut guard.lists);
+                    self.respond_locally(&mut guard, &mut request, status, &reason);
+                    guard.request = Some(request);
+                    guard.lists = lists;
+                    guard = self.response_out(guard, status, &reason, None, vars);
+                }
+            }
+        }
+        guard
+    }
+
+    /// The branch whose final reply is the best (RFC 3261 §16.7 step 6).
+    ///
+    /// Kamailio: those of earlier legs of a serial fork had their turn, whatever `failure_reply_mode` says.
+    fn choose(guard: &Transaction) -> Option<usize> {
+        let first = guard.leg;
+        let candidates = guard
+            .branches
+            .iter()
+            .enumerate()
+            .filter(|(number, branch)| *number >= first && branch.status >= 200 && !branch.dropped);
+        let candidates = candidates.map(|(number, branch)| {
+            (
+                number,
+                Candidate {
+                    status: branch.status,
+                    made_here: branch.reply.is_none(),
+                },
+            )
+        });
+        match response::choose(candidates, &Rules::default()) {
+            Some(Best::Forward(branch) | Best::Challenges(branch) | Best::Unavailable(branch)) => {
+                Some(branch)
+            }
+            None => guard.branches.len().checked_sub(1),
+        }
+    }
+
+    /// Calls back whoever made a request of our own.
+    pub(super) fn finish_local(
+        &mut self,
+        mut guard: Guard,
+        status: u16,
+        reply: Option<&Message>,
+        _vars: &mut Vars,
+    ) -> Guard {
+        guard.status = status;
+        if let (200..300, Some(reply), true) = (status, reply, guard.is_invite())
+            && guard.intent.disable & disable::AUTO_ACK == 0
+            && let Some(branch) = guard.branches.first()
+        {
+            // each copy of the reply is acknowledged
+            self.acknowledge(&branch.sent, reply);
+        }
+        let Some(done) = guard.done.take() else {
+            return guard;
+        };
+        let script = Arc::clone(&guard.script);
+        let request = guard
+            .branches
+            .first()
+            .map(|branch| branch.sent.clone())
+            .unwrap_or_default();
+        // the lock stays held: the callback may send requests, which are transactions of their own
+        done(&mut LocalReply {
+            status,
+            message: reply,
+            request: &request,
+            host: self,
+            script: &script,
+        });
+        guard
+    }
+}
+
+/// The reply for a branch that gave none.
+fn made_here(status: u16, tm: Option<&Tm>) -> (u16, Vec<u8>) {
+    match (status, tm) {
+        (408, Some(tm)) => (tm.reply_408_code, tm.reply_408_reason.clone().into_bytes()),
+        (408, None) => (408, b"Request Timeout".to_vec()),
+        _ => (500, b"Server Internal Error".to_vec()),
+    }
+}
+
+/// Puts the challenges of the other branches into the best 401 or 407 (RFC 3261 §16.7 step 7).
+fn aggregate(best: &mut Context, guard: &Transaction, chosen: usize) {
+    let others = guard.branches.iter().enumerate().filter(|(number, branch)| {
+        *number >= guard.leg && *number != chosen && matches!(branch.status, 401 | 407)
+    });
+    for (_, branch) in others {
+        let Some(reply) = &branch.reply else { continue };
+        let mut lines = Vec::new();
+        response::challenges(&reply.msg, &mut lines);
+        best.lumps.append_header(&best.msg, &lines);
+    }
+}

@@ -1,0 +1,50 @@
+//! Event routes about what the proxy itself sends (Kamailio tm, sl and corex modules, "Event Routes").
+
+use super::host::Live;
+use crate::proxy::context::Context;
+use crate::script::exec::Verdict;
+use crate::script::lists::Lists;
+use crate::script::module::RouteKind;
+use crate::script::program::OwnEvent;
+use crate::script::vars::Vars;
+use shared::sip::Message;
+use std::sync::Arc;
+
+impl Live {
+    /// Runs the route of an event on a message, when the script has one and is not in one already.
+    fn on_event(
+        &mut self,
+        event: OwnEvent,
+        msg: impl FnOnce() -> Option<Message>,
+    ) -> Option<(Verdict, Context)> {
+        let route = self.script.program.own_event(event)?;
+        if self.in_event {
+            return None;
+        }
+        let mut ctx = Context {
+            msg: msg()?,
+            ..Context::default()
+        };
+        let script = Arc::clone(&self.script);
+        let (mut lists, mut vars) = (Lists::default(), Vars::default());
+        self.in_event = true;
+        let verdict = self.run(route, RouteKind::EVENT, &mut ctx, &mut lists, &mut vars, &script);
+        self.in_event = false;
+        Some((verdict, ctx))
+    }
+
+    /// Tells the script of a message that was sent or received.
+    pub(super) fn tell(&mut self, event: OwnEvent, bytes: &[u8]) {
+        self.on_event(event, || Message::parse(bytes).ok());
+    }
+
+    /// `event_route[tm:local-request]`: the request as the script leaves it, none when it drops it.
+    pub(super) fn local_request(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        match self.on_event(OwnEvent::Request, || Message::parse(bytes.as_slice()).ok()) {
+            None => Some(bytes),
+            Some((Verdict { dropped: true, .. }, _)) => None,
+            Some((_, ctx)) if ctx.lumps.is_empty() => Some(bytes),
+            Some((_, ctx)) => Some(ctx.lumps.apply(&ctx.msg)),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What moves a transaction besides messages: time, a broken connection, `t_continue`, its end.
+
+use super::Guard;
+use super::host::Live;
+use crate::script::module::RouteKind;
+use crate::script::vars::Vars;
+use crate::transaction::action::Action;
+use crate::transaction::action::ClientEvent;
+use crate::transaction::action::ServerEvent;
+use crate::transaction::key;
+use crate::transaction::timer::NEVER;
+use shared::sip::Message;
+use std::sync::Arc;
+
+/// How a branch without a reply of its own ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// No answer in time.
+    Timeout,
+    /// The transport failed.
+    Unreachable,
+}
+
+impl Live {
+    /// Time has passed for a transaction.
+    pub(crate) fn tick(&mut self, mut guard: Guard, vars: &mut Vars) {
+        guard.armed = NEVER;
+        let timers = guard.timers;
+        let mut ended = false;
+        for number in 0..guard.branches.len() {
+            let Some(branch) = guard.branches.get_mut(number) else {
+                continue;
+            };
+            let reliable = branch.target.is_reliable();
+            if let Some(cancelling) = &mut branch.cancelling {
+                let actions = cancelling
+                    .client
+                    .on(ClientEvent::Tick, self.now, &timers, reliable);
+                if actions.contains(Action::RetransmitRequest) {
+                    let (target, sent) = (&branch.target, &cancelling.sent);
+                    self.outbox
+                        .send_with(&self.endpoints.sockets, target, |out| out.extend_from_slice(sent));
+                }
+                if cancelling.client.state() == crate::transaction::non_invite_client::State::Terminated {
+                    branch.cancelling = None;
+                }
+            }
+            let actions = branch.client.on(ClientEvent::Tick, self.now, &timers, reliable);
+            self.act_on_branch(&mut guard, number, actions, b"");
+            let ending = if actions.contains(Action::Timeout) || actions.contains(Action::Lifetime) {
+                Some(Ending::Timeout)
+            } else if actions.contains(Action::TransportError) {
+                Some(Ending::Unreachable)
+            } else {
+                None
+            };
+            if let (Some(ending), Some(branch)) = (ending, guard.branches.get_mut(number)) {
+                branch.status = if ending == Ending::Timeout { 408 } else { 503 };
+                branch.timed_out = ending == Ending::Timeout;
+                guard.current_branch = number;
+                ended = true;
+            }
+        }
+        let reliable = guard.reply_to.is_reliable();
+        let t = &mut *guard;
+        let actions = t.server.on(ServerEvent::Tick, self.now, &timers, reliable);
+        if actions.contains(Action::RetransmitResponse) && !t.reply.is_empty() {
+            self.outbox
+                .send_with(&self.endpoints.sockets, &t.reply_to, |out| {
+                    out.extend_from_slice(&t.reply)
+                });
+        }
+        if actions.contains(Action::Lifetime) && guard.status < 200 {
+            guard
+                .branches
+                .iter_mut()
+                .filter(|branch| branch.status < 200)
+                .for_each(|branch| {
+                    branch.status = 408;
+                    branch.timed_out = true;
+                });
+            self.cancel_all(&mut guard, b"");
+            ended = true;
+        }
+        if ended {
+            guard = self.finish_leg(guard, vars);
+        }
+        self.settle(guard);
+    }
+
+    /// A request could not be sent on its connection: its branch has failed (RFC 3261 §16.9).
+    pub(crate) fn fail_unsent(&mut self, bytes: &[u8], vars: &mut Vars) {
+        let Ok(message) = Message::parse(bytes) else {
+            return;
+        };
+        if !message.is_request() {
+            return;
+        }
+        let own = message.top_via().and_then(|via| key::Branch::read(via.branch()?));
+        let Some(own) = own else { return };
+        let Some(found) = self.runtime.transactions.by_id(own.id) else {
+            return;
+        };
+        let Ok(mut guard) = Guard::lock(&found.transaction) else {
+            return;
+        };
+        let (timers, number) = (guard.timers, usize::from(own.number));
+        let Some(branch) = guard.branches.get_mut(number) else {
+            return;
+        };
+        let reliable = branch.target.is_reliable();
+        let actions = branch
+            .client
+            .on(ClientEvent::TransportError, self.now, &timers, reliable);
+        if actions.contains(Action::TransportError) {
+            branch.status = 503;
+            guard.current_branch = number;
+            guard = self.finish_leg(guard, vars);
+        }
+        self.settle(guard);
+    }
+
+    /// Runs the route of a transaction that was suspended (`t_continue`).
+    pub(crate) fn go_on(&mut self, mut guard: Guard, route: crate::script::host::RouteId, vars: &mut Vars) {
+        if !std::mem::take(&mut guard.suspended) || guard.status >= 200 {
+            return self.settle(guard);
+        }
+        let script = Arc::clone(&guard.script);
+        let Some(mut request) = guard.request.take() else {
+            return;
+        };
+        let mut lists = std::mem::take(&mut guard.lists);
+        self.current = Some(guard);
+        self.run(route, RouteKind::REQUEST, &mut request, &mut lists, vars, &script);
+        let Some(mut guard) = self.current.take() else {
+            unreachable!("the route leaves its transaction")
+        };
+        if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
+            self.respond_locally(&mut guard, &mut request, 500, b"Server Internal Error");
+        }
+        guard.request = Some(request);
+        guard.lists = lists;
+        self.settle(guard);
+    }
+}
