@@ -320,7 +320,7 @@ fn unfolded<'v>(value: Value<'v>, fold: &[u8]) -> Value<'v> {
         return Value::Null;
     };
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    if !text.iter().any(|byte| is_end(byte)) {
+    if !text.iter().any(is_end) {
         return Value::Str(text);
     }
     let mut out = Vec::with_capacity(text.len());
