@@ -6,6 +6,7 @@ use shared::db;
 use shared::paths::RcError;
 use shared::paths::SettingsError;
 use shared::report::ExitCode;
+use shared::report::Report;
 
 /// A refusal or a failure; printing makes one line.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,8 @@ pub enum Error {
         count: usize,
         /// The first fault in words.
         first: String,
+        /// All that was looked at.
+        report: Box<Report>,
     },
     /// A server task without the account for it.
     #[error(

@@ -35,6 +35,10 @@ pub fn main() -> process::ExitCode {
     let code = match run_with(&args).and_then(|answer| print(&args, &answer)) {
         Ok(()) => ExitCode::Done,
         Err(error) => {
+            if let Error::Faults { report, .. } = &error {
+                // Where standard output is closed nobody waits for it.
+                let _ = report.print(Output::or_default(args.output));
+            }
             complain("dbctl", &error);
             error.exit_code()
         }

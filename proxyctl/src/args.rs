@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::CommandFactory as _;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
@@ -29,7 +30,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or value, 3 not found, 4 
 
 /// Administers proxyd: subscribers, addresses, registrations, reloads, any RPC.
 #[derive(Debug, Parser)]
-#[command(name = "proxyctl", version, after_help = EXAMPLES, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "proxyctl", bin_name = "proxyctl", version, after_help = EXAMPLES, disable_help_subcommand = true, arg_required_else_help = true)]
 pub(crate) struct Args {
     /// Form of the answer [default: table on a terminal, else plain]
     #[arg(short, long, global = true, value_name = "FORM", help_heading = "Global options",
@@ -108,7 +109,7 @@ impl Args {
 /// Global options that take a value, which is no command.
 const VALUED: [&str; 6] = ["-o", "--output", "--home", "--db-url", "--socket", "--rc"];
 
-/// Writes `rpc` before a command with a dot in its name: every RPC is a command, as with kamcmd.
+/// Writes `rpc` before a command with a dot in its name, as every RPC is a command with kamcmd, and `--help` for kamctl's `NOUN help`.
 pub(crate) fn expanded(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = line.collect();
     let mut is_value = false;
@@ -127,6 +128,15 @@ pub(crate) fn expanded(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
         });
         if is_rpc {
             words.insert(at, "rpc".into());
+        } else if words.len() == at + 2 && words.last().is_some_and(|word| word == "help") {
+            let is_noun = words
+                .get(at)
+                .and_then(|noun| Args::command().find_subcommand(noun).cloned());
+            if let (Some(noun), Some(last)) = (is_noun, words.last_mut())
+                && noun.has_subcommands()
+            {
+                *last = "--help".into();
+            }
         }
     }
     words
@@ -134,8 +144,6 @@ pub(crate) fn expanded(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -158,6 +166,8 @@ mod tests {
             ("proxyctl ul show", "proxyctl ul show"),
             ("proxyctl rpc ul.dump", "proxyctl rpc ul.dump"),
             ("proxyctl", "proxyctl"),
+            ("proxyctl speeddial help", "proxyctl speeddial --help"),
+            ("proxyctl show help", "proxyctl show help"),
         ];
         for (line, expected) in table {
             let words = expanded(line.split(' ').map(OsString::from));

@@ -134,7 +134,7 @@ impl User {
         if user.is_subscriber(db)? {
             Ok(user)
         } else {
-            Err(user.unknown())
+            Err(user.unknown(db)?)
         }
     }
 
@@ -145,12 +145,23 @@ impl User {
         Ok(db.count(&select)? > 0)
     }
 
-    pub(crate) fn unknown(&self) -> Error {
-        Error::NotFound {
+    /// Says that there is no such subscriber, and who may have been meant.
+    pub(crate) fn unknown(&self, db: &mut dyn Backend) -> Result<Error, db::Error> {
+        let namesake = Select::from("subscriber")
+            .columns(&["domain"])
+            .eq("username", &self.name)
+            .order_by("domain")
+            .limit(1);
+        let rows = db.query(&namesake)?;
+        let hint = match rows.first().and_then(|row| row.str("domain")) {
+            Some(domain) => format!(": did you mean `{}@{domain}`?", self.name),
+            None => ": `proxyctl subscriber list` shows who there is".to_owned(),
+        };
+        Ok(Error::NotFound {
             what: "subscriber",
             name: self.to_string(),
-            hint: format!(": add it with `proxyctl add {self}`"),
-        }
+            hint,
+        })
     }
 }
 

@@ -63,6 +63,39 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "PROXYD_HOME")]
     pub home: Option<PathBuf>,
 
+    /// The mode of the control sockets.
+    #[arg(long = "control-mode", value_name = "MODE", default_value = "0660", value_parser = a_mode)]
+    pub control_mode: u32,
+
+    /// The owner of the control sockets.
+    #[arg(long = "control-user", value_name = "USER")]
+    pub control_user: Option<String>,
+
+    /// The group of the control sockets.
+    #[arg(long = "control-group", value_name = "GROUP")]
+    pub control_group: Option<String>,
+
+    /// Open a second control socket here, for methods that only read.
+    #[arg(long = "monitor-socket", value_name = "PATH")]
+    pub monitor_socket: Option<PathBuf>,
+
+    /// The methods of the second control socket, `name.*` for those of a module; unless told, all that only read.
+    #[arg(
+        long = "monitor-methods",
+        value_name = "LIST",
+        value_delimiter = ',',
+        requires = "monitor_socket"
+    )]
+    pub monitor_methods: Vec<String>,
+
+    /// The mode of the second control socket, where it differs.
+    #[arg(long = "monitor-mode", value_name = "MODE", value_parser = a_mode, requires = "monitor_socket")]
+    pub monitor_mode: Option<u32>,
+
+    /// The group of the second control socket, where it differs.
+    #[arg(long = "monitor-group", value_name = "GROUP", requires = "monitor_socket")]
+    pub monitor_group: Option<String>,
+
     /// Write the process id to this file.
     #[arg(short = 'P', long = "pid-file", value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
@@ -333,6 +366,13 @@ pub fn modparam(text: &str) -> Result<ModParam, String> {
         name: name.to_owned(),
         value,
     })
+}
+
+fn a_mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("`{text}` is not a mode: three octal digits such as 0660"))
 }
 
 fn a_define(text: &str) -> Result<String, String> {

@@ -14,10 +14,13 @@ use crate::control::methods::RpcDef;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
+use crate::control::rights::Rights;
+use crate::control::servers::id_of;
 use crate::control::socket::Control;
 use crate::control::socket::ControlOptions;
 use crate::control::socket::ControlSocket;
 use crate::control::stats_rpcs;
+use crate::control::unix;
 use crate::log;
 use crate::modules;
 use crate::runtime::Runtime;
@@ -109,9 +112,27 @@ pub enum StartError {
         /// Why.
         error: db::Error,
     },
+    /// The owner or group of a control socket.
+    #[error("`{name}` is not in {file}")]
+    Account {
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        file: &'static str,
+    },
     /// A `-l` option.
     #[error("option -l: {0}")]
     Socket(#[from] shared::net::SpecError),
+}
+
+/// The number of a user or group by its name.
+fn account(name: Option<&str>, file: &'static str) -> Result<Option<u32>, StartError> {
+    let Some(name) = name else { return Ok(None) };
+    let found = id_of(name, file);
+    found.map(Some).ok_or_else(|| StartError::Account {
+        name: name.to_owned(),
+        file,
+    })
 }
 
 /// Attaches the path to an I/O error.
@@ -366,6 +387,7 @@ impl Daemon {
         daemon.inner.start_workers().map_err(failed)?;
         daemon.inner.serve(change)?;
         daemon.inner.methods.add(stats_rpcs::methods(&statistics));
+        core_rpcs::memory_statistics(&statistics);
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
         daemon.inner.methods.add(core_rpcs::methods(&status));
         daemon.inner.methods.add(tm_rpcs::methods(&daemon.inner.runtime));
@@ -417,12 +439,42 @@ impl Daemon {
         served
     }
 
-    fn open_control(&self) -> Result<ControlSocket, StartError> {
-        let path = self.inner.layout.socket();
+    /// Opens the control socket, and the one for monitoring where it is asked for.
+    fn open_control(&self) -> Result<Vec<ControlSocket>, StartError> {
+        let args = &self.inner.args;
         let mut control = Control::new(Arc::clone(&self.inner.methods));
         let statistics = Arc::clone(&self.inner.runtime.statistics);
         control.metrics = Arc::new(move || statistics.prometheus("proxyd"));
-        ControlSocket::serve(self.tokio.handle(), ControlOptions::new(&path), control).map_err(at(&path))
+        let user = account(args.control_user.as_deref(), "/etc/passwd")?;
+        let group = account(args.control_group.as_deref(), "/etc/group")?;
+        let mut wanted = vec![ControlOptions {
+            access: unix::Access {
+                mode: args.control_mode,
+                user,
+                group,
+            },
+            ..ControlOptions::new(self.inner.layout.socket())
+        }];
+        if let Some(path) = &args.monitor_socket {
+            wanted.push(ControlOptions {
+                access: unix::Access {
+                    mode: args.monitor_mode.unwrap_or(args.control_mode),
+                    user,
+                    group: account(args.monitor_group.as_deref(), "/etc/group")?.or(group),
+                },
+                rights: if args.monitor_methods.is_empty() {
+                    Rights::Reading
+                } else {
+                    Rights::Only(args.monitor_methods.as_slice().into())
+                },
+                ..ControlOptions::new(path)
+            });
+        }
+        let open = |options: ControlOptions| {
+            let path = options.path.clone();
+            ControlSocket::serve(self.tokio.handle(), options, control.clone()).map_err(at(&path))
+        };
+        wanted.into_iter().map(open).collect()
     }
 
     fn stop(self) {

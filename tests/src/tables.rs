@@ -8,7 +8,8 @@ use crate::digest::ha1;
 
 const TABLES: &str = "
 CREATE TABLE version (table_name VARCHAR(32) NOT NULL UNIQUE, table_version INTEGER DEFAULT 0 NOT NULL);
-INSERT INTO version VALUES ('subscriber', 7), ('location', 9), ('location_attrs', 1), ('address', 6), ('trusted', 6);
+INSERT INTO version VALUES ('subscriber', 7), ('location', 9), ('location_attrs', 1), ('address', 6), ('trusted', 6),
+    ('presentity', 5), ('active_watchers', 12), ('watchers', 3);
 CREATE TABLE subscriber (id INTEGER PRIMARY KEY NOT NULL, username VARCHAR(64) DEFAULT '' NOT NULL,
     domain VARCHAR(64) DEFAULT '' NOT NULL, password VARCHAR(64) DEFAULT '' NOT NULL,
     ha1 VARCHAR(128) DEFAULT '' NOT NULL, ha1b VARCHAR(128) DEFAULT '' NOT NULL, UNIQUE (username, domain));
@@ -29,6 +30,23 @@ CREATE TABLE location_attrs (id INTEGER PRIMARY KEY NOT NULL, ruid VARCHAR(64) D
     username VARCHAR(64) DEFAULT '' NOT NULL, domain VARCHAR(64), aname VARCHAR(64) DEFAULT '' NOT NULL,
     atype INTEGER DEFAULT 0 NOT NULL, avalue VARCHAR(512) DEFAULT '' NOT NULL,
     last_modified DATETIME DEFAULT '2000-01-01 00:00:01' NOT NULL);
+CREATE TABLE presentity (id INTEGER PRIMARY KEY NOT NULL, username VARCHAR(64) NOT NULL, domain VARCHAR(64) NOT NULL,
+    event VARCHAR(64) NOT NULL, etag VARCHAR(128) NOT NULL, expires INTEGER NOT NULL, received_time INTEGER NOT NULL,
+    body BLOB NOT NULL, sender VARCHAR(255) NOT NULL, priority INTEGER DEFAULT 0 NOT NULL, ruid VARCHAR(64) UNIQUE,
+    UNIQUE (username, domain, event, etag));
+CREATE TABLE active_watchers (id INTEGER PRIMARY KEY NOT NULL, presentity_uri VARCHAR(255) NOT NULL,
+    watcher_username VARCHAR(64) NOT NULL, watcher_domain VARCHAR(64) NOT NULL, to_user VARCHAR(64) NOT NULL,
+    to_domain VARCHAR(64) NOT NULL, event VARCHAR(64) DEFAULT 'presence' NOT NULL, event_id VARCHAR(64),
+    to_tag VARCHAR(128) NOT NULL, from_tag VARCHAR(128) NOT NULL, callid VARCHAR(255) NOT NULL,
+    local_cseq INTEGER NOT NULL, remote_cseq INTEGER NOT NULL, contact VARCHAR(255) NOT NULL, record_route TEXT,
+    expires INTEGER NOT NULL, status INTEGER DEFAULT 2 NOT NULL, reason VARCHAR(64), version INTEGER DEFAULT 0 NOT NULL,
+    socket_info VARCHAR(64) NOT NULL, local_contact VARCHAR(255) NOT NULL, from_user VARCHAR(64) NOT NULL,
+    from_domain VARCHAR(64) NOT NULL, updated INTEGER NOT NULL, updated_winfo INTEGER NOT NULL,
+    flags INTEGER DEFAULT 0 NOT NULL, user_agent VARCHAR(255) DEFAULT '', UNIQUE (callid, to_tag, from_tag));
+CREATE TABLE watchers (id INTEGER PRIMARY KEY NOT NULL, presentity_uri VARCHAR(255) NOT NULL,
+    watcher_username VARCHAR(64) NOT NULL, watcher_domain VARCHAR(64) NOT NULL,
+    event VARCHAR(64) DEFAULT 'presence' NOT NULL, status INTEGER NOT NULL, reason VARCHAR(64),
+    inserted_time INTEGER NOT NULL, UNIQUE (presentity_uri, watcher_username, watcher_domain, event));
 ";
 
 /// Makes the tables in a new file.

@@ -333,7 +333,7 @@ impl Ua {
             return;
         };
         let to = reply.value("To").unwrap_or_default();
-        if reply.method() == "INVITE" && parameter(to, "tag").is_some() {
+        if matches!(reply.method(), "INVITE" | "SUBSCRIBE") && parameter(to, "tag").is_some() {
             known.remote = to.to_owned();
             if let Some(contact) = reply.value("Contact") {
                 known.target = uri(contact).to_owned();

@@ -51,10 +51,66 @@ fn everything_is_in_its_place() {
 }
 
 #[test]
+fn the_package_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = package(folder.path());
+    let ask = |words: &[&str]| {
+        let output = Command::new("dpkg-deb")
+            .args(words)
+            .arg(&package)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let control = ask(&["--info"]);
+    for word in [
+        "Package: proxyd",
+        concat!("Version: ", env!("CARGO_PKG_VERSION")),
+        "Depends: libc6 ",
+        "passwd",
+        "postinst",
+        "prerm",
+        "postrm",
+        "conffiles",
+    ] {
+        assert!(control.contains(word), "{word} is not in {control}");
+    }
+    let root = folder.path().join("unpacked");
+    let unpacked = Command::new("dpkg-deb")
+        .arg("-R")
+        .args([&package, &root])
+        .status();
+    assert!(unpacked.unwrap().success());
+    let conffiles = fs::read_to_string(root.join("DEBIAN/conffiles")).unwrap();
+    assert_eq!(
+        conffiles,
+        "/etc/default/proxyd\n/etc/proxyd/proxyctlrc\n/etc/proxyd/proxyd.cfg\n"
+    );
+    for script in ["postinst", "prerm", "postrm"] {
+        let sound = Command::new("sh")
+            .arg("-n")
+            .arg(root.join("DEBIAN").join(script))
+            .status();
+        assert!(sound.unwrap().success(), "{script}");
+    }
+    assert!(
+        root.join("usr/share/man/man8/proxyctl-address-add.8.gz")
+            .is_file()
+    );
+    the_unit_starts(folder.path(), &root);
+}
+
+#[test]
 fn the_unit_starts_the_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let root = install(folder.path());
-    let home = folder.path().join("home");
+    the_unit_starts(folder.path(), &root);
+}
+
+/// Does what systemd would do with the unit under a root folder.
+fn the_unit_starts(folder: &Path, root: &Path) {
+    let home = folder.join("home");
     fs::create_dir(&home).unwrap();
     let unit = fs::read_to_string(root.join("usr/lib/systemd/system/proxyd.service")).unwrap();
     let site = Site::new();
@@ -78,7 +134,7 @@ fn the_unit_starts_the_daemon() {
         let status = command("ExecStartPre=").status().unwrap();
         assert!(status.success(), "a second start finds the database as it is");
     }
-    let notify = folder.path().join("notify");
+    let notify = folder.join("notify");
     let manager = UnixDatagram::bind(&notify).unwrap();
     manager.set_read_timeout(Some(wait::PATIENCE)).unwrap();
     let mut start = command("ExecStart=");
@@ -117,6 +173,24 @@ impl Drop for Daemon {
 
 /// Installs the programs that cargo built for the tests into a folder, and returns it.
 fn install(folder: &Path) -> PathBuf {
+    let root = folder.join("root");
+    let mut command = script("etc/install", folder);
+    command.env("DESTDIR", &root).env("PREFIX", "/usr");
+    succeeds(command);
+    root
+}
+
+/// Packs them, and returns the package.
+fn package(folder: &Path) -> PathBuf {
+    let mut command = script("etc/package", folder);
+    command.env("COMPRESSION", "none");
+    succeeds(command);
+    let made = fs::read_dir(folder.join("target/debian")).unwrap();
+    made.map(|entry| entry.unwrap().path()).next().expect("a package")
+}
+
+/// A script of ours that takes the programs of the tests for the release.
+fn script(name: &str, folder: &Path) -> Command {
     let target = folder.join("target");
     let release = target.join("release");
     fs::create_dir_all(&release).unwrap();
@@ -126,18 +200,16 @@ fn install(folder: &Path) -> PathBuf {
     }
     let pages = Command::new(built("t-docs")).arg(release.join("pages")).status();
     assert!(pages.unwrap().success());
-    let root = folder.join("root");
-    let installed = Command::new(sources::root().join("etc/install"))
-        .arg("--no-build")
-        .env("CARGO_TARGET_DIR", &target)
-        .env("DESTDIR", &root)
-        .env("PREFIX", "/usr")
-        .output()
-        .unwrap();
+    let mut command = Command::new(sources::root().join(name));
+    command.arg("--no-build").env("CARGO_TARGET_DIR", &target);
+    command
+}
+
+fn succeeds(mut command: Command) {
+    let output = command.output().unwrap();
     assert!(
-        installed.status.success(),
+        output.status.success(),
         "{}",
-        String::from_utf8_lossy(&installed.stderr)
+        String::from_utf8_lossy(&output.stderr)
     );
-    root
 }

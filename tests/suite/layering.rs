@@ -193,7 +193,7 @@ const RULES: &[Rule] = &[
     Rule {
         within: "dbctl/src",
         except: &[],
-        forbidden: &["shared::sip", "shared::rpc"],
+        forbidden: &["shared::rpc"],
         reason: "the database tool never talks to the daemon",
     },
     Rule {

@@ -3,6 +3,9 @@
 
 mod baresip;
 mod cli;
+mod clients;
+mod control;
+mod databases;
 mod install;
 mod layering;
 mod modules;
@@ -11,6 +14,7 @@ mod reload;
 mod rfc4475;
 mod rpc;
 mod scenarios;
+mod sessions;
 mod sipp;
 mod sources;
 mod support;

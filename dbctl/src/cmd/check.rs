@@ -1,4 +1,6 @@
-//! `dbctl check`: versions, columns and the soundness of the file.
+//! `dbctl check`: versions, columns, rows that mean nothing, and the soundness of the file.
+
+mod rows;
 
 use serde_json::json;
 use shared::db;
@@ -15,21 +17,21 @@ use crate::Answer;
 use crate::Error;
 use crate::context::Context;
 
-/// Looks at every table that exists and every standard one; the first fault makes the command fail.
+/// Looks at every table that exists and every standard one; a fault makes the command fail after all are shown.
 pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
     let mut db = context.read()?;
     known_version_table(&mut *db)?;
     sound(&mut *db)?;
     let exist = db.tables()?;
     let versions = schema::versions(&mut *db)?;
-    let mut report = Report::rows(&["table", "version", "wanted", "state", "missing"]);
+    let mut report = Report::rows(&["table", "version", "wanted", "state", "missing", "rows"]);
     let mut faults = Vec::new();
     for table in schema::TABLES {
         let version = versions.get(table.name).copied().unwrap_or(0);
         let present = exist.iter().any(|name| name == table.name);
-        let (state, missing) = match (present, version) {
+        let (state, missing, wrong) = match (present, version) {
             (false, 0) if table.group != Group::Standard => continue,
-            (false, _) => ("missing", String::new()),
+            (false, _) => ("missing", String::new(), Vec::new()),
             (true, version) => {
                 let columns = db.columns(table.name)?;
                 let has = |name: &str| {
@@ -49,11 +51,17 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
                 } else {
                     by_version
                 };
-                (state, missing.join(", "))
+                let wrong = if state == "ok" {
+                    rows::wrong(&mut *db, table.name, &exist)?
+                } else {
+                    Vec::new()
+                };
+                let state = if wrong.is_empty() { state } else { "rows" };
+                (state, missing.join(", "), wrong)
             }
         };
         if state != "ok" {
-            faults.push(fault(table, state, version, &missing));
+            faults.push(fault(table, state, version, &missing, &wrong));
         }
         report.push([
             json!(table.name),
@@ -61,6 +69,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
             json!(table.version),
             json!(state),
             json!(missing),
+            json!(wrong.join("; ")),
         ]);
     }
     if let Some(first) = faults.first() {
@@ -68,6 +77,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
             url: context.url.to_string(),
             count: faults.len(),
             first: first.clone(),
+            report: Box::new(report),
         });
     }
     let words = format!("{} is sound: {}", context.url, counted(report.len(), "table"));
@@ -77,11 +87,12 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
     })
 }
 
-fn fault(table: &schema::Table, state: &str, version: i64, missing: &str) -> String {
+fn fault(table: &schema::Table, state: &str, version: i64, missing: &str, wrong: &[String]) -> String {
     let name = table.name;
     match state {
         "missing" => format!("table `{name}` does not exist, run `dbctl add-tables {name}`"),
         "incomplete" => format!("table `{name}` lacks {missing}, run `dbctl migrate`"),
+        "rows" => format!("table `{name}`: {}", wrong.join("; ")),
         "newer" => format!(
             "table `{name}` has version {version}, the newest known is {}",
             table.version

@@ -65,7 +65,9 @@ pub(super) fn copy(context: &Context<'_>, databases: &[String]) -> Result<Answer
             let column_names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
             let mut batch = Vec::with_capacity(restore::BATCH);
             source.each(&Select::from(name), &mut |row| {
-                batch.push(row.cells().to_vec());
+                let mut cells = row.cells().to_vec();
+                restore::dated(table, &column_names, &mut cells);
+                batch.push(cells);
                 rows += 1;
                 if batch.len() == restore::BATCH {
                     bar.inc(batch.len() as u64);

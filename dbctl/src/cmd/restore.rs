@@ -106,6 +106,22 @@ pub(super) fn prepare(
     Ok(())
 }
 
+/// Makes times of the numbers that dbtext keeps in their place.
+pub(super) fn dated(table: &Table, columns: &[&str], cells: &mut [db::Value]) {
+    let is_time = |name: &str| {
+        let column = table
+            .columns
+            .iter()
+            .find(|column| column.name.eq_ignore_ascii_case(name));
+        column.is_some_and(|column| column.kind.kind() == Kind::DateTime)
+    };
+    for (name, cell) in columns.iter().zip(cells) {
+        if matches!(cell, db::Value::Int(_)) && is_time(name) {
+            *cell = cell.coerced(Kind::DateTime).into_owned();
+        }
+    }
+}
+
 /// Sets the counter of a table's key behind the rows just written: PostgreSQL does not by itself.
 pub(super) fn finish(db: &mut dyn Backend, table: &Table) -> Result<(), Error> {
     if db.engine() != Engine::Postgres {
@@ -160,6 +176,9 @@ struct Filling {
 impl Filling {
     fn write(&mut self, db: &mut dyn Backend) -> Result<(), Error> {
         let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        for row in &mut self.rows {
+            dated(self.table, &columns, row);
+        }
         db.insert(&Insert::rows(
             self.table.name,
             &columns,

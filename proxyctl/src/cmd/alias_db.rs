@@ -108,7 +108,7 @@ fn add(context: &Context<'_>, alias: &str, user: &str) -> Result<Answer, Error> 
     let user = User::existing(context, db.as_mut(), "subscriber", user)?;
     let alias = User::beside(context, alias, &user)?;
     if context.settings.flag("VERIFY_USER") == Some(true) && !user.is_subscriber(db.as_mut())? {
-        return Err(user.unknown());
+        return Err(user.unknown(db.as_mut())?);
     }
     shared::db::transaction(db.as_mut(), |db| {
         let taken = Select::from("dbaliases")

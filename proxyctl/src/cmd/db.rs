@@ -166,7 +166,14 @@ fn rows(context: &Context<'_>, select: &Select<'_>) -> Result<Answer, Error> {
 
 fn execute(context: &Context<'_>, query: &str, access: Access) -> Result<Answer, Error> {
     let mut db = db::open_with(&context.url()?, access)?;
-    let Outcome { rows, affected } = guarded(db.as_mut(), query, access)?;
+    let Outcome { rows, affected } = match guarded(db.as_mut(), query, access) {
+        Err(Error::Database(db::Error::ReadOnly(_))) if access == Access::ReadOnly => {
+            return Err(Error::Usage(
+                "the statement changes the database: run it with `proxyctl db exec`".to_owned(),
+            ));
+        }
+        outcome => outcome?,
+    };
     if rows.names().is_empty() {
         return Ok(Answer::new(
             format!("{affected} rows changed"),

@@ -2,10 +2,12 @@
 
 use clap::Args;
 use clap::Subcommand;
+use serde_json::Value as Json;
 use serde_json::json;
 use shared::db::Delete;
 use shared::db::Insert;
 use shared::db::Select;
+use shared::report::Report;
 
 use super::rpc;
 use super::table;
@@ -117,7 +119,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             let mut db = context.read(&["dialplan"])?;
             table::show(context, db.as_mut(), &select)
         }
-        Verb::Dump { dpid } => rpc::show(context, "dialplan.dump", &[json!(number("the dialplan", dpid)?)]),
+        Verb::Dump { dpid } => dump(context, number("the dialplan", dpid)?),
         Verb::Reload => table::reloaded(context, "dialplan", RELOAD),
         Verb::Translate { dpid, input } => rpc::show(
             context,
@@ -127,7 +129,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Addrule(rule) => add(context, rule),
         Verb::Rm => {
             context.confirm("This removes every rule of every dialplan")?;
-            remove(context, &Delete::from("dialplan"), "every rule")
+            remove(context, &Delete::from("dialplan"), "every dialplan")
         }
         Verb::Rmdpid { dpid } => {
             let delete = Delete::from("dialplan").eq("dpid", number("the dialplan", dpid)?);
@@ -140,7 +142,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             remove(
                 context,
                 &delete,
-                &format!("priority {priority} of dialplan {dpid}"),
+                &format!("dialplan {dpid} with priority {priority}"),
             )
         }
     }
@@ -180,12 +182,36 @@ fn add(context: &Context<'_>, rule: &Rule) -> Result<Answer, Error> {
     Ok(table::changed(context, &words, data, RELOAD))
 }
 
+/// The rules in memory, under the names of the table's columns.
+fn dump(context: &Context<'_>, dpid: i64) -> Result<Answer, Error> {
+    const FIELDS: [(&str, &str); 7] = [
+        ("pr", "PRIO"),
+        ("match_op", "MATCHOP"),
+        ("match_exp", "MATCHEXP"),
+        ("match_len", "MATCHLEN"),
+        ("subst_exp", "SUBSTEXP"),
+        ("repl_exp", "REPLEXP"),
+        ("attrs", "ATTRS"),
+    ];
+    let found = context.call("dialplan.dump", &[json!(dpid)])?;
+    let mut report = Report::rows(&FIELDS.map(|(column, _)| column));
+    let entries = found
+        .get("ENTRIES")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten();
+    for entry in entries.filter_map(|entry| entry.get("ENTRY")) {
+        report.push(FIELDS.map(|(_, name)| entry.get(name).cloned().unwrap_or_default()));
+    }
+    Ok(Answer::report(report))
+}
+
 fn remove(context: &Context<'_>, delete: &Delete<'_>, name: &str) -> Result<Answer, Error> {
     match context.open(&["dialplan"])?.delete(delete)? {
-        0 => Err(Error::not_found("rule", name)),
+        0 => Err(Error::not_found("rule in", name)),
         n => Ok(table::changed(
             context,
-            &format!("removed {name}"),
+            &format!("removed the rules in {name}"),
             json!({ "removed": n }),
             RELOAD,
         )),

@@ -163,19 +163,21 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             remove(
                 context,
                 &Delete::from("dispatcher").eq("id", id),
-                &format!("{id}"),
+                "destination",
+                &id.to_string(),
             )
         }
         Verb::Rmuri { set, uri } => {
             let delete = Delete::from("dispatcher")
                 .eq("setid", set_of(set)?)
                 .eq("destination", uri);
-            remove(context, &delete, &format!("{uri} of set {set}"))
+            remove(context, &delete, "destination", &format!("{uri} of set {set}"))
         }
         Verb::Rmset { set } => remove(
             context,
             &Delete::from("dispatcher").eq("setid", set_of(set)?),
-            &format!("set {set}"),
+            "set",
+            set,
         ),
         Verb::State { state, set, uri } => rpc::show(
             context,
@@ -223,12 +225,17 @@ fn add(context: &Context<'_>, what: &Add) -> Result<Answer, Error> {
     Ok(table::changed(context, &words, data, RELOAD))
 }
 
-fn remove(context: &Context<'_>, delete: &Delete<'_>, name: &str) -> Result<Answer, Error> {
+fn remove(
+    context: &Context<'_>,
+    delete: &Delete<'_>,
+    what: &'static str,
+    name: &str,
+) -> Result<Answer, Error> {
     match context.open(&["dispatcher"])?.delete(delete)? {
-        0 => Err(Error::not_found("destination", name)),
+        0 => Err(Error::not_found(what, name)),
         n => Ok(table::changed(
             context,
-            &format!("removed {name}"),
+            &format!("removed {what} {name}"),
             json!({ "removed": n }),
             RELOAD,
         )),

@@ -1,6 +1,7 @@
 //! `htable`: shared hash tables in the daemon's memory (Kamailio htable).
 
 use clap::Subcommand;
+use serde_json::Value;
 use serde_json::json;
 
 use super::rpc;
@@ -8,6 +9,8 @@ use crate::Answer;
 use crate::Error;
 use crate::check;
 use crate::context::Context;
+use crate::printer::Printer;
+use crate::stream::Each;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -110,7 +113,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     match verb {
         Verb::List => rpc::show(context, "htable.listTables", &[]),
         Verb::Stats => rpc::show(context, "htable.stats", &[]),
-        Verb::Dump { table } => rpc::show(context, "htable.dump", &[json!(table)]),
+        Verb::Dump { table } => dump(context, table),
         Verb::Get { table, key } => rpc::show(context, "htable.get", &[json!(table), json!(key)]),
         Verb::Sets { table, key, value } => {
             rpc::show(context, "htable.sets", &[json!(table), json!(key), json!(value)])
@@ -130,4 +133,17 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Reload { table } => rpc::show(context, "htable.reload", &[json!(table)]),
         Verb::Store { table } => rpc::show(context, "htable.store", &[json!(table)]),
     }
+}
+
+/// The values of a table, slot by slot as the daemon has them.
+fn dump(context: &Context<'_>, table: &str) -> Result<Answer, Error> {
+    let mut rows = Printer::new(context.output, &["name", "value", "type"]);
+    let mut visit = |item: Value| {
+        let of = |name: &str| item.get(name).cloned().unwrap_or_default();
+        rows.push([of("name"), of("value"), of("type")])
+            .map_err(|e| e.to_string())
+    };
+    let way = Each::new(&["slot"], &mut visit);
+    context.client().read("htable.dump", &[json!(table)], way)?;
+    rows.finish()
 }

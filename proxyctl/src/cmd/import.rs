@@ -183,7 +183,7 @@ pub(crate) fn export(context: &Context<'_>, export: &Export) -> Result<Answer, E
         (true, ..) | (_, Output::Csv, _) => Err(Error::Usage(
             "CSV and JSON lines hold one section: name one".to_owned(),
         )),
-        (false, output, kinds) => {
+        (false, _, kinds) => {
             let mut document = Map::new();
             for kind in kinds {
                 let mut records = Vec::new();
@@ -194,13 +194,10 @@ pub(crate) fn export(context: &Context<'_>, export: &Export) -> Result<Answer, E
                 document.insert(kind.name.to_owned(), Value::Array(records));
             }
             let tree = Report::Tree(Value::Object(document));
-            if output == Output::Json {
-                return Ok(Answer::report(tree));
-            }
-            let yaml = tree.render(Output::Yaml, shared::report::Paint::Mono);
+            let words = tree.render(Output::Yaml, shared::report::Paint::Mono);
             Ok(Answer {
-                data: Some(Report::Text(yaml.clone())),
-                words: Some(yaml),
+                data: Some(tree),
+                words: Some(words),
             })
         }
     }

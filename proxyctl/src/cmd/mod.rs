@@ -18,6 +18,7 @@ mod import;
 mod lcr;
 mod monitor;
 mod mtree;
+mod phone;
 mod rpc;
 mod rpid;
 mod server;
@@ -128,6 +129,9 @@ pub(crate) enum Command {
     /// Ask whether the daemon, a SIP URI or a registered user answers
     #[command(after_help = monitor::PING)]
     Ping(monitor::Ping),
+    /// Have a phone read its configuration again (NOTIFY, Event: check-sync)
+    #[command(name = "cisco_restart", after_help = phone::EXAMPLES)]
+    CiscoRestart(phone::Restart),
     /// Read commands from a prompt, or from a file on standard input
     #[command(after_help = "Examples:\n  proxyctl shell\n  proxyctl shell < commands.txt")]
     Shell,
@@ -180,6 +184,7 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Export(what) => import::export(context, what),
         Command::Monitor(what) => monitor::monitor(context, what),
         Command::Ping(what) => monitor::ping(context, what),
+        Command::CiscoRestart(what) => phone::restart(context, what),
         Command::Shell => shell::shell(context),
         Command::Completions { shell } => Ok(shell::completions(*shell)),
         Command::Man { folder } => shell::man(folder),

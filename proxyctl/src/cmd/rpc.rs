@@ -106,7 +106,7 @@ fn flat(entry: &Value) -> Value {
 }
 
 /// Says which method may have been meant.
-fn explained(context: &Context<'_>, method: &str, error: Error) -> Error {
+pub(super) fn explained(context: &Context<'_>, method: &str, error: Error) -> Error {
     match error {
         Error::Fault(fault) if fault.is_unknown_method() => {
             let names = context.call("system.listMethods", &[]).unwrap_or_default();
@@ -114,7 +114,7 @@ fn explained(context: &Context<'_>, method: &str, error: Error) -> Error {
             let near = names
                 .map(|name| (distance(method, name), name))
                 .min()
-                .filter(|(far, _)| *far <= 3);
+                .filter(|(far, _)| *far <= 2);
             let hint = match near {
                 Some((_, name)) => format!(": did you mean `{name}`?"),
                 None => ": `proxyctl srv rpclist` lists what there is; the script may not load its module"

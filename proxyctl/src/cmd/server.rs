@@ -133,6 +133,13 @@ fn statistics(context: &Context<'_>, names: &[String], reset: bool) -> Result<An
             value.parse::<i64>().map_or_else(|_| json!(value), Value::from),
         ]);
     }
+    if report.is_empty() && !names.is_empty() {
+        return Err(Error::NotFound {
+            what: "statistics",
+            name: names.join(", "),
+            hint: ": `proxyctl stats` shows all there are".to_owned(),
+        });
+    }
     Ok(Answer::report(report))
 }
 

@@ -273,7 +273,7 @@ fn passwd(context: &Context<'_>, what: &WithPassword) -> Result<Answer, Error> {
         None => stored(db.as_mut(), &user)?,
     };
     if !Credentials::new(&user, &secret.text, storage).update(db.as_mut(), &user)? {
-        return Err(user.unknown());
+        return Err(user.unknown(db.as_mut())?);
     }
     Ok(done("changed the password of", &user, &secret))
 }

@@ -7,6 +7,7 @@ use shared::db::Select;
 use shared::db::Value;
 use shared::report::Report;
 
+use super::rpc;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
@@ -43,7 +44,15 @@ pub(crate) fn show(
     match (printer, failed) {
         (_, Some(error)) => Err(Error::Print(error.to_string())),
         (Some(printer), None) => printer.finish(),
-        (None, None) => Ok(Answer::report(report(db, select)?)),
+        (None, None) => {
+            let all: Vec<String> = db.columns(select.table)?.into_iter().map(|c| c.name).collect();
+            let columns: Vec<&str> = if select.columns.is_empty() {
+                all.iter().map(String::as_str).collect()
+            } else {
+                select.columns.clone()
+            };
+            Ok(Answer::report(Report::rows(&columns)))
+        }
     }
 }
 
@@ -73,7 +82,9 @@ pub(crate) fn changed(context: &Context<'_>, words: &str, mut data: Json, reload
 
 /// The answer to `reload`.
 pub(crate) fn reloaded(context: &Context<'_>, table: &str, method: &str) -> Result<Answer, Error> {
-    context.call(method, &[])?;
+    context
+        .call(method, &[])
+        .map_err(|error| rpc::explained(context, method, error))?;
     Ok(Answer::new(
         format!("{table} reloaded"),
         serde_json::json!({ "reloaded": table }),

@@ -208,6 +208,8 @@ pub(crate) fn remove(
     let aor = aor(context, user)?;
     match contact {
         None => {
+            // The daemon removes nobody without a word.
+            contacts::lookup(context, from, &aor)?;
             context.call(ul::RM, &[json!(from.name()), json!(aor)])?;
             Ok(Answer::new(
                 format!("removed every contact of {aor}"),

@@ -208,8 +208,10 @@ fn a_message_explained() {
 fn refusals() {
     let home = Home::new();
     let _calls = serve(&home);
-    home.run("ul show bob")
-        .fails(3, "AOR not found in location table");
+    home.run("ul show bob").fails(
+        3,
+        "no registration of `bob`: `proxyctl online` shows who there is",
+    );
     home.run("ul.dunp").fails(3, "did you mean `ul.dump`?");
     home.run("no.such")
         .fails(3, "`proxyctl srv rpclist` lists what there is");

@@ -183,7 +183,7 @@ fn a_database_that_does_not_serve() {
 
     let home = Home::new();
     home.run("db roexec 'DELETE FROM subscriber'")
-        .fails(6, "read-only");
+        .fails(2, "run it with `proxyctl db exec`");
     fs::set_permissions(home.path("proxyd.db"), Permissions::from_mode(0o440)).unwrap();
     let run = home.run("add a@x.org p");
     // The superuser may write what nobody may.
@@ -283,7 +283,7 @@ fn the_other_nouns() {
             "dispatcher show",
             "1\t1\tsip:192.0.2.1:5060\t0\t5\tweight=1\tgw one\n",
         ),
-        ("dispatcher rm 1", "removed 1\n"),
+        ("dispatcher rm 1", "removed destination 1\n"),
         (
             "dialplan addrule 1 0 1 ^0 0 '^0(.*)$' '+49\\1' nat",
             "added a rule of priority 0 to dialplan 1\n",

@@ -14,6 +14,7 @@ use super::methods::RpcFault;
 use super::methods::RpcReply;
 use super::methods::RpcResult;
 use crate::log;
+use crate::stats::Statistics;
 
 /// Name and version as the daemon shows them.
 pub const VERSION: &str = concat!("proxyd ", env!("CARGO_PKG_VERSION"));
@@ -321,7 +322,7 @@ fn shmmem(call: &RpcCall<'_>, status: &dyn Status) -> RpcResult {
         "k" | "kb" => 10,
         "m" | "mb" => 20,
         "g" | "gb" => 30,
-        _ => return Err(RpcFault::bad_request("bad unit, must be one of b, k, m, g")),
+        _ => return Err(RpcFault::failed("bad param, (use b|k|m|g)")),
     };
     let (total, used, max) = status.memory();
     let memory = core::ShmMem {
@@ -333,6 +334,22 @@ fn shmmem(call: &RpcCall<'_>, status: &dyn Status) -> RpcResult {
         fragments: 1,
     };
     reply(&memory)
+}
+
+/// Shows the same as statistics: Kamailio's group `shmem`, of which kamctl's `monitor` makes a paragraph.
+pub fn memory_statistics(statistics: &Statistics) {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let gauges: [(&str, fn((u64, u64, u64)) -> u64); 6] = [
+        ("fragments", |_| 1),
+        ("free_size", |(total, used, _)| total.saturating_sub(used)),
+        ("max_used_size", |(_, _, most)| most),
+        ("real_used_size", |(_, used, _)| used),
+        ("total_size", |(total, _, _)| total),
+        ("used_size", |(_, used, _)| used),
+    ];
+    for (name, pick) in gauges {
+        statistics.gauge("shmem", name, move || number(pick(proc_memory())));
+    }
 }
 
 /// Memory of the machine, of this process, and the most it used (proc(5)).
@@ -565,7 +582,7 @@ pub(super) mod tests {
             (
                 "core.shmmem",
                 r#""x""#,
-                r#""error":{"code":400,"message":"bad unit, must be one of b, k, m, g""#,
+                r#""error":{"code":500,"message":"bad param, (use b|k|m|g)""#,
             ),
             ("core.tcp_list", "", r#""result":[]"#),
             (

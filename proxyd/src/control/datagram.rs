@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::Value;
 use serde_json::json;
 use shared::rpc::code;
 use socket2::SockRef;
@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::jsonrpc::Dialect;
+use super::lenient;
 use super::methods::Methods;
 use super::methods::Peer;
 use super::methods::PeerTransport;
@@ -29,6 +30,8 @@ const LONGEST: usize = 256 << 10;
 const SEND_BUFFER: usize = 16 << 20;
 /// Calls under way at once; more are left in the kernel's queue.
 const CALLS: usize = 16;
+/// How long a reply waits for room in its reader's queue.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where a datagram socket is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,11 +117,14 @@ impl Io {
     }
 
     async fn send(&self, bytes: &[u8], to: &Sender) -> io::Result<usize> {
-        match (self, to) {
-            (Self::Unix(socket), Sender::Unix(path)) => socket.send_to(bytes, path).await,
-            (Self::Udp(socket), Sender::Udp(addr)) => socket.send_to(bytes, addr).await,
-            _ => Ok(0),
-        }
+        let sent = async {
+            match (self, to) {
+                (Self::Unix(socket), Sender::Unix(path)) => socket.send_to(bytes, path).await,
+                (Self::Udp(socket), Sender::Udp(addr)) => socket.send_to(bytes, addr).await,
+                _ => Ok(0),
+            }
+        };
+        tokio::time::timeout(PATIENCE, sent).await?
     }
 }
 
@@ -138,7 +144,7 @@ async fn serve(io: Arc<Io>, dialect: Dialect, methods: Arc<Methods>) {
             return;
         };
         let Ok((n, from)) = io.receive(&mut buffer).await else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let call = buffer.get(..n).unwrap_or_default().to_vec();
@@ -176,9 +182,7 @@ async fn answer(io: &Io, call: Vec<u8>, from: Option<Sender>, dialect: Dialect, 
 fn too_long(call: &[u8], len: usize) -> Vec<u8> {
     let message = format!("reply of {len} bytes does not fit in a datagram: call it over the control socket");
     let mut reply = json!({ "jsonrpc": "2.0", "error": { "code": code::FAILED, "message": message } });
-    let id = serde_json::from_slice::<Value>(call)
-        .ok()
-        .and_then(|v| v.get("id").cloned());
+    let id = lenient::parse(call).ok().and_then(|v| v.get("id").cloned());
     if let (Some(members), Some(id)) = (reply.as_object_mut(), id) {
         members.insert("id".to_owned(), id);
     }
@@ -187,6 +191,8 @@ fn too_long(call: &[u8], len: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::control::jsonrpc::Layout;
     use crate::control::methods::RpcDef;

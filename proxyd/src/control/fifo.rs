@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
@@ -16,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::fifo_file::make;
 use super::jsonrpc::Dialect;
+use super::lenient;
 use super::methods::Methods;
 use super::methods::Peer;
 use super::methods::PeerTransport;
@@ -122,7 +122,7 @@ async fn answer(call: Vec<u8>, options: FifoOptions, methods: Arc<Methods>) {
 
 /// The FIFO for the reply: a plain name, so that no call writes elsewhere.
 fn reply_path(call: &[u8], dir: &Path) -> Option<PathBuf> {
-    let value: Value = serde_json::from_slice(call).ok()?;
+    let value = lenient::parse(call).ok()?;
     let name = value.get("reply_name")?.as_str()?;
     let plain = !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != "..";
     plain.then(|| dir.join(name))
@@ -195,6 +195,8 @@ impl Objects {
 mod tests {
     use std::io::Read;
     use std::io::Write;
+
+    use serde_json::Value;
 
     use super::*;
     use crate::control::jsonrpc::Layout;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 use shared::rpc::code;
 
+use super::lenient;
 use super::methods::Methods;
 use super::methods::Peer;
 use super::methods::RpcCall;
@@ -79,7 +80,11 @@ impl Answer {
 impl Methods {
     /// Runs what a text asks for; `None`: nothing is to be answered.
     pub fn execute(&self, text: &[u8], dialect: Dialect, peer: &Peer) -> Option<Answer> {
-        let value: Value = match serde_json::from_slice(text) {
+        let value = match dialect {
+            Dialect::Standard => serde_json::from_slice(text),
+            Dialect::Kamailio(_) => lenient::parse(text),
+        };
+        let value: Value = match value {
             Ok(value) => value,
             Err(e) => {
                 let message = format!("Parse error: {e}");

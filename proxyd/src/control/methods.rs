@@ -11,6 +11,10 @@ use arc_swap::ArcSwap;
 use serde_json::Value;
 use shared::rpc::code;
 
+use super::rights;
+use super::rights::Rights;
+use crate::log;
+
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -24,6 +28,8 @@ pub struct Peer {
     pub pid: Option<i32>,
     /// Address or path of the caller, for logs.
     pub address: String,
+    /// What it may call.
+    pub rights: Rights,
 }
 
 /// The way a call came.
@@ -61,7 +67,43 @@ impl Peer {
             gid: None,
             pid: None,
             address: address.into(),
+            rights: Rights::All,
         }
+    }
+}
+
+/// `uid 0, gid 0, pid 7 over http`, or `192.0.2.1:5060 over xhttp`.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = [
+            ("uid", self.uid.map(i64::from)),
+            ("gid", self.gid.map(i64::from)),
+            ("pid", self.pid.map(i64::from)),
+        ];
+        let known = numbers
+            .into_iter()
+            .filter_map(|(name, number)| Some(format!("{name} {}", number?)));
+        let address = Some(self.address.clone()).filter(|address| !address.is_empty());
+        let words: Vec<String> = known.chain(address).collect();
+        if !words.is_empty() {
+            write!(f, "{} ", words.join(", "))?;
+        }
+        write!(f, "over {}", self.transport)
+    }
+}
+
+impl fmt::Display for PeerTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Internal => "itself",
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+            Self::Fifo => "fifo",
+            Self::Datagram => "datagram",
+            Self::Tcp => "tcp",
+            Self::Xhttp => "xhttp",
+            Self::Binrpc => "binrpc",
+        })
     }
 }
 
@@ -317,8 +359,20 @@ impl Methods {
         ));
     }
 
-    /// Calls a method; no such method is `None`.
+    /// Calls a method; no such method is `None`. What changes something is logged with its caller.
     pub fn dispatch(&self, call: &RpcCall<'_>) -> Option<RpcResult> {
+        if !call.peer.rights.allow(call.method) {
+            let text = format!("{} is not allowed on this socket", call.method);
+            return Some(Err(RpcFault::new(code::FORBIDDEN, text)));
+        }
+        let result = self.run(call)?;
+        if rights::changes(call.method) && call.peer.transport != PeerTransport::Internal {
+            audit(call, &result);
+        }
+        Some(result)
+    }
+
+    fn run(&self, call: &RpcCall<'_>) -> Option<RpcResult> {
         match call.method {
             "system.listMethods" => Some(Ok(Value::from(self.names()).into())),
             "system.methodHelp" => Some(self.help(call)),
@@ -369,6 +423,30 @@ impl Methods {
             Some(doc) => Ok(Value::from(doc.into_owned()).into()),
             None => Err(RpcFault::bad_request("command not found")),
         }
+    }
+}
+
+/// Parameters that a log line shows, and the characters of each: later ones may be passwords.
+const SHOWN: (usize, usize) = (3, 64);
+
+/// Writes down who changed what, and how it ended.
+fn audit(call: &RpcCall<'_>, result: &RpcResult) {
+    let (most, width) = SHOWN;
+    let show = |value: &Value| {
+        let text = value.to_string();
+        match text.char_indices().nth(width) {
+            None => text,
+            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        }
+    };
+    let mut params: Vec<String> = call.params.iter().take(most).map(show).collect();
+    if call.params.len() > most {
+        params.push("…".to_owned());
+    }
+    let (method, params, peer) = (call.method, params.join(", "), call.peer);
+    match result {
+        Ok(_) => log::notice("core", format_args!("rpc {method}({params}) by {peer}: done")),
+        Err(fault) => log::notice("core", format_args!("rpc {method}({params}) by {peer}: {fault}")),
     }
 }
 

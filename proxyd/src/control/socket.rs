@@ -32,10 +32,14 @@ use super::jsonrpc::Dialect;
 use super::methods::Methods;
 use super::methods::Peer;
 use super::methods::PeerTransport;
+use super::rights::Rights;
 use super::unix::Access;
 use super::unix::Removed;
 use super::unix::bind_stream;
 use super::websocket::WebSocket;
+
+/// How long a request may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the control socket is opened.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub struct ControlOptions {
     pub path: PathBuf,
     /// Who may use it.
     pub access: Access,
+    /// What may be called over it.
+    pub rights: Rights,
     /// Connections at once.
     pub max_connections: usize,
     /// The longest request.
@@ -58,8 +64,9 @@ impl ControlOptions {
         Self {
             path: path.into(),
             access: Access::mode(0o660),
+            rights: Rights::All,
             max_connections: 256,
-            max_request: 16 << 20,
+            max_request: 1 << 20,
             max_response: 256 << 20,
         }
     }
@@ -139,7 +146,7 @@ async fn accept(listener: UnixListener, options: ControlOptions, control: Contro
             continue;
         };
         let connection = Connection {
-            peer: peer_of(&io),
+            peer: peer_of(&io, &options.rights),
             control: control.clone(),
             options: options.clone(),
             ws: ws.clone(),
@@ -150,12 +157,13 @@ async fn accept(listener: UnixListener, options: ControlOptions, control: Contro
 }
 
 /// The caller by the kernel's word (SO_PEERCRED).
-fn peer_of(io: &UnixStream) -> Peer {
+fn peer_of(io: &UnixStream, rights: &Rights) -> Peer {
     let cred = io.peer_cred().ok();
     Peer {
         uid: cred.as_ref().map(tokio::net::unix::UCred::uid),
         gid: cred.as_ref().map(tokio::net::unix::UCred::gid),
         pid: cred.as_ref().and_then(tokio::net::unix::UCred::pid),
+        rights: rights.clone(),
         ..Peer::anonymous(PeerTransport::Http, "")
     }
 }
@@ -176,8 +184,7 @@ impl Connection {
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(30));
+        http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
         let serving = http.serve_connection(TokioIo::new(io), service).with_upgrades();
         tokio::pin!(serving);
         // How a connection ended is its peer's business.
@@ -224,12 +231,17 @@ impl Connection {
 
     /// JSON-RPC, whatever the content type: a plain `curl -d` sends that of a form.
     async fn rpc(self, request: Request<Incoming>) -> Response<Body> {
-        let text = match Limited::new(request.into_body(), self.options.max_request)
-            .collect()
-            .await
-        {
-            Ok(body) => body.to_bytes(),
-            Err(e) => return reply(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", format!("{e}\n")),
+        let body = Limited::new(request.into_body(), self.options.max_request).collect();
+        let text = match tokio::time::timeout(PATIENCE, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(e)) => return reply(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", format!("{e}\n")),
+            Err(_) => {
+                return reply(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "text/plain",
+                    "the body did not come\n",
+                );
+            }
         };
         let (methods, peer) = (self.control.methods, self.peer);
         let run = tokio::task::spawn_blocking(move || methods.execute(&text, Dialect::Standard, &peer));

@@ -40,6 +40,10 @@ mod outbound;
 mod path;
 mod permissions;
 mod pike;
+mod presence;
+mod presence_dialoginfo;
+mod presence_mwi;
+mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
@@ -66,7 +70,9 @@ mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
 pub(crate) mod xhttp;
+mod xhttp_prom;
 mod xlog;
+mod xml;
 
 /// Every module, by name.
 pub static MODULES: &[&ModuleDef] = &[
@@ -102,6 +108,10 @@ pub static MODULES: &[&ModuleDef] = &[
     &path::MODULE,
     &permissions::MODULE,
     &pike::MODULE,
+    &presence::MODULE,
+    &presence_dialoginfo::MODULE,
+    &presence_mwi::MODULE,
+    &presence_xml::MODULE,
     &pv::MODULE,
     &regex::MODULE,
     &registrar::MODULE,
@@ -126,6 +136,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &uri_db::MODULE,
     &usrloc::MODULE,
     &xhttp::MODULE,
+    &xhttp_prom::MODULE,
     &xlog::MODULE,
 ];
 

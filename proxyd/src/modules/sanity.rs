@@ -271,7 +271,8 @@ fn check(msg: &Message, settings: &Settings, checks: i64, uris: i64) -> Result<(
         proxy_require(msg, settings)?;
     }
     if wants(1024) {
-        parse_uris(msg, uris)?;
+        // The Request-URI was read above, when that was asked for.
+        parse_uris(msg, if request && wants(2) { uris & !1 } else { uris })?;
     }
     if request && wants(2048) {
         credentials(msg, &[HeaderName::Authorization, HeaderName::ProxyAuthorization])?;
@@ -320,17 +321,14 @@ fn proxy_require(msg: &Message, settings: &Settings) -> Result<(), Fault> {
 }
 
 fn parse_uris(msg: &Message, uris: i64) -> Result<(), Fault> {
-    let address = |name| {
-        msg.first(name)
-            .is_some_and(|value| NameAddr::parse(value).is_ok_and(|addr| Uri::parse(addr.uri).is_ok()))
-    };
+    let has_uri = |addr: Option<NameAddr<'_>>| addr.is_some_and(|addr| Uri::parse(addr.uri).is_ok());
     if uris & 1 != 0 && msg.is_request() && Uri::parse(msg.request_uri()).is_err() {
         return Err(fault(400, "Bad Request URI"));
     }
-    if uris & 2 != 0 && !address(HeaderName::From) {
+    if uris & 2 != 0 && !has_uri(msg.from()) {
         return Err(fault(400, "Invalid From Header"));
     }
-    if uris & 4 != 0 && !address(HeaderName::To) {
+    if uris & 4 != 0 && !has_uri(msg.to()) {
         return Err(fault(400, "Invalid To Header"));
     }
     let contact = |one: Result<shared::sip::Contact<'_>, _>| {

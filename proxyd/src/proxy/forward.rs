@@ -184,10 +184,12 @@ fn replace_body(request: &Message, new: &NewBody, lumps: &mut Lumps) {
 mod tests {
     use super::*;
     use crate::proxy::request::is_loop;
+    use crate::proxy::request::parts;
     use crate::proxy::request::routed_hash;
     use crate::proxy::request::stateless_branch;
     use crate::transaction::key::Hashers;
     use crate::transaction::key::Id;
+    use crate::transaction::key::Lookup;
     use proptest::prelude::*;
     use shared::net::Transport;
     use shared::sip::Via;
@@ -411,7 +413,8 @@ mod tests {
             let mut out = Vec::new();
             write_forwarded(&request, &Lumps::default(), &plan, &mut Lumps::default(), &mut out);
             let mut branch = Vec::new();
-            stateless_branch(&request, 1, &Hashers::default(), &mut branch);
+            let key = Lookup::request(&parts(&request), &Hashers::default()).key();
+            stateless_branch(key, 1, &mut branch);
             routed_hash(&request, &hasher());
             prop_assert!(out.starts_with(b"OPTIONS sip:b SIP/2.0\r\n"));
         }

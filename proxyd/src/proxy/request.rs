@@ -1,8 +1,7 @@
 //! Reading a request that is to be forwarded: what names its transaction, loops and spirals (RFC 3261 §16.3, §16.6, §16.11).
 
 use crate::transaction::key::Branch;
-use crate::transaction::key::Hashers;
-use crate::transaction::key::Lookup;
+use crate::transaction::key::Key;
 use crate::transaction::key::MAGIC_COOKIE;
 use crate::transaction::key::Parts;
 use crate::transaction::key::has_cookie;
@@ -75,8 +74,7 @@ pub fn is_loop(request: &Message, is_own: impl Fn(&Via<'_>) -> bool, routed: imp
 
 /// Appends the branch of a request that is forwarded without a transaction, the same for its retransmissions, its ACK
 /// and its CANCEL (RFC 3261 §16.11).
-pub fn stateless_branch(request: &Message, number: u8, hashers: &Hashers, out: &mut Vec<u8>) {
-    let key = Lookup::request(&parts(request), hashers).key();
+pub fn stateless_branch(key: Key, number: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(MAGIC_COOKIE);
     // The `s` keeps it from being read as the branch of a transaction.
     out.push(b's');
@@ -88,6 +86,8 @@ pub fn stateless_branch(request: &Message, number: u8, hashers: &Hashers, out: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transaction::key::Hashers;
+    use crate::transaction::key::Lookup;
 
     const INVITE: &str = "INVITE sip:b@x SIP/2.0\r\n\
         Via: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bKa, SIP/2.0/UDP 10.0.0.0\r\n\
@@ -104,7 +104,9 @@ mod tests {
         let hashers = Hashers::default();
         let branch = |text: &str| {
             let mut out = Vec::new();
-            stateless_branch(&Message::parse(text).unwrap(), 0, &hashers, &mut out);
+            let request = Message::parse(text).unwrap();
+            let key = Lookup::request(&parts(&request), &hashers).key();
+            stateless_branch(key, 0, &mut out);
             assert!(has_cookie(&out) && Branch::read(&out).is_none());
             out
         };

@@ -126,7 +126,7 @@ impl Sockets {
             bare => {
                 let text = std::str::from_utf8(bare.unwrap_or(host));
                 let ip = text.ok().and_then(|text| text.parse::<IpAddr>().ok());
-                ip.is_some_and(|ip| self.listeners.iter().any(|l| l.address.ip() == ip && fits(l)))
+                ip.is_some_and(|ip| self.answering().any(|l| l.address.ip() == ip && fits(l)))
             }
         };
         if bound {
@@ -139,7 +139,7 @@ impl Sockets {
         });
         advertised
             || self.aliases.iter().any(|alias| {
-                alias.host.as_bytes().eq_ignore_ascii_case(host)
+                (alias.host.as_bytes() == host || alias.host.as_bytes().eq_ignore_ascii_case(host))
                     && (port == 0 || alias.port.is_none_or(|own| own == port))
                     && alias.transport.is_none_or(transport_fits)
             })
@@ -153,6 +153,17 @@ impl Sockets {
     /// The socket bound to this address and transport.
     pub fn find(&self, transport: Transport, address: SocketAddr) -> Option<SocketId> {
         self.position(|l| l.transport == transport && l.address == address)
+    }
+
+    /// The socket of `udp:192.0.2.1:5060`; without a transport that of UDP.
+    pub fn named(&self, text: &str) -> Option<SocketId> {
+        let (transport, address) = match text.split_once(':') {
+            Some((name, rest)) if Transport::from_bytes(name.as_bytes()).is_some() => {
+                (Transport::from_bytes(name.as_bytes())?, rest)
+            }
+            _ => (Transport::Udp, text),
+        };
+        self.find(transport, address.parse().ok()?)
     }
 
     /// The sockets that messages may name.

@@ -1,7 +1,6 @@
 //! Replies made here in a transaction, and whoever is told of its end.
 
 use super::Guard;
-use super::cancel::cancel_reason;
 use super::host::Live;
 use super::reply::Answer;
 use super::transaction::Transaction;
@@ -117,8 +116,7 @@ impl Live {
             self.respond_locally(&mut guard, ctx, status, reason);
         }
         if status >= 200 {
-            let header = cancel_reason(script, &format!("SIP;cause={status}"));
-            self.cancel_all(&mut guard, &header);
+            self.cancel_pending_for(&mut guard, script, || format!("SIP;cause={status}").into());
             self.current = Some(guard);
             let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
             let end = TransactionEnd {

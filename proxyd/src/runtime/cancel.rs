@@ -1,19 +1,19 @@
 //! Ending branches that nobody waits for any more: a CANCEL from upstream, and those made here (RFC 3261 §9, RFC 3326).
 
+use super::Guard;
 use super::host::Live;
 use super::transaction::Transaction;
 use crate::ids::TagKind;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
-use crate::proxy::request::parts;
 use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
 use crate::transaction::action::ClientEvent;
-use crate::transaction::key::Lookup;
+use std::borrow::Cow;
 
 impl Live {
     /// A CANCEL that finds its INVITE is answered and goes to each branch; another one goes on without a transaction.
@@ -25,9 +25,8 @@ impl Live {
             script,
             route,
         } = scope;
-        let runtime = std::sync::Arc::clone(&self.runtime);
-        let table = &runtime.transactions;
-        let Some(invite) = table.find(&Lookup::cancelled(&parts(&ctx.msg), table.hashers())) else {
+        let lookup = self.lookup(ctx).cancelled();
+        let Some(invite) = self.runtime.transactions.find(&lookup) else {
             return match script.states.get::<Tm>().map_or(0, |tm| tm.unmatched_cancel) {
                 2 => Code::TRUE,
                 _ => self.forward_stateless(
@@ -56,15 +55,20 @@ impl Live {
         let Some(mut cancel) = self.current.take() else {
             return Code::FALSE;
         };
-        let mut guard = invite.transaction.lock_arc();
-        let reason = if guard.status >= 200 || (!guard.is_pending() && !guard.branches.is_empty()) {
-            &b"ok -- no more pending branches"[..]
-        } else {
+        let mut invite = Guard::lock(&invite.transaction).ok();
+        let pending = invite
+            .as_ref()
+            .is_some_and(|guard| guard.status < 200 && (guard.is_pending() || guard.branches.is_empty()));
+        if let Some(guard) = &mut invite {
+            guard.cancelled = true;
+            let reasons = self.cancel_reasons(guard, ctx, script);
+            self.cancel_all(guard, &reasons);
+        }
+        let reason: &[u8] = if pending {
             b"canceling"
+        } else {
+            b"ok -- no more pending branches"
         };
-        guard.cancelled = true;
-        let reasons = self.cancel_reasons(&guard, ctx, script);
-        self.cancel_all(&mut guard, &reasons);
         self.respond_locally(&mut cancel, ctx, 200, reason);
         self.current = Some(cancel);
         let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
@@ -75,6 +79,9 @@ impl Live {
             to_tag: &tag,
         };
         self.run_response_out(ctx, lists, vars, script, &end);
+        let Some(mut guard) = invite else {
+            return Code::TRUE;
+        };
         // a transaction that waits for its script, not for a branch, ends at once (RFC 3261 §9.2)
         if guard.branches.is_empty() && guard.status < 200 {
             guard.suspended = false;
@@ -102,17 +109,26 @@ impl Live {
     }
 
     /// Asks every unanswered branch to end; each sends its CANCEL as soon as that is allowed (RFC 3261 §9.1).
-    pub(crate) fn cancel_all(&mut self, guard: &mut super::Guard, headers: &[u8]) {
+    pub(crate) fn cancel_all(&mut self, guard: &mut Guard, headers: &[u8]) {
         self.cancel_where(guard, headers, |_| true);
     }
 
-    /// The same for the branches that `which` chooses by number.
-    pub(crate) fn cancel_where(
+    /// The same with a Reason (RFC 3326), which is made only when a branch is unanswered and the script wants one.
+    pub(super) fn cancel_pending_for(
         &mut self,
-        guard: &mut super::Guard,
-        headers: &[u8],
-        which: impl Fn(usize) -> bool,
+        guard: &mut Guard,
+        script: &Script,
+        reason: impl Fn() -> Cow<'static, str>,
     ) {
+        if guard.branches.iter().any(|branch| branch.client.is_pending()) {
+            let wanted = script.states.get::<Tm>().is_none_or(|tm| tm.local_cancel_reason);
+            let header = wanted.then(|| format!("Reason: {}\r\n", reason()));
+            self.cancel_all(guard, header.unwrap_or_default().as_bytes());
+        }
+    }
+
+    /// The same for the branches that `which` chooses by number.
+    pub(crate) fn cancel_where(&mut self, guard: &mut Guard, headers: &[u8], which: impl Fn(usize) -> bool) {
         for number in 0..guard.branches.len() {
             if which(number) {
                 let timers = guard.timers;
@@ -139,15 +155,5 @@ impl Live {
         }
         self.current = Some(guard);
         Code::TRUE
-    }
-}
-
-/// A Reason header line for CANCELs made here (RFC 3326), unless switched off.
-pub(super) fn cancel_reason(script: &Script, value: &str) -> Vec<u8> {
-    let wanted = script.states.get::<Tm>().is_none_or(|tm| tm.local_cancel_reason);
-    if wanted {
-        format!("Reason: {value}\r\n").into_bytes()
-    } else {
-        Vec::new()
     }
 }

@@ -23,7 +23,7 @@ macro_rules! counters {
                     $($field: statistics.counter($group, $name),)*
                     sl_codes: SL_CODES.iter().map(code).collect(),
                     sl_classes: ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("sl", &format!("{class}_replies"))),
-                    tm_classes: ["2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("tm", &format!("{class}_transactions"))),
+                    tm_classes: ["2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("tmx", &format!("{class}_transactions"))),
                 }
             }
         }
@@ -69,15 +69,15 @@ counters! {
     overload: "core" "overload",
     sl_sent: "sl" "sent_replies",
     sl_acks: "sl" "received_ACKs",
-    tm_active: "tm" "active_transactions",
-    tm_inuse: "tm" "inuse_transactions",
-    tm_uas: "tm" "UAS_transactions",
-    tm_uac: "tm" "UAC_transactions",
-    tm_received: "tm" "received_replies",
-    tm_relayed: "tm" "relayed_replies",
-    tm_answered: "tm" "local_replies",
-    tm_total: "tm" "total_transactions",
-    tm_freed: "tm" "freed_transactions",
+    tm_active: "tmx" "active_transactions",
+    tm_inuse: "tmx" "inuse_transactions",
+    tm_uas: "tmx" "UAS_transactions",
+    tm_uac: "tmx" "UAC_transactions",
+    tm_received: "tmx" "rpl_received",
+    tm_relayed: "tmx" "rpl_relayed",
+    tm_answered: "tmx" "rpl_generated",
+    tm_total: "tmx" "total_transactions",
+    tm_freed: "tmx" "freed_transactions",
 }
 
 impl Counters {

@@ -123,12 +123,9 @@ impl Change {
 impl Runtime {
     /// Whether a transaction came by this socket or waits for an answer at it.
     pub(crate) fn is_used(&self, id: SocketId) -> bool {
-        self.transactions.all().any(|found| {
-            let t = found.transaction.lock();
-            let branches = t.branches.iter().map(|branch| branch.target.socket);
-            let mut sockets = branches.chain([t.reply_to.socket]);
-            !t.is_over() && sockets.any(|socket| socket == Some(id))
-        })
+        self.transactions
+            .all()
+            .any(|found| found.transaction.lock().uses(id))
     }
 
     /// Closes a UDP socket that the script has no more; false when it has it again, or a reload is under way.

@@ -93,6 +93,7 @@ impl Live {
                 return Code::FALSE;
             }
         };
+        let key = self.lookup(ctx).key();
         let sockets = &self.endpoints.sockets;
         let socket = super::outbox::Outbox::socket_for(sockets, &target);
         let Some((socket, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
@@ -102,7 +103,7 @@ impl Live {
         let named = ctx.named_as(listener);
         let listener = named.as_ref().unwrap_or(listener);
         let mut branch = Vec::with_capacity(key::MAX_BRANCH);
-        stateless_branch(&ctx.msg, 0, self.runtime.transactions.hashers(), &mut branch);
+        stateless_branch(key, 0, &mut branch);
         let out = Outgoing {
             listener,
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),

@@ -31,6 +31,7 @@ use crate::script::module::Env;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
+use crate::transaction::key::Lookup;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -54,6 +55,8 @@ pub(crate) struct Live {
     pub(crate) batch: u64,
     /// The transaction of the present message, locked.
     pub(crate) current: Option<Guard>,
+    /// What the present request is looked up by, once that was asked.
+    pub(crate) lookup: Option<Lookup>,
     /// Routes and timers for a transaction yet to be made.
     pub(crate) intent: Intent,
     /// What writing a message needs besides.
@@ -80,6 +83,7 @@ impl Live {
             now: crate::clock::now(),
             batch: 0,
             current: None,
+            lookup: None,
             intent: Intent::default(),
             scratch: Scratch::default(),
             buffers: Buffers::default(),

@@ -5,8 +5,10 @@ use super::matching;
 use super::outbox::Outbox;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
+use super::transaction::Guard;
 use super::transaction::Kind;
 use super::transaction::Server;
+use super::transaction::Slot;
 use super::transaction::Transaction;
 use crate::ids;
 use crate::modules::tm::Tm;
@@ -67,10 +69,14 @@ impl Live {
         let table = &runtime.transactions;
         let kind = Kind::from(Method::from_bytes(&request.method));
         let inserted = table.insert(&Lookup::request(&parts, table.hashers()), label, |id| {
-            Transaction::new(id, kind, Server::Local, timers, target, &script)
+            let new = Transaction::new(id, kind, Server::Local, timers, target, &script);
+            Slot::Active(Box::new(new))
         });
-        let Inserted::New(id, mut guard) = inserted else {
+        let Inserted::New(id, slot) = inserted else {
             return self.refuse_local(request, 503);
+        };
+        let Ok(mut guard) = Guard::try_from(slot) else {
+            return Code::FALSE;
         };
         let branch = key::Branch {
             id,

@@ -2,10 +2,14 @@
 
 use super::host::Live;
 use super::reply::reply_target;
+use super::transaction::Finished;
+use super::transaction::Guard;
 use super::transaction::Kind;
 use super::transaction::Server;
+use super::transaction::Slot;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
+use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::request::parts;
 use crate::script::host::Matched;
@@ -19,7 +23,9 @@ use crate::transaction::key::Lookup;
 use crate::transaction::non_invite_server::NonInviteServer;
 use crate::transaction::table::Inserted;
 use crate::transaction::timer::Timers;
+use parking_lot::Mutex;
 use shared::sip::Method;
+use std::sync::Arc;
 
 /// The timers of a transaction: the module's, with what the script set for this one.
 pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
@@ -47,6 +53,14 @@ pub(crate) fn timers(tm: Option<&Tm>, overrides: &TimerOverrides) -> Timers {
 }
 
 impl Live {
+    /// What the request under way is looked up by, made once for each message.
+    pub(super) fn lookup(&mut self, ctx: &Context) -> Lookup {
+        let table = &self.runtime.transactions;
+        *self
+            .lookup
+            .get_or_insert_with(|| Lookup::request(&parts(&ctx.msg), table.hashers()))
+    }
+
     /// Makes the server transaction of the request under way.
     pub(crate) fn begin_transaction(&mut self, scope: Scope<'_>) -> Code {
         if self.current.is_some() {
@@ -57,8 +71,8 @@ impl Live {
             Method::Ack => return Code::FALSE,
             method => Kind::from(method),
         };
+        let lookup = self.lookup(ctx);
         let table = &self.runtime.transactions;
-        let lookup = Lookup::request(&parts(&ctx.msg), table.hashers());
         let label = rand::Rng::next_u32(&mut self.random);
         let tm = scope.script.states.get::<Tm>();
         let intent = std::mem::take(&mut self.intent);
@@ -71,11 +85,11 @@ impl Live {
                 Kind::Cancel | Kind::Other => Server::NonInvite(NonInviteServer::new(now, &timers)),
             };
             let new = Transaction::new(id, kind, server, timers, reply_to, script);
-            Transaction { intent, ..new }
+            Slot::Active(Box::new(Transaction { intent, ..new }))
         });
         match inserted {
-            Inserted::New(_, guard) => {
-                self.current = Some(guard);
+            Inserted::New(_, slot) => {
+                self.current = Guard::try_from(slot).ok();
                 self.runtime.counters.tm_created();
                 Code::TRUE
             }
@@ -92,11 +106,13 @@ impl Live {
     }
 
     /// Lets a known transaction handle a copy of its request or its ACK.
-    fn absorb(&mut self, transaction: &std::sync::Arc<parking_lot::Mutex<Transaction>>, event: ServerEvent) {
-        let mut guard = transaction.lock_arc();
+    fn absorb(&mut self, slot: &Arc<Mutex<Slot>>, event: ServerEvent) {
+        let mut guard = match Guard::lock(slot) {
+            Ok(guard) => guard,
+            Err(rest) => return self.absorb_late(&rest, event),
+        };
         let t = &mut *guard;
-        let reliable = t.reply_to.is_reliable();
-        let actions = t.server.on(event, self.now, &t.timers, reliable);
+        let actions = t.server.on(event, self.now, &t.timers, t.reply_to.is_reliable());
         for action in actions.iter() {
             if action == Action::RetransmitResponse && !t.reply.is_empty() {
                 self.outbox
@@ -108,45 +124,44 @@ impl Live {
         self.settle(guard);
     }
 
+    /// The same for one that is answered: its last reply goes out again.
+    fn absorb_late(&mut self, rest: &Finished, event: ServerEvent) {
+        if event == ServerEvent::Request && !rest.reply.is_empty() {
+            self.outbox
+                .send_with(&self.endpoints.sockets, &rest.reply_to, |out| {
+                    out.extend_from_slice(&rest.reply)
+                });
+        }
+    }
+
     /// Looks for the transaction of the request under way.
     pub(crate) fn match_transaction(&mut self, scope: Scope<'_>) -> Matched {
         if self.current.is_some() {
             return Matched::None;
         }
-        let msg = &scope.ctx.msg;
-        let runtime = std::sync::Arc::clone(&self.runtime);
-        let table = &runtime.transactions;
-        let parts = parts(msg);
-        match msg.method() {
-            Method::Cancel => {
-                if let Some(found) = table.find(&Lookup::request(&parts, table.hashers())) {
-                    self.absorb(&found.transaction, ServerEvent::Request);
-                    return Matched::Retransmission;
-                }
-                match table.find(&Lookup::cancelled(&parts, table.hashers())) {
-                    Some(_) => Matched::Related,
-                    None => Matched::None,
-                }
+        let (lookup, method) = (self.lookup(scope.ctx), scope.ctx.msg.method());
+        if let Some(found) = self.runtime.transactions.find(&lookup) {
+            if method == Method::Ack && is_accepted(&found.transaction) {
+                return Matched::EndToEndAck;
             }
-            Method::Ack => {
-                if let Some(found) = table.find(&Lookup::request(&parts, table.hashers())) {
-                    let accepted = found.transaction.lock().status / 100 == 2;
-                    if accepted {
-                        return Matched::EndToEndAck;
-                    }
-                    self.absorb(&found.transaction, ServerEvent::Ack);
-                    return Matched::Retransmission;
-                }
-                // Kamailio: an ACK with a branch of its own belongs to no transaction here
-                Matched::None
-            }
-            _ => match table.find(&Lookup::request(&parts, table.hashers())) {
-                Some(found) => {
-                    self.absorb(&found.transaction, ServerEvent::Request);
-                    Matched::Retransmission
-                }
-                None => Matched::None,
-            },
+            let event = if method == Method::Ack {
+                ServerEvent::Ack
+            } else {
+                ServerEvent::Request
+            };
+            self.absorb(&found.transaction, event);
+            return Matched::Retransmission;
         }
+        // Kamailio: an ACK with a branch of its own belongs to no transaction here
+        let related =
+            method == Method::Cancel && self.runtime.transactions.find(&lookup.cancelled()).is_some();
+        if related { Matched::Related } else { Matched::None }
+    }
+}
+
+fn is_accepted(slot: &Arc<Mutex<Slot>>) -> bool {
+    match Guard::lock(slot) {
+        Ok(guard) => guard.status / 100 == 2,
+        Err(rest) => rest.accepted,
     }
 }

@@ -35,7 +35,6 @@ use crate::script::host::RouteId;
 use crate::script::module::Script;
 use crate::stats::Statistics;
 use crate::transaction::key::Id;
-use crate::transaction::table::Locked;
 use crate::transaction::table::Table;
 use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
@@ -54,13 +53,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use tm_rpcs::Errand;
-use transaction::Transaction;
+use transaction::Guard;
+use transaction::Slot;
 
 /// Names a transaction.
 pub(crate) type TransactionId = Id;
-
-/// A locked transaction.
-pub(crate) type Guard = Locked<Transaction>;
 
 /// The most transactions that may live at a time; beyond it new requests are refused with 503.
 pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
@@ -109,12 +106,12 @@ pub struct Runtime {
 }
 
 /// The table of transactions, looked up by message.
-pub(crate) struct TransactionTable(Table<Transaction>);
+pub(crate) struct TransactionTable(Table<Slot>);
 
 impl std::ops::Deref for TransactionTable {
-    type Target = Table<Transaction>;
+    type Target = Table<Slot>;
 
-    fn deref(&self) -> &Table<Transaction> {
+    fn deref(&self) -> &Table<Slot> {
         &self.0
     }
 }

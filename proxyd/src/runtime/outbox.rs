@@ -10,7 +10,8 @@ use crate::proxy::sockets::Sockets;
 use crate::transport::conn::Connect;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamTarget;
-use crate::transport::udp::SendBatch;
+use crate::transport::send_batch::Order;
+use crate::transport::send_batch::SendBatch;
 use crate::transport::udp::UdpSocket;
 use shared::net::Transport;
 use std::net::SocketAddr;
@@ -19,38 +20,21 @@ use std::sync::Arc;
 /// The sending side of one worker.
 pub(crate) struct Outbox {
     /// One batch for each listening socket; none for those of stream transports.
-    batches: Vec<Option<Batch>>,
+    batches: Vec<Option<SendBatch>>,
     streams: Connections,
-    /// Datagrams that the kernel refused.
-    pub(crate) failed: u64,
+    /// What the datagrams queued next stay in sequence with.
+    pub(crate) order: Order,
     /// Copies of what is sent, while somebody wants to know.
     pub(crate) copies: Option<Vec<Sent>>,
-}
-
-struct Batch {
-    socket: Arc<UdpSocket>,
-    queue: SendBatch,
-}
-
-impl Batch {
-    fn new(socket: &Arc<UdpSocket>) -> Self {
-        Self {
-            socket: Arc::clone(socket),
-            queue: SendBatch::new(),
-        }
-    }
 }
 
 impl Outbox {
     /// An outbox over these UDP sockets, by [`SocketId`], and the streams.
     pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Connections) -> Self {
         Self {
-            batches: sockets
-                .iter()
-                .map(|socket| socket.as_ref().map(Batch::new))
-                .collect(),
+            batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(),
             streams,
-            failed: 0,
+            order: Order::default(),
             copies: None,
         }
     }
@@ -61,12 +45,12 @@ impl Outbox {
         self.batches.resize_with(sockets.len(), || None);
         for (batch, socket) in self.batches.iter_mut().zip(sockets) {
             let same = match (&batch, socket) {
-                (Some(batch), Some(socket)) => Arc::ptr_eq(&batch.socket, socket),
+                (Some(batch), Some(socket)) => batch.leaves_from(socket),
                 (None, None) => true,
                 _ => false,
             };
             if !same {
-                *batch = socket.as_ref().map(Batch::new);
+                *batch = socket.as_ref().map(self::batch);
             }
         }
     }
@@ -149,10 +133,7 @@ impl Outbox {
         let Some(batch) = socket.and_then(|id| self.batches.get_mut(usize::from(id))?.as_mut()) else {
             return false;
         };
-        batch.queue.push_with(peer, write);
-        if batch.queue.is_full() {
-            flush(batch, &mut self.failed);
-        }
+        batch.push_with(peer, self.order, write);
         true
     }
 
@@ -185,17 +166,14 @@ impl Outbox {
 
     /// Sends everything that waits.
     pub(crate) fn flush(&mut self) {
-        for batch in self.batches.iter_mut().flatten() {
-            if !batch.queue.is_empty() {
-                flush(batch, &mut self.failed);
-            }
+        for batch in self.batches.iter_mut().flatten().filter(|b| !b.is_empty()) {
+            batch.flush();
         }
     }
 }
 
-fn flush(batch: &mut Batch, failed: &mut u64) {
-    batch.queue.flush(&batch.socket, |peer: SocketAddr, error| {
-        *failed += 1;
+fn batch(socket: &Arc<UdpSocket>) -> SendBatch {
+    SendBatch::new(Arc::clone(socket), |peer, error| {
         crate::log::debug("udp", format_args!("sending to {peer}: {error}"));
-    });
+    })
 }

@@ -101,7 +101,9 @@ impl Live {
         let Some(found) = self.runtime.transactions.by_id(own.id) else {
             return;
         };
-        let mut guard = found.transaction.lock_arc();
+        let Ok(mut guard) = Guard::lock(&found.transaction) else {
+            return;
+        };
         let (timers, number) = (guard.timers, usize::from(own.number));
         let Some(branch) = guard.branches.get_mut(number) else {
             return;

@@ -18,6 +18,7 @@ use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
+use crate::transport::send_batch::Order;
 use shared::sip::Method;
 use shared::sip::Missing;
 use std::sync::Arc;
@@ -77,6 +78,7 @@ impl Receiver {
             return;
         }
         self.live.intent = Intent::default();
+        self.live.lookup = None;
         if self.ctx.msg.is_http() {
             self.http();
         } else {
@@ -92,6 +94,7 @@ impl Receiver {
         if self.ctx.msg.is_reply() {
             self.live.runtime.counters.reply_in(self.ctx.msg.status());
             if self.ctx.msg.mandatory().is_ok() {
+                self.keep_sequence();
                 self.live
                     .receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
             }
@@ -130,6 +133,7 @@ impl Receiver {
                 return None;
             }
         }
+        self.keep_sequence();
         if self.ctx.msg.method() == Method::Ack
             && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
         {
@@ -170,6 +174,11 @@ impl Receiver {
         }
         self.finish();
         verdict
+    }
+
+    /// What is sent for this message stays in sequence with what is sent for others of its call.
+    fn keep_sequence(&mut self) {
+        self.live.outbox.order = Order::of_call(self.ctx.msg.call_id());
     }
 
     /// Asks the modules that look at each request first.

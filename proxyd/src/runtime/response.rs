@@ -1,9 +1,9 @@
 //! A reply from downstream: to its branch, through its routes, and upstream when it is the one (RFC 3261 §16.7).
 
 use super::Guard;
-use super::cancel::cancel_reason;
 use super::host::Live;
 use super::transaction::Cancelling;
+use super::transaction::Finished;
 use super::transaction::Kind;
 use super::transaction::Server;
 use crate::modules::tm::Tm;
@@ -23,6 +23,7 @@ use crate::transaction::action::ClientEvent;
 use crate::transaction::key;
 use crate::transaction::non_invite_client::NonInviteClient;
 use shared::sip::Message;
+use shared::sip::Method;
 use shared::sip::build::write_ack;
 use shared::sip::build::write_cancel;
 use std::sync::Arc;
@@ -49,7 +50,10 @@ impl Live {
             }
             return;
         };
-        let mut guard = found.transaction.lock_arc();
+        let mut guard = match Guard::lock(&found.transaction) {
+            Ok(guard) => guard,
+            Err(rest) => return self.late_reply(&rest, ctx, vars, &script),
+        };
         let (timers, kind) = (guard.timers, guard.kind);
         let Some(branch) = guard.branches.get_mut(number) else {
             return;
@@ -125,8 +129,9 @@ impl Live {
             if !guard.replicate {
                 self.relay_reply(&mut guard, ctx, vars, &script);
             }
-            let reason = cancel_reason(&script, "SIP;cause=200;text=\"Call completed elsewhere\"");
-            self.cancel_all(&mut guard, &reason);
+            self.cancel_pending_for(&mut guard, &script, || {
+                "SIP;cause=200;text=\"Call completed elsewhere\"".into()
+            });
             if matches!(guard.server, Server::Local) {
                 guard = self.finish_local(guard, status, Some(&ctx.msg), vars);
             }
@@ -139,8 +144,7 @@ impl Live {
         let no_6xx = guard.intent.disable & disable::SIX_XX != 0
             || script.states.get::<Tm>().is_some_and(|tm| tm.disable_6xx_block);
         if status >= 600 && !no_6xx {
-            let reason = cancel_reason(&script, &format!("SIP;cause={status}"));
-            self.cancel_all(&mut guard, &reason);
+            self.cancel_pending_for(&mut guard, &script, || format!("SIP;cause={status}").into());
         }
         self.finish_leg(guard, vars)
     }
@@ -156,24 +160,11 @@ impl Live {
         if matches!(guard.server, Server::Local) {
             return;
         }
-        for hook in script.hooks() {
-            if let Hook::ResponseForwarded(run) = hook {
-                self.lent = guard.request.take();
-                let mut lists = std::mem::take(&mut guard.lists);
-                let mut env = Env {
-                    ctx,
-                    lists: &mut lists,
-                    vars,
-                    script,
-                    host: self,
-                    route: RouteKind::ONREPLY,
-                    rc: 0,
-                };
-                run(&mut env);
-                guard.lists = lists;
-                guard.request = self.lent.take();
-            }
-        }
+        self.lent = guard.request.take();
+        let mut lists = std::mem::take(&mut guard.lists);
+        self.run_response_forwarded(ctx, &mut lists, vars, script);
+        guard.lists = lists;
+        guard.request = self.lent.take();
         let status = ctx
             .new_status
             .as_ref()
@@ -185,6 +176,44 @@ impl Live {
         self.runtime.counters.rpl_sent(status, false);
         if is_end {
             self.announce_end(guard, status, ctx, vars, script);
+        }
+    }
+
+    /// A reply to a transaction that is answered: only another 2xx to an INVITE goes upstream (RFC 6026 §7.2).
+    fn late_reply(&mut self, rest: &Finished, ctx: &mut Context, vars: &mut Vars, script: &Script) {
+        self.runtime.counters.rpl_received();
+        let status = ctx.msg.status();
+        if !rest.accepted || status / 100 != 2 || ctx.msg.method() != Method::Invite {
+            return;
+        }
+        self.run_response_forwarded(ctx, &mut Lists::default(), vars, script);
+        let lumps = &mut self.scratch.lumps;
+        self.outbox
+            .send_with(&self.endpoints.sockets, &rest.reply_to, |out| {
+                write_upstream(out, lumps, ctx)
+            });
+        self.runtime.counters.rpl_sent(status, false);
+    }
+
+    fn run_response_forwarded(
+        &mut self,
+        ctx: &mut Context,
+        lists: &mut Lists,
+        vars: &mut Vars,
+        script: &Script,
+    ) {
+        for hook in script.hooks() {
+            if let Hook::ResponseForwarded(run) = hook {
+                run(&mut Env {
+                    ctx,
+                    lists,
+                    vars,
+                    script,
+                    host: self,
+                    route: RouteKind::ONREPLY,
+                    rc: 0,
+                });
+            }
         }
     }
 

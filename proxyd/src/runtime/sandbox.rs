@@ -17,6 +17,7 @@ use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::forward::ViaBranch;
+use crate::proxy::request::parts;
 use crate::proxy::request::stateless_branch;
 use crate::proxy::sockets::Sockets;
 use crate::script::exec;
@@ -33,6 +34,7 @@ use crate::script::host::TransactionView;
 use crate::script::module::Code;
 use crate::script::module::Env;
 use crate::script::module::RouteKind;
+use crate::transaction::key::Lookup;
 use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::Uri;
@@ -123,7 +125,8 @@ impl Sandbox {
         let listener = named.as_ref().unwrap_or(listener);
         let number = u8::try_from(self.sent.len()).unwrap_or(u8::MAX);
         let mut via = Vec::new();
-        stateless_branch(&ctx.msg, number, self.runtime.transactions.hashers(), &mut via);
+        let hashers = self.runtime.transactions.hashers();
+        stateless_branch(Lookup::request(&parts(&ctx.msg), hashers).key(), number, &mut via);
         let out = Outgoing {
             listener,
             inbound: sockets.get(ctx.source.socket).unwrap_or(listener),

@@ -1,7 +1,9 @@
 //! After each event: what a transaction gives back, when it is looked at next, and its end.
 
 use super::Guard;
+use super::TransactionId;
 use super::host::Live;
+use super::transaction::Rest;
 use super::transaction::Transaction;
 
 impl Live {
@@ -11,19 +13,37 @@ impl Live {
             let id = guard.id;
             self.release_request(&mut guard);
             drop(guard);
-            if self.runtime.transactions.remove(id).is_some() {
-                self.runtime.counters.tm_freed();
-            }
-            return;
+            return self.end(id);
         }
         self.release_messages(&mut guard);
         if guard.is_answered() {
             self.release_request(&mut guard);
         }
-        let deadline = guard.next_deadline();
+        let (id, end) = (guard.id, guard.end());
+        let deadline = end.unwrap_or_else(|| guard.next_deadline());
         if deadline != guard.armed {
             guard.armed = deadline;
-            self.runtime.transactions.arm(guard.id, deadline);
+            self.runtime.transactions.arm(id, deadline);
+        }
+        if let Some(end) = end {
+            guard.finish(end);
+        }
+    }
+
+    /// Time has passed for what is left of a transaction.
+    pub(crate) fn tick_rest(&mut self, rest: Rest) {
+        let (id, end) = (rest.id, rest.end);
+        drop(rest);
+        if end > self.now {
+            self.runtime.transactions.arm(id, end);
+        } else {
+            self.end(id);
+        }
+    }
+
+    fn end(&self, id: TransactionId) {
+        if self.runtime.transactions.remove(id).is_some() {
+            self.runtime.counters.tm_freed();
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Runtime;
 use super::receive::Receiver;
+use super::transaction::Guard;
 use crate::script::module::Env;
 use crate::script::module::ModuleTimer;
 use crate::script::module::RouteKind;
@@ -23,15 +24,17 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
         let now = receiver.live.now;
         runtime.transactions.expired(now, &mut due);
         for found in due.drain(..) {
-            let guard = found.transaction.lock_arc();
-            receiver.live.tick(guard, &mut receiver.vars);
+            match Guard::lock(&found.transaction) {
+                Ok(guard) => receiver.live.tick(guard, &mut receiver.vars),
+                Err(rest) => receiver.live.tick_rest(rest),
+            }
         }
         let resumed = std::mem::take(&mut *runtime.resumed.lock());
         for ((index, label), route) in resumed {
-            if let Some(found) = runtime.transactions.by_id(Id { index, label }) {
-                receiver
-                    .live
-                    .go_on(found.transaction.lock_arc(), route, &mut receiver.vars);
+            let found = runtime.transactions.by_id(Id { index, label });
+            let guard = found.and_then(|found| Guard::lock(&found.transaction).ok());
+            if let Some(guard) = guard {
+                receiver.live.go_on(guard, route, &mut receiver.vars);
             }
         }
         for errand in std::mem::take(&mut *runtime.errands.lock()) {

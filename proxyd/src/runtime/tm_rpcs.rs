@@ -5,6 +5,7 @@ use super::Runtime;
 use super::host::Live;
 use super::transaction::Server;
 use super::transaction::Transaction;
+use crate::control::methods::PeerTransport;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcDef;
 use crate::control::methods::RpcFault;
@@ -163,7 +164,9 @@ fn list(_: &RpcCall<'_>, runtime: &Arc<Runtime>) -> RpcResult {
         out.write_all(b"[")?;
         let mut separator = "";
         for found in runtime.transactions.all() {
-            let row = row(&found.transaction.lock());
+            let Some(row) = found.transaction.lock().active().map(row) else {
+                continue;
+            };
             write!(out, "{separator}{row}")?;
             separator = ",";
         }
@@ -219,11 +222,11 @@ fn act(
     let found = runtime
         .transactions
         .all()
-        .find(|found| fits(&found.transaction.lock()));
+        .find(|found| found.transaction.lock().active().is_some_and(&fits));
     let transaction = found.ok_or_else(missing)?.transaction;
     let (tell, told) = sync_channel(1);
     runtime.errands.lock().push(Box::new(move |live, vars| {
-        let done = work(live, vars, transaction.lock_arc());
+        let done = Guard::lock(&transaction).is_ok_and(|guard| work(live, vars, guard));
         // who asked may have gone
         let _ = tell.send(done);
     }));
@@ -413,6 +416,21 @@ fn uac_attrs(call: &RpcCall<'_>, runtime: &Arc<Runtime>) -> RpcResult {
 
 /// Sends a request of the caller's, and waits for its reply when that is asked for.
 fn send(call: &RpcCall<'_>, runtime: &Arc<Runtime>, attributes: Attributes) -> RpcResult {
+    let on_worker = matches!(
+        call.peer.transport,
+        PeerTransport::Xhttp | PeerTransport::Internal
+    );
+    if attributes.mode != Mode::Start && on_worker {
+        // the call holds a worker that may be the one to receive the reply
+        return Err(RpcFault::new(
+            600,
+            "Reply wait/async mode not supported by this rpc transport",
+        ));
+    }
+    if call.count() < 5 {
+        let text = format!("too few parameters ({}/5)", call.count());
+        return Err(RpcFault::bad_request(text));
+    }
     let request = local_request(call, runtime, attributes)?;
     let (tell, told) = sync_channel(1);
     let done = move |reply: &mut LocalReply<'_>| {

@@ -1,6 +1,7 @@
 //! One transaction as the runtime keeps it: the server machine, a client machine for each branch, and what they sent.
 
 use crate::proxy::context::Context;
+use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::script::host::Intent;
 use crate::script::host::LocalReply;
@@ -13,12 +14,16 @@ use crate::transaction::invite_client::InviteClient;
 use crate::transaction::invite_server::InviteServer;
 use crate::transaction::non_invite_client::NonInviteClient;
 use crate::transaction::non_invite_server::NonInviteServer;
+use crate::transaction::table::Locked;
 use crate::transaction::timer::Millis;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
+use parking_lot::Mutex;
 use shared::sip::Message;
 use shared::sip::Method;
 use smallvec::SmallVec;
+use std::ops::Deref;
+use std::ops::DerefMut;
 use std::sync::Arc;
 
 /// The server side.
@@ -46,6 +51,15 @@ impl Server {
             Self::Invite(machine) => machine.next_deadline(),
             Self::NonInvite(machine) => machine.next_deadline(),
             Self::Local => NEVER,
+        }
+    }
+
+    /// Whether it is answered, with no timer running but the one that ends it.
+    pub(crate) fn is_settled(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.is_answered() && !machine.repeats(),
+            Self::NonInvite(machine) => machine.is_answered(),
+            Self::Local => true,
         }
     }
 
@@ -296,6 +310,23 @@ impl Transaction {
         branches.fold(self.server.next_deadline(), Millis::min)
     }
 
+    /// When it ends, once it has nothing to do but to absorb late copies: then a [`Finished`] may take its place.
+    pub(crate) fn end(&self) -> Option<Millis> {
+        let idle = self.is_answered()
+            && self.server.is_settled()
+            && self.lists.is_empty()
+            && self
+                .branches
+                .iter()
+                .all(|branch| !branch.client.needs_request() && branch.cancelling.is_none());
+        let deadlines = self.branches.iter().map(|branch| branch.client.next_deadline());
+        let last = deadlines
+            .chain([self.server.next_deadline()])
+            .filter(|at| *at != NEVER)
+            .max();
+        last.filter(|_| idle)
+    }
+
     /// Whether nothing can happen to it any more.
     pub(crate) fn is_over(&self) -> bool {
         !self.suspended
@@ -313,5 +344,125 @@ impl Transaction {
             .reply
             .as_ref()
             .map(|ctx| &ctx.msg)
+    }
+}
+
+/// What is left of a transaction that was answered.
+pub(crate) struct Finished {
+    pub(crate) id: super::TransactionId,
+    /// It was an INVITE's and accepted: other 2xx may follow, and go upstream as well (RFC 6026 §7.2).
+    pub(crate) accepted: bool,
+    /// The reply that answers further copies of the request; empty for an INVITE.
+    pub(crate) reply: Box<[u8]>,
+    pub(crate) reply_to: Target,
+    /// When late copies are no longer expected.
+    pub(crate) end: Millis,
+}
+
+/// What the table holds.
+pub(crate) enum Slot {
+    /// A transaction under way.
+    Active(Box<Transaction>),
+    /// Its rest.
+    Finished(Finished),
+}
+
+impl Slot {
+    /// The transaction, unless it is finished.
+    pub(crate) fn active(&self) -> Option<&Transaction> {
+        match self {
+            Self::Active(transaction) => Some(transaction),
+            Self::Finished(_) => None,
+        }
+    }
+
+    /// Whether it came by this socket, or waits for an answer at it.
+    pub(crate) fn uses(&self, socket: SocketId) -> bool {
+        let (reply_to, branches) = match self {
+            Self::Active(t) if t.is_over() => return false,
+            Self::Active(t) => (&t.reply_to, &t.branches[..]),
+            Self::Finished(rest) => (&rest.reply_to, &[][..]),
+        };
+        let mut targets = branches.iter().map(|branch| &branch.target).chain([reply_to]);
+        targets.any(|target| target.socket == Some(socket))
+    }
+}
+
+/// A transaction under way, locked.
+pub(crate) struct Guard(Locked<Slot>);
+
+/// The rest of a transaction, locked.
+pub(crate) struct Rest(Locked<Slot>);
+
+impl Guard {
+    /// Waits for a transaction; an error when it is finished.
+    pub(crate) fn lock(slot: &Arc<Mutex<Slot>>) -> Result<Self, Rest> {
+        Self::try_from(slot.lock_arc())
+    }
+
+    /// Leaves only the rest of it, and gives the other messages back.
+    pub(crate) fn finish(mut self, end: Millis) {
+        let rest = Finished {
+            id: self.id,
+            accepted: self.is_invite() && self.status / 100 == 2,
+            reply: std::mem::take(&mut self.reply).into_boxed_slice(),
+            reply_to: self.reply_to,
+            end,
+        };
+        *self.0 = Slot::Finished(rest);
+    }
+}
+
+impl TryFrom<Locked<Slot>> for Guard {
+    type Error = Rest;
+
+    fn try_from(slot: Locked<Slot>) -> Result<Self, Rest> {
+        match &*slot {
+            Slot::Active(_) => Ok(Self(slot)),
+            Slot::Finished(_) => Err(Rest(slot)),
+        }
+    }
+}
+
+impl Deref for Guard {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        match &*self.0 {
+            Slot::Active(transaction) => transaction,
+            Slot::Finished(_) => unreachable!("a guard is made for an active slot, and ends with it"),
+        }
+    }
+}
+
+impl DerefMut for Guard {
+    fn deref_mut(&mut self) -> &mut Transaction {
+        match &mut *self.0 {
+            Slot::Active(transaction) => transaction,
+            Slot::Finished(_) => unreachable!("a guard is made for an active slot, and ends with it"),
+        }
+    }
+}
+
+impl Deref for Rest {
+    type Target = Finished;
+
+    fn deref(&self) -> &Finished {
+        match &*self.0 {
+            Slot::Finished(rest) => rest,
+            Slot::Active(_) => unreachable!("a finished slot stays so"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call leaves two rests for seconds after it ended.
+    #[test]
+    fn transactions_are_small() {
+        assert!(size_of::<Slot>() <= 104, "{}", size_of::<Slot>());
+        assert!(size_of::<Transaction>() <= 576, "{}", size_of::<Transaction>());
     }
 }

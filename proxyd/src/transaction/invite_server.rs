@@ -218,6 +218,8 @@ impl InviteServer {
 mod tests {
     use super::*;
     use crate::transaction::action::Action as A;
+    use crate::transaction::tests::Row;
+    use crate::transaction::tests::follow;
     use Origin::{Local, Relayed};
     use ServerEvent::{Ack, Request, Respond, Tick, TransportError};
     use proptest::prelude::*;
@@ -232,8 +234,7 @@ mod tests {
     #[test]
     fn figure_7_with_rfc_6026() {
         use State::{Accepted, Completed, Confirmed, Proceeding, Terminated};
-        type Row<'a> = (&'a [(Millis, ServerEvent)], bool, State, &'a [A]);
-        let rows: &[Row<'_>] = &[
+        let rows: &[Row<'_, ServerEvent, State>] = &[
             // Proceeding
             (&[(0, Request)], UDP, Proceeding, &[]),
             (&[(0, send(100))], UDP, Proceeding, &[A::SendResponse]),
@@ -402,18 +403,12 @@ mod tests {
                 &[],
             ),
         ];
-        for (history, reliable, state, actions) in rows {
-            let timers = Timers::default();
-            let (mut machine, mut last) = (InviteServer::new(0, &timers), Actions::NONE);
-            for (now, event) in *history {
-                last = machine.on(*event, *now, &timers, *reliable);
-            }
-            assert_eq!(
-                (machine.state(), last),
-                (*state, Actions::of(actions)),
-                "{history:?} reliable {reliable}"
-            );
-        }
+        follow(
+            rows,
+            || InviteServer::new(0, &Timers::default()),
+            |machine, event, now, reliable| machine.on(event, now, &Timers::default(), reliable),
+            InviteServer::state,
+        );
     }
 
     #[test]
@@ -465,8 +460,9 @@ mod tests {
             let (mut machine, mut now, mut rejected) = (InviteServer::new(0, &timers), 0, false);
             for (step, event) in events {
                 now += step;
-                let before = machine.state();
+                let (before, kept) = (machine.state(), machine.repeats());
                 let actions = machine.on(event, now, &timers, reliable);
+                prop_assert!(kept || !actions.contains(A::RetransmitResponse));
                 if before == State::Terminated {
                     prop_assert!(actions.is_empty());
                     prop_assert_eq!(machine.next_deadline(), NEVER);

@@ -115,11 +115,11 @@ impl Lookup {
         Self { key, target }
     }
 
-    /// Looks for the transaction that a CANCEL wants to cancel.
-    pub fn cancelled(parts: &Parts<'_>, hasher: &Hashers) -> Self {
+    /// Looks for the transaction that this CANCEL wants to cancel.
+    pub fn cancelled(self) -> Self {
         Self {
-            key: Key::new(parts, hasher),
             target: Target::Cancelled,
+            ..self
         }
     }
 
@@ -383,9 +383,9 @@ mod tests {
             method: b"CANCEL",
             ..INVITE
         };
-        assert!(key.matches(&Lookup::cancelled(&cancel, &seeds)));
+        assert!(key.matches(&Lookup::request(&cancel, &seeds).cancelled()));
         let own = Lookup::request(&cancel, &seeds).key();
-        assert!(!own.matches(&Lookup::cancelled(&cancel, &seeds)));
+        assert!(!own.matches(&Lookup::request(&cancel, &seeds).cancelled()));
     }
 
     #[test]
@@ -457,7 +457,7 @@ mod tests {
             method: b"CANCEL",
             ..old
         };
-        assert!(key.matches(&Lookup::cancelled(&cancel, &seeds)));
+        assert!(key.matches(&Lookup::request(&cancel, &seeds).cancelled()));
     }
 
     #[test]

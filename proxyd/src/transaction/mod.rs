@@ -17,7 +17,36 @@ pub mod timer;
 
 #[cfg(test)]
 mod tests {
+    use super::action::Action;
+    use super::action::Actions;
+    use super::timer::Millis;
+    use std::fmt::Debug;
     use std::mem::size_of;
+
+    /// A path through a figure: events with their times, whether the transport is reliable, where it leads, what the
+    /// last event asks for.
+    pub(super) type Row<'a, E, S> = (&'a [(Millis, E)], bool, S, &'a [Action]);
+
+    /// Takes new machines down each path.
+    pub(super) fn follow<M, E: Copy + Debug, S: Copy + Debug + PartialEq>(
+        rows: &[Row<'_, E, S>],
+        new: impl Fn() -> M,
+        on: impl Fn(&mut M, E, Millis, bool) -> Actions,
+        state: impl Fn(&M) -> S,
+    ) {
+        for (history, reliable, end, actions) in rows {
+            let (mut machine, mut last) = (new(), Actions::NONE);
+            for (now, event) in *history {
+                last = on(&mut machine, *event, *now, *reliable);
+            }
+            let expected = (*end, Actions::of(actions));
+            assert_eq!(
+                (state(&machine), last),
+                expected,
+                "{history:?} reliable {reliable}"
+            );
+        }
+    }
 
     #[test]
     fn machines_are_small() {

@@ -153,6 +153,8 @@ impl NonInviteClient {
 mod tests {
     use super::*;
     use crate::transaction::action::Action as A;
+    use crate::transaction::tests::Row;
+    use crate::transaction::tests::follow;
     use ClientEvent::{Cancel, Response as R, Start, Tick, TransportError};
     use proptest::prelude::*;
 
@@ -162,8 +164,7 @@ mod tests {
     #[test]
     fn figure_6() {
         use State::{Completed, Initial, Proceeding, Terminated, Trying};
-        type Row<'a> = (&'a [(Millis, ClientEvent)], bool, State, &'a [A]);
-        let rows: &[Row<'_>] = &[
+        let rows: &[Row<'_, ClientEvent, State>] = &[
             (&[(0, Start)], UDP, Trying, &[A::SendRequest]),
             (&[(0, Tick)], UDP, Initial, &[]),
             (&[(0, R(200))], UDP, Initial, &[]),
@@ -275,17 +276,12 @@ mod tests {
                 &[],
             ),
         ];
-        for (history, reliable, state, actions) in rows {
-            let (mut machine, mut last) = (NonInviteClient::new(), Actions::NONE);
-            for (now, event) in *history {
-                last = machine.on(*event, *now, &Timers::default(), *reliable);
-            }
-            assert_eq!(
-                (machine.state(), last),
-                (*state, Actions::of(actions)),
-                "{history:?} reliable {reliable}"
-            );
-        }
+        follow(
+            rows,
+            NonInviteClient::new,
+            |machine, event, now, reliable| machine.on(event, now, &Timers::default(), reliable),
+            NonInviteClient::state,
+        );
     }
 
     #[test]

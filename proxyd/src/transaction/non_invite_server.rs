@@ -124,6 +124,8 @@ mod tests {
     use super::*;
     use crate::transaction::action::Action as A;
     use crate::transaction::action::Origin;
+    use crate::transaction::tests::Row;
+    use crate::transaction::tests::follow;
     use ServerEvent::{Ack, Request, Respond, Tick, TransportError};
     use proptest::prelude::*;
 
@@ -137,8 +139,7 @@ mod tests {
     #[test]
     fn figure_8() {
         use State::{Completed, Proceeding, Terminated, Trying};
-        type Row<'a> = (&'a [(Millis, ServerEvent)], bool, State, &'a [A]);
-        let rows: &[Row<'_>] = &[
+        let rows: &[Row<'_, ServerEvent, State>] = &[
             // Trying
             (&[(0, Request)], UDP, Trying, &[]),
             (&[(0, Ack)], UDP, Trying, &[]),
@@ -236,18 +237,12 @@ mod tests {
                 &[],
             ),
         ];
-        for (history, reliable, state, actions) in rows {
-            let timers = Timers::default();
-            let (mut machine, mut last) = (NonInviteServer::new(0, &timers), Actions::NONE);
-            for (now, event) in *history {
-                last = machine.on(*event, *now, &timers, *reliable);
-            }
-            assert_eq!(
-                (machine.state(), last),
-                (*state, Actions::of(actions)),
-                "{history:?} reliable {reliable}"
-            );
-        }
+        follow(
+            rows,
+            || NonInviteServer::new(0, &Timers::default()),
+            |machine, event, now, reliable| machine.on(event, now, &Timers::default(), reliable),
+            NonInviteServer::state,
+        );
     }
 
     proptest! {
@@ -263,8 +258,9 @@ mod tests {
             let (mut machine, mut now, mut finals) = (NonInviteServer::new(0, &timers), 0, 0);
             for (step, event) in events {
                 now += step;
-                let before = machine.state();
+                let (before, kept) = (machine.state(), machine.repeats());
                 let actions = machine.on(event, now, &timers, reliable);
+                prop_assert!(kept || !actions.contains(A::RetransmitResponse));
                 if before == State::Terminated {
                     prop_assert!(actions.is_empty());
                 }

@@ -6,6 +6,7 @@ pub mod interfaces;
 pub mod memory;
 mod queue;
 pub mod resolve;
+pub mod send_batch;
 mod servers;
 mod sys;
 pub mod tally;

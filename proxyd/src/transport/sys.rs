@@ -1,4 +1,4 @@
-//! The system calls of batched UDP: recvmmsg(2), sendmmsg(2), poll(2), eventfd(2).
+//! The system calls of batched UDP: recvmmsg(2), sendmmsg(2) with udp(7)'s segments, poll(2), eventfd(2).
 #![expect(
     unsafe_code,
     reason = "the batched calls take arrays of pointers that no safe interface offers"
@@ -90,6 +90,7 @@ pub(super) struct Vectors {
     headers: Vec<libc::mmsghdr>,
     iovecs: Vec<libc::iovec>,
     names: Vec<Name>,
+    cuts: Vec<Cut>,
 }
 
 // SAFETY: the pointers inside are written and used within one call under `&mut self`; none outlives it.
@@ -103,6 +104,7 @@ impl Vectors {
             headers: vec![header; slots],
             iovecs: vec![iovec; slots],
             names: vec![Name::empty(); slots],
+            cuts: vec![Cut::at(0); slots],
         }
     }
 
@@ -110,18 +112,18 @@ impl Vectors {
         self.headers.len()
     }
 
-    fn link(&mut self, index: usize, base: *mut u8, len: usize, namelen: libc::socklen_t) {
-        self.iovecs[index] = libc::iovec {
-            iov_base: base.cast(),
-            iov_len: len,
-        };
-        let (iov, name) = (&raw mut self.iovecs[index], &raw mut self.names[index]);
+    /// Links a header to `pieces` scatter entries from `first` on, and to its name.
+    fn link(&mut self, index: usize, first: usize, pieces: usize, namelen: libc::socklen_t) {
+        let iov = self.iovecs[first..].as_mut_ptr();
+        let name = &raw mut self.names[index];
         let header = &mut self.headers[index];
         header.msg_len = 0;
         header.msg_hdr.msg_iov = iov;
-        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_iovlen = pieces as _;
         header.msg_hdr.msg_name = name.cast();
         header.msg_hdr.msg_namelen = namelen;
+        header.msg_hdr.msg_control = ptr::null_mut();
+        header.msg_hdr.msg_controllen = 0;
         header.msg_hdr.msg_flags = 0;
     }
 
@@ -136,8 +138,11 @@ impl Vectors {
         let slots = self.slots().min(buffer.len() / size.max(1));
         let base = buffer.as_mut_ptr();
         for index in 0..slots {
-            let at = base.wrapping_add(index * size);
-            self.link(index, at, size, mem::size_of::<Name>() as libc::socklen_t);
+            self.iovecs[index] = libc::iovec {
+                iov_base: base.wrapping_add(index * size).cast(),
+                iov_len: size,
+            };
+            self.link(index, index, 1, mem::size_of::<Name>() as libc::socklen_t);
         }
         let headers = self.headers.as_mut_ptr();
         // SAFETY: `slots` headers are linked above to `size` bytes each inside `buffer`, and to names of the
@@ -158,27 +163,79 @@ impl Vectors {
         ))
     }
 
-    /// Sends the datagrams from `first` on, at most one for every slot; how many went out.
-    pub(super) fn send<'a>(
+    /// Sends one message for each group, whose pieces are datagrams of one length to one destination; how many
+    /// groups went out. A group of several leaves in one message that the kernel cuts (udp(7), `UDP_SEGMENT`).
+    pub(super) fn send<'a, P: Iterator<Item = &'a [u8]>>(
         &mut self,
         fd: RawFd,
-        datagrams: impl Iterator<Item = (&'a [u8], SocketAddr)>,
+        groups: impl Iterator<Item = (SocketAddr, usize, P)>,
     ) -> io::Result<usize> {
-        let mut count = 0;
-        for (bytes, destination) in datagrams.take(self.slots()) {
+        let (mut count, mut used) = (0, 0);
+        for (destination, size, pieces) in groups.take(self.slots()) {
             let (name, len) = Name::new(destination);
             self.names[count] = name;
-            self.link(count, bytes.as_ptr().cast_mut(), bytes.len(), len);
+            let first = used;
+            for (piece, iovec) in pieces.zip(&mut self.iovecs[first..]) {
+                *iovec = libc::iovec {
+                    iov_base: piece.as_ptr().cast_mut().cast(),
+                    iov_len: piece.len(),
+                };
+                used += 1;
+            }
+            self.link(count, first, used - first, len);
+            if used - first > 1 {
+                self.cuts[count] = Cut::at(size);
+                let cut = &raw mut self.cuts[count];
+                let header = &mut self.headers[count].msg_hdr;
+                header.msg_control = cut.cast();
+                header.msg_controllen = mem::size_of::<Cut>() as _;
+            }
             count += 1;
         }
         let headers = self.headers.as_mut_ptr();
-        // SAFETY: `count` headers are linked above to borrowed bytes, which the kernel only reads, and to names.
+        // SAFETY: `count` headers are linked above to borrowed bytes, which the kernel only reads, to names and,
+        // where there are several pieces, to one control message; all of them live until the call returns.
         let n = unsafe { libc::sendmmsg(fd, headers, count as u32, libc::MSG_NOSIGNAL) };
         if n < 0 {
             Err(io::Error::last_os_error())
         } else {
             Ok(n as usize)
         }
+    }
+}
+
+/// The control message that has the kernel cut what is sent into datagrams (udp(7), `UDP_SEGMENT`).
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Cut {
+    header: libc::cmsghdr,
+    /// Bytes of each datagram; what follows is padding up to the alignment of a control message.
+    size: u16,
+    padding: [u8; 6],
+}
+
+impl Cut {
+    fn at(size: usize) -> Self {
+        // SAFETY: every field of a control message's header is an integer.
+        let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
+        header.cmsg_len = (mem::size_of::<libc::cmsghdr>() + mem::size_of::<u16>()) as _;
+        header.cmsg_level = libc::SOL_UDP;
+        header.cmsg_type = libc::UDP_SEGMENT;
+        Self {
+            header,
+            size: u16::try_from(size).unwrap_or(u16::MAX),
+            padding: [0; 6],
+        }
+    }
+}
+
+/// Whether the kernel can cut one message into datagrams (Linux 4.18 and later).
+pub(super) fn can_cut(fd: RawFd) -> bool {
+    let (mut value, mut len): (libc::c_int, _) = (0, mem::size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the kernel writes at most `len` bytes, which is the size of `value`.
+    unsafe {
+        let value = (&raw mut value).cast();
+        libc::getsockopt(fd, libc::SOL_UDP, libc::UDP_SEGMENT, value, &raw mut len) == 0
     }
 }
 

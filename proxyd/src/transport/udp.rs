@@ -22,8 +22,6 @@ pub const RECEIVE_BUFFER: usize = 4 << 20;
 pub const BATCH: usize = 16;
 /// The largest UDP payload, rounded up: a slot never cuts a datagram.
 const SLOT: usize = 65_536;
-/// Room for replies gathered before one system call.
-const SEND_BATCH: usize = 64;
 
 /// How a UDP socket is opened.
 #[derive(Clone, Debug)]
@@ -223,104 +221,6 @@ impl Batch {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Outgoing {
-    start: usize,
-    end: usize,
-    destination: SocketAddr,
-}
-
-/// Datagrams that wait for one system call; they share one reused buffer.
-pub struct SendBatch {
-    vectors: sys::Vectors,
-    arena: Vec<u8>,
-    queue: Vec<Outgoing>,
-}
-
-impl Default for SendBatch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl SendBatch {
-    /// An empty batch.
-    pub fn new() -> Self {
-        Self {
-            vectors: sys::Vectors::new(SEND_BATCH),
-            arena: Vec::with_capacity(64 << 10),
-            queue: Vec::with_capacity(SEND_BATCH),
-        }
-    }
-
-    /// Queues a copy of `bytes`.
-    pub fn push(&mut self, bytes: &[u8], destination: SocketAddr) {
-        self.push_with(destination, |arena| arena.extend_from_slice(bytes));
-    }
-
-    /// Queues what `write` appends to the buffer: a message is written out once, straight to where it is sent from.
-    pub fn push_with(&mut self, destination: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.arena.len();
-        write(&mut self.arena);
-        let end = self.arena.len();
-        if end > start {
-            self.queue.push(Outgoing {
-                start,
-                end,
-                destination,
-            });
-        } else {
-            self.arena.resize(start, 0);
-        }
-    }
-
-    /// How many datagrams wait.
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Whether it is time to flush in the middle of a batch.
-    pub fn is_full(&self) -> bool {
-        self.queue.len() >= SEND_BATCH || self.arena.len() >= 1 << 20
-    }
-
-    /// Sends everything that waits; `failed` hears of each datagram the kernel refused, the others still go out.
-    pub fn flush(&mut self, socket: &UdpSocket, mut failed: impl FnMut(SocketAddr, io::Error)) -> usize {
-        let (fd, mut done, mut sent) = (socket.as_raw_fd(), 0, 0);
-        while let Some(rest) = self.queue.get(done..).filter(|rest| !rest.is_empty()) {
-            let arena = &self.arena;
-            let datagrams = rest
-                .iter()
-                .map(|o| (arena.get(o.start..o.end).unwrap_or_default(), o.destination));
-            match self.vectors.send(fd, datagrams) {
-                Ok(n) => {
-                    done += n;
-                    sent += n;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // sendmmsg(2): the error belongs to the first datagram that was not sent.
-                Err(e) => {
-                    if let Some(first) = rest.first() {
-                        failed(first.destination, e);
-                    }
-                    done += 1;
-                }
-            }
-        }
-        self.queue.clear();
-        self.arena.clear();
-        if self.arena.capacity() > 1 << 21 {
-            self.arena.shrink_to(64 << 10);
-        }
-        sent
-    }
-}
-
 /// Ends another thread's wait.
 #[derive(Debug)]
 pub struct Wakeup(File);
@@ -402,6 +302,9 @@ pub enum Woken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::send_batch::Order;
+    use crate::transport::send_batch::SendBatch;
+    use std::sync::Arc;
 
     fn pair(addr: &str) -> (UdpSocket, UdpSocket) {
         let options = UdpOptions {
@@ -416,18 +319,19 @@ mod tests {
     fn batches_arrive_whole_and_in_order() {
         for addr in ["127.0.0.1:0", "[::1]:0"] {
             let (a, b) = pair(addr);
-            let mut out = SendBatch::new();
+            let source = a.local();
+            let mut out = SendBatch::new(Arc::new(a), |to, e| panic!("{to}: {e}"));
             for i in 0..40_u8 {
-                out.push(&vec![i; usize::from(i) + 1], b.local());
+                let bytes = vec![i; usize::from(i) + 1];
+                out.push_with(b.local(), Order::default(), |w| w.extend_from_slice(&bytes));
             }
-            out.push(&[], b.local());
-            assert_eq!(out.len(), 40);
-            assert_eq!(out.flush(&a, |to, e| panic!("{to}: {e}")), 40);
+            out.push_with(b.local(), Order::default(), |_| ());
+            assert_eq!(out.flush(), 40);
             let (mut batch, mut seen) = (Batch::default(), 0_u8);
             while seen < 40 {
                 assert!(batch.receive(&b, Wait::Block { spin: 2 }).unwrap() > 0);
                 for d in batch.iter() {
-                    assert_eq!(d.source, a.local());
+                    assert_eq!(d.source, source);
                     assert_eq!(d.bytes, vec![seen; usize::from(seen) + 1]);
                     seen += 1;
                 }
@@ -449,20 +353,6 @@ mod tests {
         let mut batch = Batch::new(2);
         assert_eq!(batch.receive(&b, Wait::Block { spin: 0 }).unwrap(), 1);
         assert_eq!(batch.get(0).unwrap().bytes.len(), 65_507);
-    }
-
-    #[test]
-    fn an_error_costs_one_datagram() {
-        let (a, b) = pair("127.0.0.1:0");
-        let mut out = SendBatch::new();
-        out.push(b"1", b.local());
-        out.push(&vec![0; 70_000], b.local());
-        out.push(b"2", "[::1]:9".parse().unwrap());
-        out.push(b"3", b.local());
-        let mut failed = 0;
-        assert_eq!(out.flush(&a, |_, _| failed += 1), 2);
-        assert_eq!(failed, 2);
-        assert!(out.is_empty());
     }
 
     #[test]

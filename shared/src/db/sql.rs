@@ -199,9 +199,11 @@ impl<'q> Statement<'q> {
         Ok(sql)
     }
 
-    fn new(engine: Engine, text: &str) -> Self {
+    fn new(engine: Engine, start: &str) -> Self {
+        let mut text = String::with_capacity(256);
+        text.push_str(start);
         Self {
-            text: text.to_owned(),
+            text,
             params: Vec::new(),
             engine,
         }
@@ -247,7 +249,9 @@ impl<'q> Statement<'q> {
                 (Value::Null, Op::Ne) => self.text.push_str(" IS NOT NULL"),
                 (Value::Null, _) => self.text.push_str(" IS NULL"),
                 (value, op) => {
-                    let _ = write!(self.text, " {} ", op.as_str());
+                    self.text.push(' ');
+                    self.text.push_str(op.as_str());
+                    self.text.push(' ');
                     self.value(value);
                 }
             }
@@ -268,15 +272,17 @@ fn push_name(out: &mut String, engine: Engine, name: &str) -> Result<(), Error> 
             out.push('.');
         }
         out.push(quote);
-        for c in part.chars() {
-            if c == quote {
-                out.push(quote);
+        let start = out.len();
+        for (index, piece) in part.split(quote).enumerate() {
+            if index > 0 {
+                out.extend([quote; 2]);
             }
-            out.push(if engine == Engine::Postgres {
-                c.to_ascii_lowercase()
-            } else {
-                c
-            });
+            out.push_str(piece);
+        }
+        if engine == Engine::Postgres
+            && let Some(written) = out.get_mut(start..)
+        {
+            written.make_ascii_lowercase();
         }
         out.push(quote);
     }

@@ -328,19 +328,24 @@ fn walk<'v>(
     let mut rows = statement
         .query(rusqlite::params_from_iter(params))
         .map_err(Walk::Sqlite)?;
-    let mut cells: Vec<Value> = Vec::with_capacity(names.len());
+    let mut cells: Vec<Value> = vec![Value::Null; names.len()];
     while let Some(row) = rows.next().map_err(Walk::Sqlite)? {
-        cells.clear();
-        for (index, date) in dates.iter().enumerate() {
-            cells.push(read(row.get_ref(index).map_err(Walk::Sqlite)?, *date));
+        for (index, (cell, date)) in cells.iter_mut().zip(&dates).enumerate() {
+            read(row.get_ref(index).map_err(Walk::Sqlite)?, *date, cell);
         }
         visit(Row::new(&names, &cells)).map_err(Walk::Visitor)?;
     }
     Ok(())
 }
 
-fn read(cell: ValueRef<'_>, date: bool) -> Value {
-    match cell {
+/// Reads a cell into the place of the one above it, whose memory a text takes over.
+fn read(cell: ValueRef<'_>, date: bool, into: &mut Value) {
+    if let (ValueRef::Text(text), Value::Text(old), false) = (cell, &mut *into, date) {
+        old.clear();
+        old.extend_from_slice(text);
+        return;
+    }
+    *into = match cell {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(n) if date => Value::DateTime(time::from_julian(n as f64)),
         ValueRef::Real(d) if date => Value::DateTime(time::from_julian(d)),
@@ -352,13 +357,15 @@ fn read(cell: ValueRef<'_>, date: bool) -> Value {
         ValueRef::Real(d) => Value::Double(d),
         ValueRef::Text(t) => Value::text(t),
         ValueRef::Blob(b) => Value::Blob(b.to_vec()),
-    }
+    };
 }
 
 /// What a declared type holds; SQLite's affinity rules, with dates told apart.
 fn kind_of(declared: &str) -> Kind {
-    let declared = declared.to_ascii_lowercase();
-    let has = |word: &str| declared.contains(word);
+    let has = |word: &str| {
+        let mut parts = declared.as_bytes().windows(word.len());
+        parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
     if has("timestamp") || has("date") {
         Kind::DateTime
     } else if has("int") {

@@ -2,6 +2,8 @@
 
 /// The call is wrong: parameters missing or of the wrong kind.
 pub const BAD_REQUEST: i32 = 400;
+/// What the caller may not do.
+pub const FORBIDDEN: i32 = 403;
 /// What was asked for is not there.
 pub const NOT_FOUND: i32 = 404;
 /// It could not be done; also Kamailio's code for an unknown method.

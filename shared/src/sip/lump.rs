@@ -337,30 +337,36 @@ impl Lumps {
     }
 
     fn copy_from(&self, from: usize, bytes: &[u8], range: Range<usize>, end: End, out: &mut Vec<u8>) {
+        let first = self.deletes.partition_point(|d| d.end <= range.start);
+        let mut deletes = self.deletes.get(first..).unwrap_or_default();
         let mut pos = range.start;
         for insert in self.inserts.get(from..).unwrap_or_default() {
             if insert.at > range.end || insert.at == range.end && end == End::Open {
                 break;
             }
-            self.copy_kept(bytes, pos..insert.at, out);
+            copy_kept(bytes, pos..insert.at, &mut deletes, out);
             out.extend_from_slice(insert.text.cut(&self.text));
             pos = insert.at;
         }
-        self.copy_kept(bytes, pos..range.end, out);
+        copy_kept(bytes, pos..range.end, &mut deletes, out);
     }
+}
 
-    fn copy_kept(&self, bytes: &[u8], range: Range<usize>, out: &mut Vec<u8>) {
-        let mut pos = range.start;
-        let from = self.deletes.partition_point(|d| d.end <= range.start);
-        for deleted in self.deletes.get(from..).unwrap_or_default() {
-            if deleted.start >= range.end {
-                break;
-            }
-            out.extend_from_slice(bytes.get(pos..deleted.start.max(pos)).unwrap_or_default());
-            pos = deleted.end.min(range.end);
+/// Copies what of a range is not deleted. `deletes` begins with the first that may reach into the range, and is left so
+/// for the range that follows.
+fn copy_kept(bytes: &[u8], range: Range<usize>, deletes: &mut &[Deleted], out: &mut Vec<u8>) {
+    let mut pos = range.start;
+    while let [first, rest @ ..] = *deletes
+        && first.start < range.end
+    {
+        out.extend_from_slice(bytes.get(pos..first.start).unwrap_or_default());
+        pos = first.end.min(range.end);
+        if first.end > range.end {
+            break;
         }
-        out.extend_from_slice(bytes.get(pos..range.end).unwrap_or_default());
+        *deletes = rest;
     }
+    out.extend_from_slice(bytes.get(pos..range.end).unwrap_or_default());
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

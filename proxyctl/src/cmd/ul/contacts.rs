@@ -74,7 +74,7 @@ pub(crate) fn show(
     let Some(aor) = aor else {
         return all(context, table, width);
     };
-    let found = context.call(ul::LOOKUP, &[json!(table.name()), json!(aor)])?;
+    let found = lookup(context, table, aor)?;
     let record: ul::Record = serde_json::from_value(found).map_err(|e| Error::Answer {
         method: ul::LOOKUP.to_owned(),
         reason: e.to_string(),
@@ -85,6 +85,19 @@ pub(crate) fn show(
         .iter()
         .for_each(|entry| report.push(row(&record.aor, &entry.contact)));
     Ok(Answer::report(report))
+}
+
+/// Asks the daemon for the contacts of an AoR.
+pub(super) fn lookup(context: &Context<'_>, table: Table, aor: &str) -> Result<Value, Error> {
+    let found = context.call(ul::LOOKUP, &[json!(table.name()), json!(aor)]);
+    found.map_err(|error| match error {
+        Error::Fault(fault) if fault.message == ul::AOR_NOT_FOUND => Error::NotFound {
+            what: "registration of",
+            name: aor.to_owned(),
+            hint: ": `proxyctl online` shows who there is".to_owned(),
+        },
+        other => other,
+    })
 }
 
 /// Shows who has contacts.

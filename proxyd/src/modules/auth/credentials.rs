@@ -129,7 +129,8 @@ pub(crate) fn admit<'m>(
             failure = Refusal::Error;
             continue;
         };
-        if !auth.is_digest() || !auth.realm.is_some_and(|own| own.eq_ignore_ascii_case(realm)) {
+        let ours = |own: &[u8]| own == realm || own.eq_ignore_ascii_case(realm);
+        if !auth.is_digest() || !auth.realm.is_some_and(ours) {
             continue;
         }
         let method = method.map_or(msg.method(), Method::from_bytes);

@@ -302,6 +302,18 @@ impl Accounts {
         Ok(found)
     }
 
+    /// Reads the account again where the one found may be older than what the database holds: a password that was just
+    /// changed counts at once. None where nothing older is ever found.
+    pub(super) fn read_again(&self, host: &dyn Host, wanted: &Wanted<'_>) -> Option<Arc<Account>> {
+        if self.db.url().engine == Engine::Sqlite || self.config.keep == 0 {
+            return None;
+        }
+        let account = self.db.with(|db| self.read(db, wanted)).ok()??;
+        let until = host.wall().as_secs().saturating_add(self.config.keep);
+        self.kept.store(self.kept.hash(wanted), wanted, until, &account);
+        Some(account)
+    }
+
     fn find_timed(&self, now: u64, wanted: &Wanted<'_>) -> Result<Option<Arc<Account>>, Error> {
         let hash = self.kept.hash(wanted);
         if let Some(account) = self.kept.find(hash, wanted, |until| now < until) {

@@ -71,7 +71,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int(
             "cache_credentials",
             0,
-            "Seconds that rows are kept where changes cannot be noticed (not SQLite); 0: never.",
+            "Seconds that rows are kept where changes cannot be noticed (not SQLite), but for a wrong password; 0: never.",
         ),
     ],
     functions: &[
@@ -192,7 +192,7 @@ fn find(
         realm,
         algorithm: Some(credentials.algorithm),
     };
-    let account = match state.accounts.find(call.env.host, &wanted) {
+    let mut account = match state.accounts.find(call.env.host, &wanted) {
         Ok(Some(account)) => account,
         Ok(None) => return refused(Refusal::UnknownUser),
         Err(error) => {
@@ -201,7 +201,8 @@ fn find(
             return refused(Refusal::Error);
         }
     };
-    let proven = account.ha1.as_ref().ok_or(Refusal::Password).and_then(|ha1| {
+    let prove = |account: &Account| {
+        let ha1 = account.ha1.as_ref().ok_or(Refusal::Password)?;
         let proven = credentials.prove(ha1)?;
         let identity = Identity {
             flags,
@@ -213,7 +214,14 @@ fn find(
         } else {
             Err(Refusal::Mismatch)
         }
-    });
+    };
+    let mut proven = prove(&account);
+    if matches!(proven, Err(Refusal::Password))
+        && let Some(now) = state.accounts.read_again(call.env.host, &wanted)
+    {
+        account = now;
+        proven = prove(&account);
+    }
     match proven {
         Ok((proven, info)) => Found::Proven(proven, info, account),
         Err(refusal) => Found::Refused(refusal, Some(account)),

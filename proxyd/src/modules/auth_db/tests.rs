@@ -6,6 +6,9 @@ use crate::script::testing::Bench;
 use crate::script::value::Value;
 use shared::db::Access;
 use shared::db::Backend;
+use shared::db::Delete;
+use shared::db::Insert;
+use shared::db::Update;
 use shared::db::Url;
 use shared::db::schema;
 use shared::digest;
@@ -145,6 +148,39 @@ fn a_change_by_others_counts_at_once() {
     assert_eq!(check(&mut bench, "two"), -1);
     assert_eq!(bench.call("proxy_challenge", &["r", "0"]), -1);
     assert_eq!(bench.host.replies.pop().unwrap().status, 500);
+}
+
+#[test]
+fn a_kept_password_gives_way_to_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut db = shared::db::open_with(&Url::text(dir.path()), Access::Create).unwrap();
+    let tables = ["version", "subscriber"].map(|name| schema::table(name).unwrap());
+    schema::create(&mut *db, &tables).unwrap();
+    let row = Insert::into("subscriber")
+        .set("username", "alice")
+        .set("domain", "r");
+    db.insert(&row.set("password", "one")).unwrap();
+    let url = format!("text://{}", dir.path().display());
+    let params: &[(&'static str, &str)] = &[
+        ("db_url", &url),
+        ("calculate_ha1", "1"),
+        ("password_column", "password"),
+        ("cache_credentials", "60"),
+    ];
+    let mut bench = Bench::new(&[(&auth::MODULE, &[]), (&MODULE, params)]);
+    let check =
+        |bench: &mut Bench, password: &str| attempt(bench, "alice", password, Algorithm::Md5, "alice");
+    assert_eq!(check(&mut bench, "one"), 1);
+    db.update(&Update::table("subscriber").set("password", "two"))
+        .unwrap();
+    assert_eq!(check(&mut bench, "one"), 1, "kept");
+    assert_eq!(check(&mut bench, "wrong"), -2);
+    assert_eq!(check(&mut bench, "one"), -2, "read again for the wrong one");
+    assert_eq!(check(&mut bench, "two"), 1);
+    bench.host.wall += std::time::Duration::from_secs(61);
+    db.delete(&Delete::from("subscriber").eq("username", "alice"))
+        .unwrap();
+    assert_eq!(check(&mut bench, "two"), -3);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use super::Registrar;
 use super::aor;
 use super::aor::Aor;
+use super::details::keep_details;
 use super::reply::reversed_hex;
 use super::request::method_bit;
-use super::save::keep_details;
 use super::states;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::aor_hash;

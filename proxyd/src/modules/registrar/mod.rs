@@ -1,13 +1,19 @@
 //! `loadmodule "registrar"`: REGISTER saved, users looked up (RFC 3261 §10.3, Kamailio registrar module).
 
+mod answer;
 mod aor;
+mod details;
+mod facts;
 mod fetch;
 mod lookup;
 mod outcome;
+mod register;
 mod registered;
 mod reply;
 mod request;
 mod save;
+mod socket;
+mod unregister;
 
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::bit;
@@ -153,21 +159,21 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             args: &[],
             routes: LOOKING,
             doc: "Sends the reply that save() with flag 0x02 held back.",
-            call: save::reg_send_reply,
+            call: answer::reg_send_reply,
         },
         Function {
             names: &["unregister"],
             args: &[Arg::Literal("domain"), Arg::Text("uri"), Arg::OptText("ruid")],
             routes: Routes::ANY,
             doc: "Removes the contacts of a user, or the one with this ruid: -1 bad URI, -2 error, -3 not found.",
-            call: save::unregister,
+            call: unregister::unregister,
         },
         Function {
             names: &["add_sock_hdr"],
             args: &[Arg::Text("hdr_name")],
             routes: Routes::REQUEST,
             doc: "Adds a header with the socket the REGISTER arrived at.",
-            call: save::add_sock_hdr,
+            call: socket::add_sock_hdr,
         },
         Function {
             names: &["lookup"],

@@ -2,7 +2,7 @@
 
 use super::Registrar;
 use super::aor;
-use super::save::keep_details;
+use super::details::keep_details;
 use super::states;
 use crate::modules::usrloc::attributes;
 use crate::modules::usrloc::contact::Contact;

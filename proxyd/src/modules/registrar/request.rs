@@ -37,6 +37,8 @@ pub(super) struct Request<'m> {
     pub(super) knows_gruu: bool,
     /// Supported or Require name `outbound`.
     pub(super) knows_outbound: bool,
+    /// Require names `outbound`.
+    requires_outbound: bool,
 }
 
 /// One contact of a REGISTER.
@@ -59,6 +61,8 @@ const TEXT_MAX: usize = 60_000;
 impl<'m> Request<'m> {
     /// Reads a REGISTER as far as no table is needed.
     pub(super) fn read(msg: &'m Message, registrar: &Registrar) -> Result<Self, Refusal> {
+        let supported = option_tags(msg, HeaderName::Supported);
+        let required = option_tags(msg, HeaderName::Require);
         let mut request = Self {
             contacts: SmallVec::new(),
             star: false,
@@ -71,11 +75,10 @@ impl<'m> Request<'m> {
                 .unwrap_or(b"n/a"),
             methods: ALL_METHODS,
             expires: msg.first(HeaderName::Expires),
-            knows_path: names(msg, HeaderName::Supported, b"path")
-                || names(msg, HeaderName::Require, b"path"),
-            knows_gruu: names(msg, HeaderName::Supported, b"gruu"),
-            knows_outbound: names(msg, HeaderName::Supported, b"outbound")
-                || names(msg, HeaderName::Require, b"outbound"),
+            knows_path: (supported | required) & PATH != 0,
+            knows_gruu: supported & GRUU != 0,
+            knows_outbound: (supported | required) & OUTBOUND != 0,
+            requires_outbound: required & OUTBOUND != 0,
         };
         let mut allowed = None;
         for header in msg.all(HeaderName::Allow) {
@@ -120,9 +123,7 @@ impl<'m> Request<'m> {
         }
         let has_reg_id = |asked: &&Asked<'_>| asked.reg_id > 0 && !asked.instance.is_empty();
         match registrar.outbound {
-            Outbound::Off if names(msg, HeaderName::Require, b"outbound") => {
-                return Err(Refusal::OutboundOff);
-            }
+            Outbound::Off if self.requires_outbound => return Err(Refusal::OutboundOff),
             Outbound::Required if !self.knows_outbound => return Err(Refusal::OutboundRequired),
             Outbound::Off => return Ok(()),
             Outbound::Supported | Outbound::Required => {}
@@ -238,12 +239,24 @@ impl<'m> PathVector<'m> {
     }
 }
 
-/// Whether a header that lists option tags has this one.
-fn names(msg: &Message, header: HeaderName, tag: &[u8]) -> bool {
-    msg.all(header).any(|h| {
-        msg.value(h)
-            .split(|b| *b == b',')
-            .any(|item| trim(item).eq_ignore_ascii_case(tag))
+const PATH: u8 = 1;
+const GRUU: u8 = 2;
+const OUTBOUND: u8 = 4;
+
+/// Which of the option tags that matter here a header lists.
+fn option_tags(msg: &Message, header: HeaderName) -> u8 {
+    let items = msg
+        .all(header)
+        .flat_map(|header| msg.value(header).split(|byte| *byte == b','));
+    items.fold(0, |tags, item| {
+        let item = trim(item);
+        let is = |tag: &[u8]| item.eq_ignore_ascii_case(tag);
+        tags | match item.len() {
+            4 if is(b"path") => PATH,
+            4 if is(b"gruu") => GRUU,
+            8 if is(b"outbound") => OUTBOUND,
+            _ => 0,
+        }
     })
 }
 
@@ -262,11 +275,7 @@ fn first_hop_knows_outbound(msg: &Message) -> bool {
 
 /// An unsigned decimal that fills the text; none when it is something else or too large.
 pub(super) fn number(text: &[u8]) -> Option<u32> {
-    let text = trim(text);
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    shared::sip::scan::number(trim(text))
 }
 
 /// Kamailio's bit for all methods that have none of their own.

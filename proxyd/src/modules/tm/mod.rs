@@ -24,7 +24,6 @@ const SENDING: Routes = Routes::REQUEST
 const AFTER: Routes = Routes::FAILURE.or(Routes::BRANCH_FAILURE).or(Routes::EVENT);
 
 /// The module's parameters, as transactions use them; times in milliseconds.
-#[derive(Debug, Clone)]
 pub(crate) struct Tm {
     /// Until the first provisional reply.
     pub(crate) fr_timer: u32,

@@ -1,27 +1,14 @@
 //! Requests of the proxy's own, as `t_uac_send()` and `tm.t_uac_start` describe them.
 
-use crate::proxy::context::SocketId;
 use crate::proxy::sockets::Sockets;
 use crate::script::host::LocalRequest;
 use crate::script::module::Call;
 use crate::script::module::Code;
-use shared::net::SocketSpec;
-use shared::sip::HeaderName;
-use shared::sip::Message;
+use shared::sip::NameAddr;
 use shared::sip::Uri;
 
-/// Headers that the transaction writes itself, with their compact forms.
-const OWN: [&str; 9] = [
-    "From",
-    "To",
-    "Call-ID",
-    "CSeq",
-    "Content-Length",
-    "f",
-    "t",
-    "i",
-    "l",
-];
+/// The CSeq of a request whose headers have none, as Kamailio's.
+const CSEQ: u32 = 10;
 
 /// A request as it is described; empty and a dot mean none.
 pub(crate) struct Template<'a> {
@@ -39,78 +26,89 @@ pub(crate) struct Template<'a> {
 impl Template<'_> {
     /// The request, or what is wrong with it.
     pub(crate) fn request(self, sockets: &Sockets) -> Result<LocalRequest, String> {
-        let Self { method, uri, .. } = self;
-        if method.is_empty() || method.contains(char::is_whitespace) {
-            return Err("Empty method".to_owned());
-        }
-        let check = |uri: &str, what: &str| {
-            let known = Uri::parse(uri.as_bytes()).map(|_| ());
-            known.map_err(|_| format!("Invalid {what} \"{uri}\""))
-        };
-        check(uri, "request uri")?;
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty() && text != ".");
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
+        if self.method.is_empty() || !self.method.bytes().all(is_token) {
+            return Err(format!("Invalid method {:?}", self.method));
+        }
         let next = given(self.next);
+        check(self.uri, "request")?;
         if let Some(next) = &next {
-            check(next, "next-hop uri")?;
+            check(next, "next hop")?;
         }
+        let unknown = |text: &str| format!("No local socket for {text:?}");
         let socket = given(self.socket)
-            .map(|text| socket_of(sockets, &text))
+            .map(|text| sockets.named(&text).ok_or_else(|| unknown(&text)))
             .transpose()?;
-        let head = format!("{method} {uri} SIP/2.0\r\n{}\r\n", header_lines(self.headers));
-        let msg = Message::parse(head.into_bytes()).map_err(|_| "Invalid headers".to_owned())?;
-        let from = msg.from().ok_or("From missing")?;
-        let to = msg.to().ok_or("To missing")?;
-        if !self.body.is_empty() && msg.first(HeaderName::ContentType).is_none() {
-            return Err("Content-Type missing".to_owned());
-        }
-        let tag = |tag: Option<&[u8]>| tag.filter(|tag| !tag.is_empty()).map(<[u8]>::to_vec);
-        let mut headers = Vec::new();
-        for header in msg.headers() {
-            let name = msg.name(header);
-            if !OWN.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes())) {
-                for part in [name, b": ", msg.value(header), b"\r\n"] {
-                    headers.extend_from_slice(part);
-                }
-            }
-        }
-        let in_brackets = |uri: &[u8]| [b"<", uri, b">"].concat();
-        Ok(LocalRequest {
-            method: method.as_bytes().to_vec(),
-            uri: uri.as_bytes().to_vec(),
+        let mut request = LocalRequest {
+            method: self.method.as_bytes().to_vec(),
+            uri: self.uri.as_bytes().to_vec(),
             dst_uri: next.map(String::into_bytes),
-            from: in_brackets(from.uri),
-            from_tag: tag(from.tag()),
-            to: in_brackets(to.uri),
-            to_tag: tag(to.tag()),
-            call_id: Some(msg.call_id().to_vec()).filter(|id| !id.is_empty()),
-            cseq: msg.cseq().map_or(1, |cseq| cseq.number),
-            headers,
+            cseq: CSEQ,
             body: self.body,
             socket,
             ..LocalRequest::default()
-        })
+        };
+        let mut has_type = false;
+        for line in self.headers.lines().filter(|line| !line.is_empty()) {
+            has_type |= header(&mut request, line).ok_or("Invalid headers")?;
+        }
+        match () {
+            () if request.to.is_empty() => Err("To missing".to_owned()),
+            () if request.from.is_empty() => Err("From missing".to_owned()),
+            () if !has_type && !request.body.is_empty() => Err("Content-Type missing".to_owned()),
+            () => Ok(request),
+        }
     }
+}
+
+fn check(uri: &str, what: &str) -> Result<(), String> {
+    if Uri::parse(uri.as_bytes()).is_err() || uri.contains(char::is_control) {
+        return Err(format!("Invalid {what} uri {uri:?}"));
+    }
+    Ok(())
+}
+
+/// Takes over a header line; tells whether it is a Content-Type.
+fn header(request: &mut LocalRequest, line: &str) -> Option<bool> {
+    let (name, value) = line.split_once(':')?;
+    let (name, value) = (name.trim(), value.trim());
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return None;
+    }
+    match name.to_ascii_lowercase().as_str() {
+        // what the transaction writes by itself
+        "via" | "v" | "max-forwards" | "content-length" | "l" => {}
+        "from" | "f" => (request.from, request.from_tag) = party(value)?,
+        "to" | "t" => (request.to, request.to_tag) = party(value)?,
+        "call-id" | "i" => request.call_id = Some(value.as_bytes().to_vec()),
+        "cseq" => request.cseq = value.split_whitespace().next()?.parse().ok()?,
+        lower => {
+            let line = format!("{name}: {value}\r\n");
+            request.headers.extend_from_slice(line.as_bytes());
+            return Some(matches!(lower, "content-type" | "c"));
+        }
+    }
+    Some(false)
+}
+
+/// The address of a From or To in brackets, and its tag.
+fn party(value: &str) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    let addr = NameAddr::parse(value.as_bytes()).ok()?;
+    Uri::parse(addr.uri).ok()?;
+    let mut text = addr.display.to_vec();
+    if !text.is_empty() {
+        text.push(b' ');
+    }
+    text.extend([b"<", addr.uri, b">"].concat());
+    let tag = addr.tag().filter(|tag| !tag.is_empty());
+    Some((text, tag.map(<[u8]>::to_vec)))
 }
 
 /// Header lines, each ended by CRLF.
 pub(crate) fn header_lines(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.is_empty());
     lines.map(|line| format!("{line}\r\n")).collect()
-}
-
-fn socket_of(sockets: &Sockets, text: &str) -> Result<SocketId, String> {
-    let spec: SocketSpec = text
-        .parse()
-        .map_err(|_| format!("Invalid send socket \"{text}\""))?;
-    let port = spec.port_or_default();
-    let found = sockets.position(|listener| {
-        Some(listener.address.ip()) == spec.ip()
-            && listener.address.port() == port
-            && spec
-                .transport
-                .is_none_or(|transport| transport == listener.transport)
-    });
-    found.ok_or_else(|| format!("No local socket for \"{text}\""))
 }
 
 /// `t_uac_send(method, ruri, nexthop, socket, headers, body)`; a dot behind the method: a 2xx is not acknowledged.
@@ -145,6 +143,7 @@ pub(super) fn t_uac_send(call: &mut Call<'_, '_>) -> Code {
 #[cfg(test)]
 mod tests {
     use super::super::MODULE;
+    use super::Template;
     use crate::script::testing::Stage;
 
     const HEADERS: &str =
@@ -174,7 +173,7 @@ mod tests {
         );
         assert_eq!(
             (&*sent.to, sent.to_tag, sent.cseq),
-            (&b"<sip:bo@b.test>"[..], None, 7)
+            (&b"\"Bo\" <sip:bo@b.test>"[..], None, 7)
         );
         assert_eq!(sent.headers, b"X-A: 1\r\nContent-Type: text/plain\r\n");
         assert_eq!(
@@ -184,16 +183,45 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_not_sent() {
+    fn what_is_missing_or_wrong_is_named() {
         let mut stage = Stage::options();
-        for args in [
-            ["", "sip:b@b", "", "", HEADERS, ""],
-            ["INFO", "nonsense", "", "", HEADERS, ""],
-            ["INFO", "sip:b@b", "nonsense", "", HEADERS, ""],
-            ["INFO", "sip:b@b", "", "udp:192.0.2.9:5060", HEADERS, ""],
-            ["INFO", "sip:b@b", ".", ".", "From: <sip:a@a>\r\n", ""],
-            ["INFO", "sip:b@b", "", "", HEADERS, "a body without its type"],
+        for (args, expected) in [
+            (["", "sip:b@b", "", "", HEADERS, ""], "Invalid method \"\""),
+            (
+                ["IN FO", "sip:b@b", "", "", HEADERS, ""],
+                "Invalid method \"IN FO\"",
+            ),
+            (
+                ["INFO", "bad", "", "", HEADERS, ""],
+                "Invalid request uri \"bad\"",
+            ),
+            (
+                ["INFO", "sip:b@b", "bad", "", HEADERS, ""],
+                "Invalid next hop uri \"bad\"",
+            ),
+            (
+                ["INFO", "sip:b@b", "", "udp:192.0.2.9:5060", HEADERS, ""],
+                "No local socket for \"udp:192.0.2.9:5060\"",
+            ),
+            (["INFO", "sip:b@b", ".", ".", "nonsense", ""], "Invalid headers"),
+            (["INFO", "sip:b@b", ".", ".", "From: sip:a@a", ""], "To missing"),
+            (["INFO", "sip:b@b", ".", ".", "To: sip:a@a", ""], "From missing"),
+            (
+                ["INFO", "sip:b@b", "", "", HEADERS, "text"],
+                "Content-Type missing",
+            ),
         ] {
+            let [method, uri, next, socket, headers, body] = args;
+            let template = Template {
+                method,
+                uri,
+                next,
+                socket,
+                headers,
+                body: body.as_bytes().to_vec(),
+            };
+            let made = template.request(&stage.host.sockets).map(|_| ());
+            assert_eq!(made, Err(expected.to_owned()));
             assert_eq!(stage.call(&MODULE, "t_uac_send", &args), -1, "{args:?}");
         }
         assert!(stage.host.originated.is_empty());

@@ -21,9 +21,7 @@ use crate::script::module::RouteKind;
 use crate::script::module::SetError;
 use crate::script::value::Value;
 use crate::script::vars::Vars;
-use shared::net::Transport;
 use shared::sip::Message;
-use std::net::SocketAddr;
 
 /// The number of the first CSeq, as Kamailio's.
 const CSEQ: u32 = 10;
@@ -168,16 +166,7 @@ pub(super) fn send(call: &mut Call<'_, '_>) -> Code {
 
 /// The socket of `transport:address:port`.
 pub(super) fn socket(env: &Env<'_>, text: &[u8]) -> Option<SocketId> {
-    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
-    let (transport, address) = match text.split_once(':') {
-        Some((name, rest)) if Transport::from_bytes(name.as_bytes()).is_some() => {
-            (Transport::from_bytes(name.as_bytes())?, rest)
-        }
-        _ => (Transport::Udp, text),
-    };
-    env.host
-        .sockets()
-        .find(transport, address.parse::<SocketAddr>().ok()?)
+    env.host.sockets().named(std::str::from_utf8(text).ok()?)
 }
 
 /// A request on its way, with what a second attempt needs.

@@ -131,13 +131,14 @@ pub(super) type Shared = [u32; 3];
 /// Writes a binding in packed form; none when a text is longer than a packed contact can hold.
 pub(super) fn pack(binding: &Binding<'_>, shared: Shared, out: &mut Vec<u8>) -> Option<()> {
     let texts = own_texts(binding);
-    out.clear();
-    out.resize(LENGTHS, 0);
-    for text in texts {
-        out.extend_from_slice(&u16::try_from(text.len()).ok()?.to_le_bytes());
-    }
-    for text in texts {
-        out.extend_from_slice(text);
+    // Written where its size is known, so that no place is checked for room.
+    let mut head = [0; TEXTS];
+    for (index, text) in texts.iter().enumerate() {
+        put(
+            &mut head,
+            LENGTHS + 2 * index,
+            &u16::try_from(text.len()).ok()?.to_le_bytes(),
+        );
     }
     for (at, value) in [
         (EXPIRES, binding.expires),
@@ -154,13 +155,18 @@ pub(super) fn pack(binding: &Binding<'_>, shared: Shared, out: &mut Vec<u8>) -> 
         (LAST_KEEPALIVE, binding.last_keepalive),
         (ROUNDTRIP, binding.roundtrip),
     ] {
-        put_u32(out, at, value);
+        put_u32(&mut head, at, value);
     }
-    put(out, CONNECTION, &binding.connection.to_le_bytes());
-    put(out, Q, &binding.q.to_le_bytes());
+    put(&mut head, CONNECTION, &binding.connection.to_le_bytes());
+    put(&mut head, Q, &binding.q.to_le_bytes());
     let bits = if binding.memory_only { BIT_MEMORY_ONLY } else { 0 }
         | if binding.keepalive { BIT_KEEPALIVE } else { 0 };
-    put(out, BITS, &[bits]);
+    put(&mut head, BITS, &[bits]);
+    out.clear();
+    out.extend_from_slice(&head);
+    for text in texts {
+        out.extend_from_slice(text);
+    }
     Some(())
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod store;
 pub(crate) mod table;
 mod texts;
 
+use crate::ids::write_hex;
 use crate::proxy::context::SocketId;
 use crate::proxy::sockets::Listener;
 use crate::proxy::sockets::Sockets;
@@ -27,6 +28,7 @@ use keepalive::Keepalive;
 use matching::Matching;
 pub(crate) use rpc::aor_hash;
 use shared::net::Transport;
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -215,6 +217,9 @@ pub(crate) struct Usrloc {
     keepalive: Keepalive,
 }
 
+/// A record unique id.
+pub(crate) type Ruid = SmallVec<[u8; 48]>;
+
 /// Makes record unique ids: `uloc-` start, process and a counter, in hexadecimal.
 struct Ids {
     prefix: String,
@@ -253,12 +258,14 @@ impl Usrloc {
         self.timer_interval
     }
 
-    /// Writes a new record unique id.
-    pub(crate) fn write_ruid(&self, out: &mut Vec<u8>) {
-        use std::io::Write;
-        let n = self.ids.next.fetch_add(1, Ordering::Relaxed);
-        // Writing to memory does not fail.
-        let _ = write!(out, "{}{n:x}", self.ids.prefix);
+    /// A new record unique id.
+    pub(crate) fn new_ruid(&self) -> Ruid {
+        let mut digits = [0; 16];
+        write_hex(self.ids.next.fetch_add(1, Ordering::Relaxed), &mut digits);
+        let first = digits.iter().position(|digit| *digit != b'0').unwrap_or(0);
+        let mut ruid = Ruid::from_slice(self.ids.prefix.as_bytes());
+        ruid.extend_from_slice(digits.get(first..).unwrap_or_default());
+        ruid
     }
 }
 

@@ -8,6 +8,7 @@ use super::contact::NO_CONNECTION;
 use super::contact::Q_UNSET;
 use shared::db::Row;
 use shared::db::Value;
+use std::borrow::Cow;
 
 /// The columns by their parameter and default name, in the order of a row's cells; `ruid`, the key, is the first.
 pub(super) const COLUMNS: [(&str, &str); 22] = [
@@ -30,10 +31,13 @@ pub(super) const COLUMNS: [(&str, &str); 22] = [
     ("instance_column", "instance"),
     ("reg_id_column", "reg_id"),
     ("server_id_column", "server_id"),
-    ("connection_id_column", "connection_id"),
     ("keepalive_column", "keepalive"),
+    ("connection_id_column", "connection_id"),
     ("partition_column", "partition"),
 ];
+
+/// How many columns from the first on hold what outlives the process that wrote it: all but connection and partition.
+const LASTING: usize = 20;
 
 /// The columns of `location_attrs` that are written.
 pub(super) const ATTRIBUTE_COLUMNS: [&str; 7] = [
@@ -68,6 +72,11 @@ impl Layout {
     /// Every column.
     pub(super) fn names(&self) -> Vec<&str> {
         self.names.iter().map(String::as_str).collect()
+    }
+
+    /// The columns that a new process reads.
+    pub(super) fn lasting_names(&self) -> Vec<&str> {
+        self.names.iter().take(LASTING).map(String::as_str).collect()
     }
 
     fn name(&self, index: usize) -> &str {
@@ -163,8 +172,8 @@ impl Layout {
             optional(contact.instance()),
             signed(contact.reg_id()),
             signed(contact.server_id()),
-            Value::from(connection),
             Value::from(contact.keepalive()),
+            Value::from(connection),
             Value::Int(0),
         ]
     }
@@ -188,7 +197,7 @@ impl Layout {
             .collect()
     }
 
-    /// Reads a row whose cells are in the order of [`COLUMNS`]; `attributes` are packed ones from their own table.
+    /// Reads a row whose cells are in the order of [`COLUMNS`], the last of which may be missing; `attributes` are packed ones from their own table.
     pub(super) fn read<R>(
         &self,
         row: Row<'_>,
@@ -204,8 +213,9 @@ impl Layout {
                 .map_or(0, |time| u32::try_from(time).unwrap_or(0))
         };
         let (user, domain) = (text(1), text(2));
-        let mut aor = user.to_vec();
+        let mut aor = Cow::Borrowed(user);
         if self.use_domain && !domain.is_empty() {
+            let aor = aor.to_mut();
             aor.push(b'@');
             aor.extend_from_slice(domain);
         }
@@ -231,12 +241,12 @@ impl Layout {
             methods: int(15).map_or(ALL_METHODS, |n| n as u32),
             reg_id: bits(17),
             server_id: bits(18),
-            connection: int(19)
+            connection: int(20)
                 .and_then(|id| u64::try_from(id).ok())
                 .unwrap_or(NO_CONNECTION),
             last_keepalive: 0,
             roundtrip: 0,
-            keepalive: int(20).unwrap_or(0) != 0,
+            keepalive: int(19).unwrap_or(0) != 0,
             memory_only: false,
         })
     }
@@ -309,8 +319,8 @@ mod tests {
             Value::Null,
             Value::Int(0),
             Value::Int(0),
-            Value::Int(-1),
             Value::Int(0),
+            Value::Int(-1),
             Value::Int(0),
         ];
         assert_eq!(row, expected);

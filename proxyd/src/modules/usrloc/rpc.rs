@@ -223,8 +223,7 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let usrloc = usrloc(script)?;
     let (domain, aor) = table_and_aor(call, usrloc, "Not enough parameters or wrong format")?;
     let now = now();
-    let mut ruid = Vec::new();
-    usrloc.write_ruid(&mut ruid);
+    let ruid = usrloc.new_ruid();
     let binding = Binding {
         aor: &aor,
         address: address.as_bytes(),

@@ -7,6 +7,7 @@ use super::contact::Binding;
 use super::contact::Contact;
 use super::contact::OwnedContact;
 use super::contact::Packed;
+use super::contact::Shared;
 use super::contact::{self};
 use super::texts::Texts;
 use ahash::RandomState;
@@ -143,6 +144,18 @@ impl Store {
             ruids: (0..count).map(|_| Mutex::default()).collect(),
             hasher,
             order,
+        }
+    }
+
+    /// Makes room for so many more contacts, each of an address of its own, before they are loaded.
+    pub(crate) fn reserve(&self, contacts: usize) {
+        let each = contacts / self.shards.len();
+        for (shard, ruids) in self.shards.iter().zip(&self.ruids) {
+            let shard = &mut *shard.write();
+            let records = &mut shard.records;
+            records.reserve(each, |record| spread(self.hash(record.aor())));
+            shard.queue.reserve(each);
+            ruids.lock().reserve(each, |entry| spread(entry.ruid));
         }
     }
 
@@ -507,7 +520,7 @@ impl Edit<'_> {
 
     /// Adds a contact.
     pub(crate) fn insert(&mut self, binding: &Binding<'_>) -> Result<(), TooLong> {
-        self.pack(binding)?;
+        self.pack(binding, Shared::default())?;
         let mut packed = Packed::from(self.scratch.as_slice());
         self.enqueue(&mut packed, None);
         self.store.index_ruid(binding.ruid, self.hash);
@@ -520,45 +533,44 @@ impl Edit<'_> {
 
     /// Replaces the contact at a position, which then may have another one; its ruid stays unless a new one is given.
     pub(crate) fn update(&mut self, at: usize, binding: &Binding<'_>) -> Result<(), TooLong> {
-        let Some(old) = self.record.as_slice().get(at) else {
+        let Some(place) = self.record.as_mut_slice().get_mut(at) else {
             return Ok(());
         };
-        let kept: SmallVec<[u8; 48]> = SmallVec::from_slice(Contact::new(old, b"", b"", b"").ruid());
-        let binding = &Binding {
-            ruid: if binding.ruid.is_empty() {
-                &kept
-            } else {
-                binding.ruid
-            },
-            ..*binding
-        };
-        self.pack(binding)?;
-        let Some(old) = self.record.as_mut_slice().get_mut(at) else {
-            return Ok(());
-        };
-        let before = (contact::due(old), Contact::new(old, b"", b"", b"").q());
-        if *kept != *binding.ruid {
-            self.store.forget_ruid(&kept, self.hash);
-            self.store.index_ruid(binding.ruid, self.hash);
-        }
-        release(self.texts, &self.store.hasher, old);
-        if old.len() == self.scratch.len() {
-            old.copy_from_slice(self.scratch);
+        let mut packed = std::mem::take(place);
+        let old = Contact::new(&packed, b"", b"", b"");
+        let (due, q, texts) = (contact::due(&packed), old.q(), contact::shared(&packed));
+        let ruid = if binding.ruid.is_empty() {
+            old.ruid()
         } else {
-            *old = Packed::from(self.scratch.as_slice());
+            binding.ruid
+        };
+        let result = self.pack(&Binding { ruid, ..*binding }, texts);
+        if let Ok(kept) = result {
+            if old.ruid() != ruid {
+                self.store.forget_ruid(old.ruid(), self.hash);
+                self.store.index_ruid(ruid, self.hash);
+            }
+            self.let_go(texts, kept);
+            if packed.len() == self.scratch.len() {
+                packed.copy_from_slice(self.scratch);
+            } else {
+                packed = Packed::from(self.scratch.as_slice());
+            }
+            self.enqueue(&mut packed, Some(due));
+            self.note(&mut packed, false);
         }
-        let mut packed = std::mem::take(old);
-        self.enqueue(&mut packed, Some(before.0));
-        self.note(&mut packed, false);
-        let moves = before.1 != binding.q || self.store.order == Order::Newest;
-        if moves && self.record.as_slice().len() > 1 {
-            self.record.remove(at);
-            let at = self.position(binding.q);
-            self.record.insert(at, packed);
-        } else if let Some(place) = self.record.as_mut_slice().get_mut(at) {
+        if let Some(place) = self.record.as_mut_slice().get_mut(at) {
             *place = packed;
         }
-        Ok(())
+        let moves = result.is_ok() && (q != binding.q || self.store.order == Order::Newest);
+        if moves
+            && self.record.as_slice().len() > 1
+            && let Some(packed) = self.record.remove(at)
+        {
+            let at = self.position(binding.q);
+            self.record.insert(at, packed);
+        }
+        result.map(|_| ())
     }
 
     /// Removes the contact at a position.
@@ -591,14 +603,29 @@ impl Edit<'_> {
         contact::set_journal(packed, sequence as u32, new);
     }
 
-    fn pack(&mut self, binding: &Binding<'_>) -> Result<(), TooLong> {
-        let hasher = &self.store.hasher;
-        let shared =
-            [binding.user_agent, binding.socket, binding.path].map(|text| self.texts.acquire(hasher, text));
-        contact::pack(binding, shared, self.scratch).ok_or_else(|| {
-            shared.into_iter().for_each(|id| self.texts.release(hasher, id));
-            TooLong
-        })
+    /// Packs a binding into the scratch; texts that a contact has already, by `old`, are not counted again.
+    fn pack(&mut self, binding: &Binding<'_>, old: Shared) -> Result<Shared, TooLong> {
+        let mut shared = old;
+        let texts = [binding.user_agent, binding.socket, binding.path];
+        for (id, text) in shared.iter_mut().zip(texts) {
+            if self.texts.text(*id) != text {
+                *id = self.texts.acquire(&self.store.hasher, text);
+            }
+        }
+        if contact::pack(binding, shared, self.scratch).is_none() {
+            self.let_go(shared, old);
+            return Err(TooLong);
+        }
+        Ok(shared)
+    }
+
+    /// Counts the texts of a contact off, but for those that are kept.
+    fn let_go(&mut self, texts: Shared, kept: Shared) {
+        for (id, kept) in texts.into_iter().zip(kept) {
+            if id != kept {
+                self.texts.release(&self.store.hasher, id);
+            }
+        }
     }
 
     /// Puts a contact in the queue unless it stands there for an earlier second already.

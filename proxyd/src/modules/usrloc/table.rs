@@ -4,7 +4,6 @@ use super::attributes;
 use super::attributes::Attribute;
 use super::contact::Binding;
 use super::contact::Contact;
-use super::contact::NO_CONNECTION;
 use super::contact::OwnedContact;
 use super::persist::ATTRIBUTES;
 use super::persist::Journal;
@@ -353,6 +352,9 @@ impl Drop for Tables {
 /// 128 shards: far more than threads that could meet in one.
 const SHARD_BITS: u32 = 7;
 
+/// Contacts that room is made for before they are loaded; beyond that the tables grow as they fill.
+const RESERVE_MAX: usize = 10_000_000;
+
 /// Marks what is loaded as written.
 struct LoadSink;
 
@@ -454,13 +456,16 @@ impl Domain {
         } else {
             AHashMap::new()
         };
-        let columns = self.layout.names();
+        // Connections do not survive the process that had them.
+        let columns = self.layout.lasting_names();
         let mut select = Select::from(&self.name).columns(&columns);
         if let Some(server_id) = settings.server_id {
             select = select.eq(self.layout.server_id(), server_id);
         }
         let mut refused = 0usize;
         database.with(|db| {
+            self.store
+                .reserve(usize::try_from(db.count(&select)?).unwrap_or(0).min(RESERVE_MAX));
             db.each(&select, &mut |row| {
                 let packed = row
                     .at(0)
@@ -474,11 +479,6 @@ impl Domain {
                         {
                             return;
                         }
-                        // Connections do not survive the process that had them.
-                        let binding = &Binding {
-                            connection: NO_CONNECTION,
-                            ..*binding
-                        };
                         let result = self
                             .store
                             .edit(binding.aor, &LoadSink, |edit| edit.insert(binding));

@@ -8,9 +8,11 @@ use crate::control::methods::Methods;
 use crate::script::program::Format;
 use crate::script::program::Program;
 use crate::script::program::PvRef;
-use ahash::AHashMap;
 use std::any::Any;
 use std::any::TypeId;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 /// Why a module cannot serve with these parameters.
@@ -197,7 +199,27 @@ fn default_text(param: &Param, name: &str) -> Option<&'static str> {
 /// The states of all loaded modules, by type.
 #[derive(Default)]
 pub struct States {
-    by_type: AHashMap<TypeId, State>,
+    by_type: HashMap<TypeId, State, BuildHasherDefault<ByTypeId>>,
+}
+
+/// Takes the hash that a `TypeId` is.
+#[derive(Default)]
+struct ByTypeId(u64);
+
+impl Hasher for ByTypeId {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl States {

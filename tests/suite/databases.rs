@@ -1,0 +1,364 @@
+//! dbctl on every engine: SQLite and dbtext always, MariaDB and PostgreSQL where `tests/databases` has started them.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::process::Output;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::subject::built;
+
+use crate::support::words;
+
+/// Kamailio's tables that the tests fill, and a row of each.
+const ROWS: &[&str] = &[
+    "INSERT INTO address (grp, ip_addr, mask, port, tag) VALUES (7, '10.0.1.0', 24, 5060, 'it''s a tag')",
+    "INSERT INTO grp (username, domain, grp, last_modified) VALUES ('alice', 'example.org', 'int', '2026-11-23 06:00:00')",
+    "INSERT INTO location (ruid, username, contact, expires, q, callid, user_agent) VALUES ('r1', 'alice', \
+     'sip:alice@192.0.2.1', '2030-05-28 21:32:15', 0.5, 'c1', 'Phone ü/1.0')",
+];
+
+/// A database of its own on one engine; it is dropped at the end.
+struct Database {
+    url: String,
+    folder: TempDir,
+}
+
+impl Database {
+    fn new(engine: &str, name: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = |variable: &str| {
+            let url = env::var(variable).unwrap();
+            format!("{url}_{name}_{}", std::process::id())
+        };
+        let url = match engine {
+            "mysql" => server("TEST_MYSQL_URL"),
+            "postgres" => server("TEST_POSTGRES_URL"),
+            "text" => format!("text:///{}", folder.path().join("tables").display()),
+            _ => format!("sqlite:///{}", folder.path().join("a.db").display()),
+        };
+        Self { url, folder }
+    }
+
+    /// With the standard tables and a few rows.
+    fn filled(engine: &str, name: &str) -> Self {
+        let database = Self::new(engine, name);
+        database.ok("dbctl", &["create"]);
+        database.ok("proxyctl", &["add", "alice@example.org", "secret"]);
+        if engine == "text" {
+            // It has no SQL.
+            database.ok(
+                "proxyctl",
+                &["address", "add", "7", "10.0.1.0/24", "24", "5060", "it's a tag"],
+            );
+            database.ok("proxyctl", &["acl", "grant", "alice@example.org", "int"]);
+        } else {
+            for row in ROWS {
+                database.ok("proxyctl", &["db", "exec", row]);
+            }
+        }
+        database
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        let (user, password) = account(&self.url);
+        let mut command = Command::new(built(&format!("t-{program}")));
+        command
+            .args(["--db-url", &self.url, "--home"])
+            .arg(self.folder.path())
+            .args(arguments)
+            .env("HOME", self.folder.path())
+            .env("DBROOTUSER", user)
+            .env("DBROOTPW", password);
+        command.output().unwrap()
+    }
+
+    fn ok(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.run(program, arguments);
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?} on {}: {}",
+            self.url,
+            words(&output)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fails(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.run(program, arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{program} {arguments:?} on {}: {}",
+            self.url,
+            words(&output)
+        );
+        words(&output)
+    }
+
+    /// Every row of every table that the tests fill, without the ids that engines choose; times as dbtext has them.
+    fn contents(&self) -> Vec<Value> {
+        ["subscriber", "address", "grp", "location"]
+            .iter()
+            .map(|table| {
+                let text = self.ok("dbctl", &["--output", "json", "show", table, "--secrets"]);
+                let mut rows: Value = serde_json::from_str(&text).unwrap();
+                for row in rows.as_array_mut().unwrap() {
+                    row.as_object_mut().unwrap().remove("id");
+                    for cell in row.as_object_mut().unwrap().values_mut() {
+                        if let Some(seconds) = cell.as_str().and_then(seconds) {
+                            *cell = seconds.into();
+                        }
+                    }
+                }
+                rows
+            })
+            .collect()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // It may never have been made.
+            self.run("dbctl", &["drop", "--yes"]);
+        }
+    }
+}
+
+/// Seconds since 1970 of `2026-11-23 06:00:00`.
+fn seconds(text: &str) -> Option<i64> {
+    let fields: Vec<i64> = text
+        .split(['-', ' ', ':'])
+        .map(|field| field.parse().ok())
+        .collect::<Option<_>>()?;
+    let [year, month, day, hour, minute, second] = fields[..] else {
+        return None;
+    };
+    // A year that begins in March ends with its leap day.
+    let (year, month) = if month < 3 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+/// User and password in a URL.
+fn account(url: &str) -> (&str, &str) {
+    url.split_once("://")
+        .and_then(|(_, rest)| rest.split_once('@'))
+        .and_then(|(account, _)| account.split_once(':'))
+        .unwrap_or_default()
+}
+
+/// The engines at hand.
+fn engines() -> Vec<&'static str> {
+    let servers = [("mysql", "TEST_MYSQL_URL"), ("postgres", "TEST_POSTGRES_URL")];
+    let mut engines = vec!["sqlite", "text"];
+    for (engine, variable) in servers {
+        if env::var_os(variable).is_some() {
+            engines.push(engine);
+        } else {
+            assert!(env::var_os("CI_DATABASES").is_none(), "{variable} is not set");
+        }
+    }
+    engines
+}
+
+/// Each engine with the next one: every one is read and written.
+fn pairs() -> Vec<(&'static str, &'static str)> {
+    let engines = engines();
+    let next = engines.iter().cycle().skip(1);
+    engines.iter().copied().zip(next.copied()).collect()
+}
+
+#[test]
+fn backups_bring_everything_back() {
+    for engine in engines() {
+        let database = Database::filled(engine, "backup");
+        let before = database.contents();
+        assert_eq!(
+            before[0].as_array().map(Vec::len),
+            Some(1),
+            "{engine}: {before:?}"
+        );
+        let file = database.folder.path().join("all.backup");
+        let file = file.to_string_lossy();
+        database.ok("dbctl", &["backup", &file]);
+        database.ok("proxyctl", &["rm", "alice@example.org"]);
+        assert_ne!(database.contents(), before, "{engine}");
+        database.ok("dbctl", &["restore", "--yes", &file]);
+        assert_eq!(database.contents(), before, "{engine}");
+    }
+    for (from, to) in pairs() {
+        let source = Database::filled(from, "backup");
+        let target = Database::new(to, "restored");
+        let file = source.folder.path().join("all.backup");
+        let file = file.to_string_lossy();
+        source.ok("dbctl", &["backup", &file]);
+        target.ok("dbctl", &["restore", "--yes", &file]);
+        assert_eq!(target.contents(), source.contents(), "a backup of {from} in {to}");
+    }
+}
+
+#[test]
+fn copies_are_whole_between_any_engines() {
+    for (from, to) in pairs() {
+        let source = Database::filled(from, "source");
+        let target = Database::new(to, "target");
+        let said = source.ok("dbctl", &["copy", &source.url, &target.url]);
+        assert!(said.starts_with("copied 28 tables with "), "{said}");
+        assert_eq!(target.contents(), source.contents(), "{from} to {to}");
+        // What it holds is replaced only when that is meant.
+        let again = source.run("dbctl", &["copy", &source.url, &target.url]);
+        assert_eq!(again.status.code(), Some(1), "{}", words(&again));
+        // A new row gets an id of its own.
+        target.ok("proxyctl", &["add", "bob@example.org", "secret"]);
+        source.ok("dbctl", &["--yes", "copy", &source.url, &target.url]);
+        assert_eq!(target.contents(), source.contents(), "{from} to {to} again");
+    }
+}
+
+#[test]
+fn migrations_are_shown_before_they_are_made() {
+    for engine in engines() {
+        let database = Database::filled(engine, "migrate");
+        let before = database.contents();
+        database.ok("proxyctl", &["db", "version", "set", "address", "5"]);
+        let refused = database.run("proxyctl", &["address", "show"]);
+        assert_eq!(refused.status.code(), Some(6), "{engine}: {}", words(&refused));
+        assert!(words(&refused).contains("dbctl migrate"), "{}", words(&refused));
+        let would = database.ok("dbctl", &["migrate", "--dry-run"]);
+        assert!(
+            would.contains("address 5 -> 6") && would.contains("would change"),
+            "{engine}: {would}"
+        );
+        assert_eq!(database.ok("dbctl", &["version", "address"]), "5\n", "{engine}");
+        database.ok("dbctl", &["migrate"]);
+        assert_eq!(database.ok("dbctl", &["version", "address"]), "6\n", "{engine}");
+        assert_eq!(database.contents(), before, "{engine}");
+    }
+}
+
+#[test]
+fn checks_find_what_the_daemon_would_refuse() {
+    for engine in engines().into_iter().filter(|engine| *engine != "text") {
+        let database = Database::filled(engine, "check");
+        database.ok("dbctl", &["check"]);
+        let faults = [
+            (
+                "UPDATE address SET mask = 99",
+                "mask 99 is out of range",
+                "UPDATE address SET mask = 24",
+            ),
+            (
+                "UPDATE address SET ip_addr = '10.0.1.7'",
+                "host bits set",
+                "UPDATE address SET ip_addr = '10.0.1.0'",
+            ),
+            (
+                "UPDATE grp SET username = 'nobody'",
+                "no subscriber `nobody@example.org`",
+                "UPDATE grp SET username = 'alice'",
+            ),
+            (
+                "UPDATE location SET contact = 'nonsense'",
+                "`nonsense` is not a SIP URI",
+                "UPDATE location SET contact = 'sip:a@b'",
+            ),
+            (
+                "UPDATE subscriber SET ha1 = ''",
+                "`alice` has no password",
+                "UPDATE subscriber SET ha1 = 'x'",
+            ),
+        ];
+        for (breaks, word, mends) in faults {
+            database.ok("proxyctl", &["db", "exec", breaks]);
+            let said = database.fails("dbctl", &["check"]);
+            assert!(said.contains(word), "{engine}, {breaks}: {said}");
+            database.ok("proxyctl", &["db", "exec", mends]);
+            database.ok("dbctl", &["check"]);
+        }
+        database.ok("proxyctl", &["db", "exec", "DROP TABLE trusted"]);
+        let said = database.fails("dbctl", &["check"]);
+        assert!(said.contains("trusted"), "{engine}: {said}");
+        database.ok("proxyctl", &["db", "exec", "ALTER TABLE address DROP COLUMN tag"]);
+        let said = database.fails("dbctl", &["--output", "json", "check"]);
+        assert!(
+            said.contains("\"incomplete\"") && said.contains("\"tag\""),
+            "{engine}: {said}"
+        );
+    }
+}
+
+#[test]
+fn rights_are_given_and_taken() {
+    for engine in engines() {
+        let database = Database::filled(engine, "rights");
+        if !matches!(engine, "mysql" | "postgres") {
+            assert_eq!(
+                database.run("dbctl", &["grant"]).status.code(),
+                Some(2),
+                "{engine}"
+            );
+            continue;
+        }
+        let (root, password) = account(&database.url);
+        let name = format!("reader{}", std::process::id());
+        let own = format!("writer{}", std::process::id());
+        let as_user = |user: &str| {
+            database
+                .url
+                .replace(&format!("{root}:{password}@"), &format!("{user}:pw@"))
+        };
+        let change = |verb: &str| {
+            let mut command = Command::new(built("t-dbctl"));
+            command
+                .args(["--db-url", &as_user(&own), "--rc", "/dev/null", verb])
+                .envs([
+                    ("DBROOTUSER", root),
+                    ("DBROOTPW", password),
+                    ("DBROUSER", &name),
+                    ("DBROPW", "pw"),
+                ]);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{engine}: {}", words(&output));
+        };
+        let select = |user: &str| {
+            tool_at(
+                &as_user(user),
+                database.folder.path(),
+                "select username from subscriber",
+            )
+        };
+        let delete = |user: &str| tool_at(&as_user(user), database.folder.path(), "delete from grp");
+        assert!(!select(&name).status.success(), "{engine}");
+        change("grant");
+        assert!(
+            words(&select(&name)).contains("alice"),
+            "{engine}: {}",
+            words(&select(&name))
+        );
+        assert!(!delete(&name).status.success(), "{engine}: a reader writes");
+        assert!(
+            delete(&own).status.success(),
+            "{engine}: {}",
+            words(&delete(&own))
+        );
+        change("grant");
+        change("revoke");
+        assert!(!select(&name).status.success(), "{engine}: after revoke");
+        assert!(!select(&own).status.success(), "{engine}: after revoke");
+    }
+}
+
+fn tool_at(url: &str, home: &Path, statement: &str) -> Output {
+    Command::new(built("t-proxyctl"))
+        .args(["--db-url", url, "--rc", "/dev/null", "db", "exec", statement])
+        .env("HOME", home)
+        .output()
+        .unwrap()
+}
