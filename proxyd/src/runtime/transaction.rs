@@ -463,6 +463,6 @@ mod tests {
     #[test]
     fn transactions_are_small() {
         assert!(size_of::<Slot>() <= 104, "{}", size_of::<Slot>());
-        assert!(size_of::<Transaction>() <= 576, "{}", size_of::<Transaction>());
+        assert!(size_of::<Transaction>() <= 592, "{}", size_of::<Transaction>());
     }
 }
