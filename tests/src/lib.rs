@@ -5,6 +5,7 @@ pub mod digest;
 pub mod gap;
 pub mod load;
 pub mod message;
+pub mod micro;
 pub mod pattern;
 pub mod scenario;
 pub mod site;

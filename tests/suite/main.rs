@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod control;
 mod databases;
+mod fuzz;
 mod install;
 mod layering;
 mod modules;

@@ -52,6 +52,7 @@ mod rtimer;
 mod rtpengine;
 mod rtpproxy;
 mod sanity;
+mod sdpops;
 mod siputils;
 mod sl;
 mod speeddial;
@@ -120,6 +121,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &rtpengine::MODULE,
     &rtpproxy::MODULE,
     &sanity::MODULE,
+    &sdpops::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
     &speeddial::MODULE,

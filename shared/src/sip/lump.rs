@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 use crate::sip::build::ViaFix;
 use crate::sip::build::write_via;
 use crate::sip::header::HeaderName;
+use crate::sip::index::Header;
 use crate::sip::list::ListValue;
-use crate::sip::message::Header;
 use crate::sip::message::Message;
 use crate::sip::scan::Span;
 use crate::sip::scan::write_number;
@@ -265,10 +265,15 @@ impl Lumps {
             (Some(length), Some(header)) => {
                 self.copy(bytes, from..header.value.start as usize, End::Open, out);
                 write_number(out, length);
-                self.copy(bytes, header.value.end as usize..headers_end, End::Closed, out);
+                self.copy(bytes, header.value.end as usize..headers_end, End::Open, out);
             }
-            _ => self.copy(bytes, from..headers_end, End::Closed, out),
+            _ => self.copy(bytes, from..headers_end, End::Open, out),
         }
+        // A cut message may lack the end of its last line.
+        if out.last() != Some(&b'\n') {
+            out.extend_from_slice(b"\r\n");
+        }
+        self.copy(bytes, headers_end..headers_end, End::Closed, out);
         if let (Some(length), None) = (length, counted) {
             out.extend_from_slice(b"Content-Length: ");
             write_number(out, length);
@@ -549,6 +554,14 @@ mod tests {
         assert_eq!(
             lumps.apply(&cut),
             b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nA: 1\r\n\r\n"
+        );
+        let cut = Message::parse("OPTIONS sip:a SIP/2.0\r\nTo: a").unwrap();
+        lumps.clear();
+        lumps.append_header(&cut, b"A: 1\r\n");
+        lumps.set_body(b"x");
+        assert_eq!(
+            lumps.apply(&cut),
+            b"OPTIONS sip:a SIP/2.0\r\nTo: a\r\nA: 1\r\nContent-Length: 1\r\n\r\nx"
         );
     }
 

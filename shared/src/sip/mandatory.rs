@@ -3,56 +3,63 @@
 use crate::sip::error::Missing;
 use crate::sip::header::HeaderName;
 use crate::sip::message::Message;
+use crate::sip::scan::number;
 
 impl Message {
     /// Says why the message must not be processed although it could be read (§8.1.1, §8.2, §16.3).
     pub fn mandatory(&self) -> Result<(), Missing> {
-        if !self.version().eq_ignore_ascii_case(b"SIP/2.0") {
+        if !self.line.is_current {
             return Err(Missing::Version);
         }
-        let uri_allows = |b: &u8| *b > b' ' && !matches!(b, b'<' | b'>' | b'"');
-        if self.is_request() && (self.line.loose || !self.request_uri().iter().all(uri_allows)) {
+        if self.line.is_loose {
             return Err(Missing::RequestLine);
         }
-        for name in [
-            HeaderName::Via,
-            HeaderName::From,
-            HeaderName::To,
-            HeaderName::CallId,
-            HeaderName::CSeq,
-        ] {
-            let present = self.first(name).ok_or(Missing::Header(name))?;
-            let valid = match name {
-                HeaderName::Via => self.top_via().is_some(),
-                HeaderName::From => self.from().is_some(),
-                HeaderName::To => self.to().is_some(),
-                HeaderName::CSeq => self.cseq().is_some(),
-                _ => !present.is_empty(),
-            };
-            if !valid {
-                return Err(Missing::Invalid(name));
-            }
+        if self.top_via().is_none() {
+            return Err(self.lack_of(HeaderName::Via));
         }
-        if let Some(name) = self.faults.duplicate {
+        if self.from().is_none() {
+            return Err(self.lack_of(HeaderName::From));
+        }
+        if self.to().is_none() {
+            return Err(self.lack_of(HeaderName::To));
+        }
+        if self.call_id().is_empty() {
+            return Err(self.lack_of(HeaderName::CallId));
+        }
+        let Some(cseq) = self.cseq() else {
+            return Err(self.lack_of(HeaderName::CSeq));
+        };
+        if let Some(name) = self.index.faults.duplicate {
             return Err(Missing::Duplicate(name));
         }
-        if self.is_request() && self.cseq().is_some_and(|c| c.method != self.method()) {
+        if self.is_request() && cseq.method != self.method() {
             return Err(Missing::CSeqMethod);
         }
-        if self.first(HeaderName::MaxForwards).is_some() && self.max_forwards().is_none() {
+        if self
+            .first(HeaderName::MaxForwards)
+            .is_some_and(|value| number(value).is_none())
+        {
             return Err(Missing::Invalid(HeaderName::MaxForwards));
         }
-        if self.faults.no_blank_line {
+        if self.index.faults.no_blank_line {
             return Err(Missing::BlankLine);
         }
-        if self.first(HeaderName::ContentLength).is_some() && self.content_length() != Some(self.body().len())
-        {
+        if self.index.faults.bad_length {
             return Err(Missing::ContentLength);
         }
-        if self.faults.bad_line {
+        if self.index.faults.bad_line {
             return Err(Missing::HeaderLine);
         }
         Ok(())
+    }
+
+    /// What to say of a mandatory header that could not be read.
+    #[cold]
+    fn lack_of(&self, name: HeaderName) -> Missing {
+        match self.first(name) {
+            Some(_) => Missing::Invalid(name),
+            None => Missing::Header(name),
+        }
     }
 }
 

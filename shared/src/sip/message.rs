@@ -1,28 +1,24 @@
 //! Message: one buffer; first line, header index, body (RFC 3261 §7).
 
-use std::cell::Cell;
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
+use crate::sip::block::Positions;
 use crate::sip::error::ParseError;
 use crate::sip::first_line::FirstLine;
 use crate::sip::first_line::Kind;
 use crate::sip::header::HeaderName;
-use crate::sip::header::KNOWN;
 use crate::sip::header::cseq::CSeq;
+use crate::sip::header::cseq::CSeqSpans;
 use crate::sip::header::expires;
 use crate::sip::header::via::Via;
 use crate::sip::header::via::ViaSpans;
-use crate::sip::mandatory::is_mandatory_single;
+use crate::sip::index::Header;
+use crate::sip::index::Index;
 use crate::sip::method::Method;
 use crate::sip::name_addr::NameAddr;
 use crate::sip::name_addr::NameAddrSpans;
-use crate::sip::scan::CommaList;
-use crate::sip::scan::Span;
-use crate::sip::scan::is_token;
+use crate::sip::scan::first_value;
 use crate::sip::scan::number;
-use crate::sip::scan::trim;
 
 /// A SIP request or reply: its bytes and where everything in them lies.
 ///
@@ -45,68 +41,15 @@ use crate::sip::scan::trim;
 /// assert_eq!(message.mandatory(), Ok(()));
 /// # Ok::<(), shared::sip::ParseError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Message {
     buf: Vec<u8>,
     pub(crate) line: FirstLine,
-    headers: SmallVec<[Header; INLINE_HEADERS]>,
-    first: [u16; KNOWN],
-    headers_end: usize,
-    body: Span,
-    pub(crate) faults: Faults,
-    from: Cell<Cached<NameAddrSpans>>,
-    to: Cell<Cached<NameAddrSpans>>,
-    via: Cell<Cached<ViaSpans>>,
-    cseq: Cell<Cached<(u32, Span)>>,
-}
-
-/// One header field of a [`Message`], as offsets into its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
-    /// Which header it is.
-    pub name: HeaderName,
-    /// The whole field with its line end, folded lines included.
-    pub field: Range<u32>,
-    /// The name as spelt.
-    pub name_range: Range<u32>,
-    /// The value without the white space around it.
-    pub value: Range<u32>,
-}
-
-const INLINE_HEADERS: usize = 20;
-const ABSENT: u16 = u16::MAX;
-
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Faults {
-    pub(crate) bad_line: bool,
-    pub(crate) no_blank_line: bool,
-    pub(crate) duplicate: Option<HeaderName>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-enum Cached<T> {
-    #[default]
-    Unread,
-    Absent,
-    Read(T),
-}
-
-impl Default for Message {
-    fn default() -> Self {
-        Self {
-            buf: Vec::new(),
-            line: FirstLine::default(),
-            headers: SmallVec::new(),
-            first: [ABSENT; KNOWN],
-            headers_end: 0,
-            body: Span::default(),
-            faults: Faults::default(),
-            from: Cell::default(),
-            to: Cell::default(),
-            via: Cell::default(),
-            cseq: Cell::default(),
-        }
-    }
+    pub(crate) index: Index,
+    from: Option<NameAddrSpans>,
+    to: Option<NameAddrSpans>,
+    via: Option<ViaSpans>,
+    cseq: Option<CSeqSpans>,
 }
 
 impl Message {
@@ -120,7 +63,7 @@ impl Message {
         if blank > 0 {
             message.buf.drain(..blank);
         }
-        message.index()?;
+        message.read()?;
         Ok(message)
     }
 
@@ -129,26 +72,22 @@ impl Message {
         self.clear();
         self.buf
             .extend_from_slice(data.get(leading_line_ends(data)..).unwrap_or_default());
-        let indexed = self.index();
-        if indexed.is_err() {
+        let read = self.read();
+        if read.is_err() {
             self.clear();
         }
-        indexed
+        read
     }
 
     /// Empties the message and keeps its memory.
     pub fn clear(&mut self) {
         self.buf.clear();
         self.line = FirstLine::default();
-        self.headers.clear();
-        self.first = [ABSENT; KNOWN];
-        self.headers_end = 0;
-        self.body = Span::default();
-        self.faults = Faults::default();
-        self.from.set(Cached::Unread);
-        self.to.set(Cached::Unread);
-        self.via.set(Cached::Unread);
-        self.cseq.set(Cached::Unread);
+        self.index.clear();
+        self.from = None;
+        self.to = None;
+        self.via = None;
+        self.cseq = None;
     }
 
     /// All bytes; line ends before the first line are gone (§7.5).
@@ -175,7 +114,10 @@ impl Message {
     pub fn method(&self) -> Method<'_> {
         match self.line.kind {
             Kind::Reply => self.cseq().map_or(Method::Other(b""), |c| c.method),
-            Kind::Request | Kind::Empty => Method::from_bytes(self.line.method.cut(&self.buf)),
+            Kind::Request | Kind::Empty => match self.line.known {
+                Some(method) => method,
+                None => Method::Other(self.line.method.cut(&self.buf)),
+            },
         }
     }
 
@@ -223,19 +165,20 @@ impl Message {
 
     /// All headers in order.
     pub fn headers(&self) -> &[Header] {
-        &self.headers
+        &self.index.headers
     }
 
     /// Where the first header begins.
     pub fn headers_start(&self) -> usize {
-        self.headers
+        self.index
+            .headers
             .first()
-            .map_or(self.headers_end, |h| h.field.start as usize)
+            .map_or(self.index.headers_end, |h| h.field.start as usize)
     }
 
     /// Where the blank line after the last header begins.
     pub fn headers_end(&self) -> usize {
-        self.headers_end
+        self.index.headers_end
     }
 
     /// The value of a header, which may contain folding.
@@ -255,7 +198,7 @@ impl Message {
 
     /// The first header of a name.
     pub fn first_header(&self, name: HeaderName) -> Option<&Header> {
-        self.headers.get(usize::from(*self.first.get(name as usize)?))
+        self.index.first(name)
     }
 
     /// The value of the first header of a name.
@@ -266,7 +209,8 @@ impl Message {
     /// Every header of a name in order.
     pub fn all(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = &Header> {
         let from = self.first_index(name);
-        self.headers
+        self.index
+            .headers
             .get(from..)
             .unwrap_or_default()
             .iter()
@@ -282,12 +226,12 @@ impl Message {
 
     /// The body, as long as Content-Length says and not longer than there is (§18.3).
     pub fn body(&self) -> &[u8] {
-        self.body.cut(&self.buf)
+        self.index.body.cut(&self.buf)
     }
 
     /// Where the body lies.
     pub fn body_range(&self) -> Range<usize> {
-        self.body.range()
+        self.index.body.range()
     }
 
     /// The Call-ID; empty when absent.
@@ -297,48 +241,32 @@ impl Message {
 
     /// The sequence number and method.
     pub fn cseq(&self) -> Option<CSeq<'_>> {
-        let (number, method) = cached(&self.cseq, || {
-            let value = self.first(HeaderName::CSeq)?;
-            let cseq = CSeq::parse(value).ok()?;
-            let method = value.get(value.len().checked_sub(cseq.method.as_bytes().len())?..)?;
-            Some((cseq.number, Span::of(&self.buf, method)))
-        })?;
-        Some(CSeq {
-            number,
-            method: Method::from_bytes(method.cut(&self.buf)),
-        })
+        Some(self.cseq?.view(&self.buf))
     }
 
     /// The sender.
     pub fn from(&self) -> Option<NameAddr<'_>> {
-        self.address(&self.from, HeaderName::From)
-            .map(|s| s.view(&self.buf))
+        Some(self.from?.view(&self.buf))
     }
 
     /// The recipient.
     pub fn to(&self) -> Option<NameAddr<'_>> {
-        self.address(&self.to, HeaderName::To).map(|s| s.view(&self.buf))
+        Some(self.to?.view(&self.buf))
     }
 
     /// The tag of From; empty when absent.
     pub fn from_tag(&self) -> &[u8] {
-        self.address(&self.from, HeaderName::From)
-            .map_or(b"", |s| s.tag(&self.buf))
+        self.from.map_or(b"", |s| s.tag(&self.buf))
     }
 
     /// The tag of To; empty when absent.
     pub fn to_tag(&self) -> &[u8] {
-        self.address(&self.to, HeaderName::To)
-            .map_or(b"", |s| s.tag(&self.buf))
+        self.to.map_or(b"", |s| s.tag(&self.buf))
     }
 
     /// The first value of the first Via.
     pub fn top_via(&self) -> Option<Via<'_>> {
-        let spans = cached(&self.via, || {
-            let via = Via::parse(CommaList::new(self.first(HeaderName::Via)?).next()?).ok()?;
-            Some(ViaSpans::of(&self.buf, &via))
-        })?;
-        Some(spans.view(&self.buf))
+        Some(self.via?.view(&self.buf))
     }
 
     /// The number in Max-Forwards.
@@ -360,7 +288,7 @@ impl Message {
 
     /// Index of the first header of a name; past all headers when there is none.
     pub(crate) fn first_index(&self, name: HeaderName) -> usize {
-        self.first.get(name as usize).map_or(0, |at| usize::from(*at))
+        self.index.first_place(name)
     }
 
     fn cut(&self, range: &Range<u32>) -> &[u8] {
@@ -369,99 +297,43 @@ impl Message {
             .unwrap_or_default()
     }
 
-    fn address(&self, cell: &Cell<Cached<NameAddrSpans>>, name: HeaderName) -> Option<NameAddrSpans> {
-        cached(cell, || {
-            let addr = NameAddr::parse(self.first(name)?).ok()?;
-            Some(NameAddrSpans::of(&self.buf, &addr))
-        })
+    /// Reads what is asked of every message; a header that cannot be read counts as absent.
+    fn read_mandatory(&mut self) {
+        if let Some(value) = self.first_range(HeaderName::Via) {
+            self.via = ViaSpans::read(&self.buf, first_value(&self.buf, value)).ok();
+        }
+        if let Some(value) = self.first_range(HeaderName::From) {
+            self.from = NameAddrSpans::read(&self.buf, value).ok();
+        }
+        if let Some(value) = self.first_range(HeaderName::To) {
+            self.to = NameAddrSpans::read(&self.buf, value).ok();
+        }
+        if let Some(value) = self.first_range(HeaderName::CSeq) {
+            self.cseq = CSeqSpans::read(&self.buf, value).ok();
+        }
     }
 
-    fn index(&mut self) -> Result<(), ParseError> {
+    /// Where the value of the first header of a name lies.
+    #[inline]
+    fn first_range(&self, name: HeaderName) -> Option<Range<usize>> {
+        let value = &self.index.first(name)?.value;
+        Some(value.start as usize..value.end as usize)
+    }
+
+    /// Finds the first line and the headers; everything must be clear.
+    fn read(&mut self) -> Result<(), ParseError> {
         let len = self.buf.len();
         if len >= u32::MAX as usize {
             return Err(ParseError::new("message too large", 0, "7"));
         }
-        let mut start = match memchr::memchr(b'\n', &self.buf) {
-            Some(end) => {
-                self.line = FirstLine::parse(self.buf.get(..end).unwrap_or_default())?;
-                end + 1
-            }
-            None => return Err(ParseError::new("first line without an end", len, "7.1")),
+        let mut line_ends = Positions::new(&self.buf, 0, len, |b| b.equal(b'\n'));
+        let Some(end) = line_ends.next() else {
+            return Err(ParseError::new("first line without an end", len, "7.1"));
         };
-        let body = loop {
-            let rest = self.buf.get(start..).unwrap_or_default();
-            match rest {
-                [b'\r', b'\n', ..] => break start + 2,
-                [b'\n', ..] => break start + 1,
-                [] => {
-                    self.faults.no_blank_line = true;
-                    break start;
-                }
-                _ => {}
-            }
-            let field_len = field_len(rest);
-            self.push_header(start, field_len)?;
-            start += field_len;
-        };
-        self.headers_end = start;
-        let promised = self.content_length().unwrap_or(usize::MAX);
-        self.body = Span::new(body, body.saturating_add(promised).min(len));
+        self.line = FirstLine::parse(&self.buf, end)?;
+        self.index.read(&self.buf, end + 1, line_ends)?;
+        self.read_mandatory();
         Ok(())
-    }
-
-    fn push_header(&mut self, start: usize, len: usize) -> Result<(), ParseError> {
-        let field = self.buf.get(start..start + len).unwrap_or_default();
-        let name_len = field.iter().position(|b| !is_token(*b)).unwrap_or(len);
-        let name = field.get(..name_len).unwrap_or_default();
-        let gap = field.get(name_len..).unwrap_or_default();
-        let spaces = gap
-            .iter()
-            .position(|b| !matches!(b, b' ' | b'\t'))
-            .unwrap_or(gap.len());
-        let colon = name_len + spaces;
-        if name.is_empty() || field.get(colon) != Some(&b':') {
-            self.faults.bad_line = true;
-            return Ok(());
-        }
-        let value = Span::of(field, trim(field.get(colon + 1..).unwrap_or_default())).range();
-        let value = if value.is_empty() {
-            colon + 1..colon + 1
-        } else {
-            value
-        };
-        let name = HeaderName::from_bytes(name);
-        let index = self.headers.len();
-        if index >= usize::from(ABSENT) {
-            return Err(ParseError::new("too many headers", start, "7.3"));
-        }
-        if let Some(first) = self.first.get_mut(name as usize) {
-            if *first == ABSENT {
-                *first = index as u16;
-            } else if is_mandatory_single(name) {
-                self.faults.duplicate.get_or_insert(name);
-            }
-        }
-        let at = |offset: usize| (start + offset) as u32;
-        self.headers.push(Header {
-            name,
-            field: at(0)..at(len),
-            name_range: at(0)..at(name_len),
-            value: at(value.start)..at(value.end),
-        });
-        Ok(())
-    }
-}
-
-/// Reads through a cache cell.
-fn cached<T: Copy>(cell: &Cell<Cached<T>>, read: impl FnOnce() -> Option<T>) -> Option<T> {
-    match cell.get() {
-        Cached::Read(value) => Some(value),
-        Cached::Absent => None,
-        Cached::Unread => {
-            let value = read();
-            cell.set(value.map_or(Cached::Absent, Cached::Read));
-            value
-        }
     }
 }
 
@@ -470,18 +342,6 @@ fn leading_line_ends(data: &[u8]) -> usize {
     data.iter()
         .position(|b| !matches!(b, b'\r' | b'\n'))
         .unwrap_or(data.len())
-}
-
-/// Length of the field at the start of `rest`: a line and the lines folded into it (§7.3.1).
-fn field_len(rest: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(end) = memchr::memchr(b'\n', rest.get(at..).unwrap_or_default()) {
-        at += end + 1;
-        if !matches!(rest.get(at), Some(b' ' | b'\t')) {
-            return at;
-        }
-    }
-    rest.len()
 }
 
 #[cfg(test)]

@@ -42,10 +42,10 @@ pub const METHODS: &[(Method<'static>, &str, u32)] = &[
     (Method::Publish, "PUBLISH", 1 << 13),
 ];
 
-impl<'a> Method<'a> {
-    /// Names the method that `name` spells.
-    pub const fn from_bytes(name: &'a [u8]) -> Self {
-        match name {
+impl Method<'static> {
+    /// The method of that name, when it has a name of its own.
+    pub(crate) const fn named(name: &[u8]) -> Option<Self> {
+        Some(match name {
             b"INVITE" => Self::Invite,
             b"ACK" => Self::Ack,
             b"BYE" => Self::Bye,
@@ -60,7 +60,18 @@ impl<'a> Method<'a> {
             b"REFER" => Self::Refer,
             b"MESSAGE" => Self::Message,
             b"UPDATE" => Self::Update,
-            other => Self::Other(other),
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Method<'a> {
+    /// Names the method that `name` spells.
+    #[inline]
+    pub const fn from_bytes(name: &'a [u8]) -> Self {
+        match Method::named(name) {
+            Some(method) => method,
+            None => Self::Other(name),
         }
     }
 

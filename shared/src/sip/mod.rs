@@ -1,11 +1,13 @@
 //! SIP as values: bytes in, views out (RFC 3261 §7, §19, §20, §25).
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod block;
 pub mod build;
 pub mod error;
 mod first_line;
 pub mod frame;
 pub mod header;
+mod index;
 pub mod list;
 pub mod lump;
 mod mandatory;
@@ -25,9 +27,10 @@ pub use header::contact::Contact;
 pub use header::cseq::CSeq;
 pub use header::route::Route;
 pub use header::via::Via;
+pub use index::Header;
 pub use list::ListValue;
 pub use lump::Lumps;
-pub use message::{Header, Message};
+pub use message::Message;
 pub use method::Method;
 pub use name_addr::NameAddr;
 pub use params::{Param, Params};

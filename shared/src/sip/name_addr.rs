@@ -1,16 +1,20 @@
 //! `name-addr` and `addr-spec` with header parameters (RFC 3261 §20.10, §25.1).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use crate::sip::block::Block;
+use crate::sip::block::Places;
+use crate::sip::block::position_within;
 use crate::sip::error::ParseError;
 use crate::sip::params::Params;
 use crate::sip::params::find;
+use crate::sip::params::same_name;
 use crate::sip::params::unquote;
 use crate::sip::scan::Span;
 use crate::sip::scan::find_outside;
-use crate::sip::scan::is_token;
 use crate::sip::scan::quoted_end;
-use crate::sip::scan::trim;
+use crate::sip::scan::trim_range;
 use crate::sip::uri::Uri;
 
 /// The value of From, To, Contact, Route and their kin.
@@ -36,51 +40,9 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     /// Reads one value; without brackets what follows a `;` belongs to the header (§20).
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
-        let part = |from: usize, to: usize| trim(value.get(from..to).unwrap_or_default());
-        let start = value.len() - value.trim_ascii_start().len();
-        let open = if value.get(start) == Some(&b'"') {
-            let Some(end) = quoted_end(value, start) else {
-                return Err(error("unterminated quoted string", start));
-            };
-            let gap = value.get(end..).unwrap_or_default();
-            let at = end + gap.len() - gap.trim_ascii_start().len();
-            if value.get(at) != Some(&b'<') {
-                return Err(error("no '<' after the display name", at));
-            }
-            Some(at)
-        } else {
-            // A quote or a parameter before any bracket means that there is no bracket.
-            memchr::memchr3(b'<', b';', b'"', value).filter(|at| value.get(*at) == Some(&b'<'))
-        };
-        let found = match open {
-            Some(open) => {
-                let inside = value.get(open + 1..).unwrap_or_default();
-                let Some(close) = memchr::memchr(b'>', inside).map(|n| open + 1 + n) else {
-                    return Err(error("no '>' after the URI", open));
-                };
-                let params = part(close + 1, value.len());
-                if !params.is_empty() && params.first() != Some(&b';') {
-                    return Err(error("text after the '>' of the URI", close + 1));
-                }
-                Self {
-                    display: part(start, open),
-                    uri: part(open + 1, close),
-                    params,
-                }
-            }
-            None => {
-                let end = find_outside(value, start, b';');
-                Self {
-                    display: b"",
-                    uri: part(start, end),
-                    params: part(end, value.len()),
-                }
-            }
-        };
-        if found.uri.is_empty() {
-            return Err(error("empty URI", start));
-        }
-        Ok(found)
+        let trimmed = trim_range(value, 0..value.len());
+        let spans = NameAddrSpans::read(value, trimmed.clone()).map_err(|e| e.shifted(trimmed.start))?;
+        Ok(spans.view(value))
     }
 
     /// The `tag` parameter.
@@ -131,19 +93,53 @@ pub(crate) struct NameAddrSpans {
 }
 
 impl NameAddrSpans {
-    pub(crate) fn of(whole: &[u8], addr: &NameAddr<'_>) -> Self {
-        let span = |part: &[u8]| Span::of(whole, part);
-        // Nearly every From and To has a tag for its only parameter: then there is nothing to search.
-        let tag = match addr.params.strip_prefix(b";tag=") {
-            Some(tag) if tag.iter().all(|b| is_token(*b)) => tag,
-            _ => addr.tag().unwrap_or_default(),
+    /// Reads the value that lies between two offsets, without white space around it.
+    pub(crate) fn read(whole: &[u8], value: Range<usize>) -> Result<Self, ParseError> {
+        let Range { start, end } = value;
+        let fail = |what, at: usize| Err(error(what, at - start));
+        let part = whole.get(..end).unwrap_or_default();
+        let open = if part.get(start) == Some(&b'"') {
+            let Some(quoted) = quoted_end(part, start) else {
+                return fail("unterminated quoted string", start);
+            };
+            let at = trim_range(whole, quoted..end).start;
+            if part.get(at) != Some(&b'<') {
+                return fail("no '<' after the display name", at);
+            }
+            Some(at)
+        } else {
+            // A quote or a parameter before any bracket means that there is no bracket.
+            let at = position_within(whole, start, end, ends_address);
+            (part.get(at) == Some(&b'<')).then_some(at)
         };
-        Self {
-            display: span(addr.display),
-            uri: span(addr.uri),
-            params: span(addr.params),
-            tag: span(tag),
+        let (display, uri, params) = match open {
+            Some(open) => {
+                let close = position_within(whole, open + 1, end, |b| b.equal(b'>'));
+                if close == end {
+                    return fail("no '>' after the URI", open);
+                }
+                let params = trim_range(whole, close + 1..end);
+                if !params.is_empty() && part.get(params.start) != Some(&b';') {
+                    return fail("text after the '>' of the URI", close + 1);
+                }
+                let display = trim_range(whole, start..open);
+                (display, trim_range(whole, open + 1..close), params)
+            }
+            None => {
+                let stop = find_outside(whole, start, end, b';');
+                (start..start, trim_range(whole, start..stop), stop..end)
+            }
+        };
+        if uri.is_empty() {
+            return fail("empty URI", start);
         }
+        let spans = Self {
+            display: display.into(),
+            uri: uri.into(),
+            tag: tag(whole, params.clone()).into(),
+            params: params.into(),
+        };
+        Ok(spans)
     }
 
     pub(crate) fn view<'a>(&self, whole: &'a [u8]) -> NameAddr<'a> {
@@ -157,6 +153,29 @@ impl NameAddrSpans {
     pub(crate) fn tag<'a>(&self, whole: &'a [u8]) -> &'a [u8] {
         self.tag.cut(whole)
     }
+}
+
+/// Where the value of the `tag` parameter lies; empty when there is none.
+fn tag(whole: &[u8], params: Range<usize>) -> Range<usize> {
+    let Range { start, end } = params;
+    // Nearly every From and To has a tag for its only parameter: then there is nothing to search.
+    if let Some([b';', b't', b'a', b'g', b'=', b'!'..=0xff]) = whole.get(start..start + 6)
+        && position_within(whole, start + 5, end, ends_address) == end
+    {
+        return start + 5..end;
+    }
+    let mut params = Params::within(whole, start, end);
+    while let Some(param) = params.next_place() {
+        if whole.get(param.name).is_some_and(|name| same_name(name, b"tag")) {
+            return param.value.unwrap_or_default();
+        }
+    }
+    0..0
+}
+
+/// Where a bare address or a parameter may end, or what may end it is hidden.
+fn ends_address(block: Block) -> Places {
+    block.equal(b';') | block.equal(b'"') | block.equal(b'<')
 }
 
 const fn error(what: &'static str, offset: usize) -> ParseError {

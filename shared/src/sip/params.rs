@@ -1,9 +1,12 @@
 //! The `;name=value` grammar that headers and URIs share, with its escapes (RFC 3261 §7.3.1, §25.1).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use crate::sip::block::position_within;
+use crate::sip::scan::find_byte;
 use crate::sip::scan::find_outside;
-use crate::sip::scan::trim;
+use crate::sip::scan::trim_range;
 
 /// One parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,42 +27,83 @@ impl<'a> Param<'a> {
 /// The parameters of `;a=1;b;c="x;y"` in order.
 #[derive(Debug, Clone)]
 pub struct Params<'a> {
-    rest: &'a [u8],
+    data: &'a [u8],
+    at: usize,
+    end: usize,
+}
+
+/// Where a parameter lies.
+#[derive(Debug, Clone)]
+pub(crate) struct ParamPlace {
+    pub(crate) name: Range<usize>,
+    pub(crate) value: Option<Range<usize>>,
 }
 
 impl<'a> Params<'a> {
     /// Walks `params`, whose first `;` may be missing.
     pub const fn new(params: &'a [u8]) -> Self {
-        Self { rest: params }
+        Self::within(params, 0, params.len())
     }
-}
 
-impl<'a> Iterator for Params<'a> {
-    type Item = Param<'a>;
+    /// Walks the part of `data` between two offsets.
+    pub(crate) const fn within(data: &'a [u8], at: usize, end: usize) -> Self {
+        Self { data, at, end }
+    }
 
-    fn next(&mut self) -> Option<Param<'a>> {
-        while !self.rest.is_empty() {
-            let end = find_outside(self.rest, 0, b';');
-            let one = self.rest.get(..end).unwrap_or_default();
-            self.rest = self.rest.get(end + 1..).unwrap_or_default();
-            let (name, value) = match memchr::memchr(b'=', one) {
-                Some(at) => (one.get(..at).unwrap_or_default(), one.get(at + 1..).map(trim)),
-                None => (one, None),
+    /// The place of the next parameter.
+    #[inline(always)]
+    pub(crate) fn next_place(&mut self) -> Option<ParamPlace> {
+        let Self { data, end, .. } = *self;
+        while self.at < end {
+            let start = self.at + usize::from(data.get(self.at) == Some(&b';'));
+            let mark = position_within(data, start, end, |b| {
+                b.equal(b';') | b.equal(b'=') | b.equal(b'"') | b.equal(b'<')
+            });
+            let (stop, equals) = match data.get(mark).filter(|_| mark < end) {
+                None | Some(b';') => (mark, None),
+                Some(b'=') => (find_outside(data, mark + 1, end, b';'), Some(mark)),
+                Some(_) => {
+                    let stop = find_outside(data, mark, end, b';');
+                    let equals = position_within(data, mark, stop, |b| b.equal(b'='));
+                    (stop, (equals < stop).then_some(equals))
+                }
             };
-            let name = trim(name);
+            self.at = stop;
+            let name = trim_range(data, start..equals.unwrap_or(stop));
             if !name.is_empty() {
-                return Some(Param { name, value });
+                let value = equals.map(|at| trim_range(data, at + 1..stop));
+                return Some(ParamPlace { name, value });
             }
         }
         None
     }
 }
 
+impl<'a> Iterator for Params<'a> {
+    type Item = Param<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Param<'a>> {
+        let ParamPlace { name, value } = self.next_place()?;
+        let cut = |range: Range<usize>| self.data.get(range).unwrap_or_default();
+        Some(Param {
+            name: cut(name),
+            value: value.map(cut),
+        })
+    }
+}
+
 /// Finds a parameter: `None` absent, `Some(None)` a flag, `Some(Some(value))` as it stands.
 pub fn find<'a>(params: &'a [u8], name: &[u8]) -> Option<Option<&'a [u8]>> {
     Params::new(params)
-        .find(|p| p.name.eq_ignore_ascii_case(name))
+        .find(|p| same_name(p.name, name))
         .map(|p| p.value)
+}
+
+/// Compares names of parameters, whose case does not count.
+#[inline]
+pub(crate) fn same_name(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && (a == b || a.eq_ignore_ascii_case(b))
 }
 
 /// Takes the quotes and backslashes of a quoted string away; other text stays as it is.
@@ -72,7 +116,7 @@ pub fn unquote(text: &[u8]) -> Cow<'_, [u8]> {
 
 /// Resolves the `\x` pairs inside a quoted string (`quoted-pair`).
 pub fn unescape_quoted(inner: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\\', inner).is_none() {
+    if find_byte(inner, b'\\').is_none() {
         return Cow::Borrowed(inner);
     }
     let mut out = Vec::with_capacity(inner.len());
@@ -102,7 +146,7 @@ pub fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Resolves `%hh`; what is no escape stays as it is.
 pub fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'%', text).is_none() {
+    if find_byte(text, b'%').is_none() {
         return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len());

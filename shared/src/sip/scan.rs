@@ -2,11 +2,20 @@
 
 use std::ops::Range;
 
+use crate::sip::block::position;
+use crate::sip::block::position_within;
+
 /// A range of a message that can be copied and kept in a `Cell`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
     end: u32,
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        Self::new(range.start, range.end)
+    }
 }
 
 impl Span {
@@ -69,12 +78,25 @@ pub const fn is_lws(b: u8) -> bool {
 }
 
 /// Cuts white space off both ends.
-pub fn trim(mut data: &[u8]) -> &[u8] {
+#[inline]
+pub fn trim(data: &[u8]) -> &[u8] {
+    trim_end(trim_start(data))
+}
+
+/// Cuts white space off the start.
+#[inline]
+pub(crate) fn trim_start(mut data: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = data
         && is_lws(*first)
     {
         data = rest;
     }
+    data
+}
+
+/// Cuts white space off the end.
+#[inline]
+pub(crate) fn trim_end(mut data: &[u8]) -> &[u8] {
     while let [rest @ .., last] = data
         && is_lws(*last)
     {
@@ -84,14 +106,21 @@ pub fn trim(mut data: &[u8]) -> &[u8] {
 }
 
 /// Reads a whole decimal number; `None` when empty, no number, or too large.
+#[inline]
 pub fn number(data: &[u8]) -> Option<u32> {
     if data.is_empty() {
         return None;
     }
-    data.iter().try_fold(0u32, |n, b| match b {
-        b'0'..=b'9' => n.checked_mul(10)?.checked_add(u32::from(b - b'0')),
-        _ => None,
-    })
+    let mut number = 0u64;
+    for b in data {
+        let digit = b.wrapping_sub(b'0');
+        // Below 2^32 before, it cannot leave 64 bits now.
+        number = number * 10 + u64::from(digit);
+        if digit > 9 || number > u64::from(u32::MAX) {
+            return None;
+        }
+    }
+    Some(number as u32)
 }
 
 /// Writes a decimal number without formatting machinery.
@@ -113,7 +142,7 @@ pub fn write_number(out: &mut Vec<u8>, mut n: u64) {
 pub(crate) fn quoted_end(data: &[u8], at: usize) -> Option<usize> {
     let mut pos = at + 1;
     loop {
-        pos += memchr::memchr2(b'"', b'\\', data.get(pos..)?)?;
+        pos += position(data.get(pos..)?, |b| b.equal(b'"') | b.equal(b'\\'))?;
         if data.get(pos) == Some(&b'"') {
             return Some(pos + 1);
         }
@@ -121,22 +150,59 @@ pub(crate) fn quoted_end(data: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Offset of the first `stop` outside quotes and angle brackets, else the length.
-pub(crate) fn find_outside(data: &[u8], from: usize, stop: u8) -> usize {
-    let mut pos = from;
-    while let Some(rest) = data.get(pos..)
-        && let Some(at) = memchr::memchr3(stop, b'"', b'<', rest)
-    {
-        pos += at;
-        pos = match rest.get(at) {
-            Some(b'"') => quoted_end(data, pos).unwrap_or(data.len()),
-            Some(b'<') => {
-                memchr::memchr(b'>', rest.get(at..).unwrap_or_default()).map_or(data.len(), |n| pos + n + 1)
-            }
-            _ => return pos,
-        };
+/// Offset of the first `stop` from `from` to `to` outside quotes and angle brackets, else `to`.
+#[inline]
+pub(crate) fn find_outside(data: &[u8], from: usize, to: usize, stop: u8) -> usize {
+    let mut at = from;
+    loop {
+        at = position_within(data, at, to, |b| b.equal(stop) | b.equal(b'"') | b.equal(b'<'));
+        if at == to || data.get(at) == Some(&stop) {
+            return at;
+        }
+        at = hidden_end(data, at, to);
     }
-    data.len()
+}
+
+/// Offset just after the quoted string or the angle brackets that begin at `at`; `to` when they never end.
+#[cold]
+fn hidden_end(data: &[u8], at: usize, to: usize) -> usize {
+    let part = data.get(..to).unwrap_or_default();
+    if part.get(at) == Some(&b'"') {
+        return quoted_end(part, at).unwrap_or(to);
+    }
+    let close = position_within(data, at, to, |b| b.equal(b'>'));
+    to.min(close + 1)
+}
+
+/// A range without the white space around it.
+#[inline]
+pub(crate) fn trim_range(data: &[u8], range: Range<usize>) -> Range<usize> {
+    match data.get(range.clone()) {
+        // Nearly all have none.
+        Some([b'!'..=0xff, .., b'!'..=0xff]) => range,
+        Some(part) => {
+            let text = trim_start(part);
+            let start = range.end - text.len();
+            start..start + trim_end(text).len()
+        }
+        None => range,
+    }
+}
+
+/// Where the first value of a comma list without white space around it lies; empty when there is none.
+pub(crate) fn first_value(data: &[u8], list: Range<usize>) -> Range<usize> {
+    if position_within(data, list.start, list.end, |b| b.equal(b',')) == list.end {
+        return list;
+    }
+    let values = data.get(list).unwrap_or_default();
+    let first = CommaList::new(values).next().unwrap_or_default();
+    Span::of(data, first).range()
+}
+
+/// Offset of the first `b`.
+#[inline]
+pub(crate) fn find_byte(data: &[u8], b: u8) -> Option<usize> {
+    position(data, |block| block.equal(b))
 }
 
 /// A place in bytes that only moves forward.
@@ -155,6 +221,11 @@ impl<'a> Cursor<'a> {
     /// The offset reached.
     pub const fn pos(&self) -> usize {
         self.pos
+    }
+
+    /// Moves over `len` bytes.
+    pub(crate) const fn skip(&mut self, len: usize) {
+        self.pos += len;
     }
 
     /// The byte at the cursor.
@@ -206,7 +277,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes everything up to a `stop` outside quotes and brackets.
     pub fn until_outside(&mut self, stop: u8) -> &'a [u8] {
-        let end = find_outside(self.data, self.pos, stop);
+        let end = find_outside(self.data, self.pos, self.data.len(), stop);
         let taken = self.data.get(self.pos..end).unwrap_or_default();
         self.pos = end;
         taken
@@ -235,7 +306,7 @@ impl<'a> Iterator for CommaList<'a> {
         while self.cursor.peek().is_some() {
             let rest = self.cursor.rest();
             // Most values stand alone: where there is no comma none is hidden either.
-            let value = match memchr::memchr(b',', rest) {
+            let value = match find_byte(rest, b',') {
                 None => {
                     self.cursor.pos += rest.len();
                     trim(rest)

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
+use crate::sip::block::Block;
+use crate::sip::block::position;
+use crate::sip::block::position_within;
 use crate::sip::error::ParseError;
 use crate::sip::params::Params;
 use crate::sip::params::escaped;
 use crate::sip::params::find;
+use crate::sip::scan::find_byte;
 use crate::sip::scan::number;
 use crate::sip::scan::write_number;
 
@@ -58,7 +62,7 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Reads a URI.
     pub fn parse(text: &'a [u8]) -> Result<Self, ParseError> {
-        let Some(colon) = memchr::memchr(b':', text) else {
+        let Some(colon) = find_byte(text, b':') else {
             return Err(error("URI without a scheme", 0));
         };
         let scheme_name = text.get(..colon).unwrap_or_default();
@@ -71,10 +75,9 @@ impl<'a> Uri<'a> {
             _ if is_scheme(scheme_name) => Scheme::Other,
             _ => return Err(error("invalid URI scheme", 0)),
         };
-        if let Some(at) = text
-            .iter()
-            .position(|b| *b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
-        {
+        if let Some(at) = position(text, |b| {
+            b.within(0, b' ') | b.equal(b'<') | b.equal(b'>') | b.equal(b'"') | b.equal(0x7f)
+        }) {
             return Err(error("character not allowed in a URI", at));
         }
         if rest.is_empty() {
@@ -118,7 +121,7 @@ impl<'a> Uri<'a> {
 
     fn sip(mut self, rest: &'a [u8], base: usize) -> Result<Self, ParseError> {
         // User parts may hold ';' and '?', host parts no '@' (§19.1.1).
-        let (hostport, base) = match memchr::memchr(b'@', rest) {
+        let (hostport, base) = match find_byte(rest, b'@') {
             Some(at) => {
                 let (user, password) = split(rest.get(..at).unwrap_or_default(), b':');
                 if user.is_empty() {
@@ -129,7 +132,7 @@ impl<'a> Uri<'a> {
             }
             None => (rest, base),
         };
-        let len = host_len(hostport).ok_or(error("invalid host", base))?;
+        let len = host_end(hostport, 0, hostport.len()).ok_or(error("invalid host", base))?;
         let (host, tail) = hostport.split_at_checked(len).unwrap_or_default();
         self.host = host;
         let mut tail = tail;
@@ -286,12 +289,10 @@ impl UriParts<'_> {
                 out.push(b':');
                 out.extend_from_slice(password);
             }
-            if !self.host.is_empty() {
-                out.push(if self.scheme.eq_ignore_ascii_case(b"urn") {
-                    b':'
-                } else {
-                    b'@'
-                });
+            if self.scheme.eq_ignore_ascii_case(b"urn") {
+                out.push(b':');
+            } else if !self.host.is_empty() {
+                out.push(b'@');
             }
         }
         out.extend_from_slice(self.host);
@@ -315,23 +316,23 @@ impl UriParts<'_> {
     }
 }
 
-/// Length of the host at the start of `text`: a name, an IPv4 address or a bracketed IPv6 address.
-pub(crate) fn host_len(text: &[u8]) -> Option<usize> {
-    if text.first() == Some(&b'[') {
-        let end = memchr::memchr(b']', text)?;
-        let inner = text.get(1..end)?;
+/// Where the host that begins at `at` ends: a name, an IPv4 address or a bracketed IPv6 address.
+pub(crate) fn host_end(data: &[u8], at: usize, to: usize) -> Option<usize> {
+    if data.get(at) == Some(&b'[') {
+        let close = position_within(data, at, to, |b| b.equal(b']'));
+        let inner = data.get(at + 1..close).filter(|_| close < to)?;
         let valid = inner.contains(&b':')
             && inner
                 .iter()
                 .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
-        return valid.then_some(end + 1);
+        return valid.then_some(close + 1);
     }
     // Kamailio: operators name hosts with underscores; names are judged by whoever resolves them.
-    let len = text
-        .iter()
-        .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | 0x80..)))
-        .unwrap_or(text.len());
-    (len > 0).then_some(len)
+    let named = |b: Block| {
+        b.letter() | b.within(b'0', b'9') | b.within(b'-', b'.') | b.equal(b'_') | b.within(0x80, 0xff)
+    };
+    let end = position_within(data, at, to, |b| named(b).not());
+    (end > at).then_some(end)
 }
 
 /// Reads a port of one to five digits.
@@ -341,7 +342,7 @@ pub(crate) fn port_number(digits: &[u8]) -> Option<u16> {
 
 /// The part before the first `mark`, and the part after it.
 fn split(text: &[u8], mark: u8) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(mark, text) {
+    match find_byte(text, mark) {
         Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
         None => (text, None),
     }
@@ -560,6 +561,12 @@ mod tests {
             assert_eq!(one.same(&two), expected, "{a} {b}");
             assert_eq!(two.same(&one), expected, "{b} {a}");
         }
+    }
+
+    #[test]
+    fn an_empty_name_keeps_its_colon() {
+        let uri = Uri::parse(b"urn:service:").unwrap();
+        assert_eq!(uri.parts().to_vec(), b"urn:service:");
     }
 
     #[test]

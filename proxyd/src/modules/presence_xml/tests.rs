@@ -20,6 +20,9 @@ fn bench(db: &Db, presence: &[(&'static str, &str)], xml: &[(&'static str, &str)
 
 const EVERYONE: &[(&str, &str)] = &[("force_active", "1")];
 
+/// The tag of the fake proxy.
+const OUR_TAG: &str = "local-tag";
+
 struct Request<'a> {
     method: &'a str,
     call_id: &'a str,
@@ -155,7 +158,7 @@ fn every_mode_serves_the_same() {
         );
         assert_eq!(send(&mut bench, &remove).0, 412);
         let end = Request {
-            to_tag: "local",
+            to_tag: OUR_TAG,
             cseq: 2,
             headers: "Event: presence\nExpires: 0\n",
             ..SUBSCRIBE
@@ -180,7 +183,7 @@ fn subscriptions_and_publications_outlive_a_restart() {
         (presence::MODULE.stop.unwrap())(&before.script);
         let mut after = bench(&db, &parameters, EVERYONE);
         let refresh = Request {
-            to_tag: "local",
+            to_tag: OUR_TAG,
             cseq: 2,
             ..SUBSCRIBE
         };
@@ -302,7 +305,7 @@ fn a_request_within_the_dialog_must_be_newer() {
     let mut bench = bench(&db, &[], EVERYONE);
     send(&mut bench, &Request { cseq: 5, ..SUBSCRIBE });
     let within = |cseq, headers| Request {
-        to_tag: "local",
+        to_tag: OUR_TAG,
         cseq,
         headers,
         ..SUBSCRIBE
@@ -418,7 +421,7 @@ fn watchers_are_watched() {
         ["3 active;expires=600 partial", "2 active;expires=600 -"]
     );
     let end = Request {
-        to_tag: "local",
+        to_tag: OUR_TAG,
         cseq: 2,
         headers: "Event: presence\nExpires: 0\n",
         ..SUBSCRIBE

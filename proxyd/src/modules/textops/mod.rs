@@ -8,7 +8,7 @@ use crate::script::module::Param;
 pub(crate) mod body;
 mod compare;
 pub(crate) mod headers;
-mod multipart;
+pub(crate) mod multipart;
 mod replace;
 
 /// The module.

@@ -107,6 +107,20 @@ fn of_type<'a>(msg: &'a Message, wanted: &[u8]) -> Option<Part<'a>> {
         .find(|part| media_type(part.content_type).eq_ignore_ascii_case(media_type(wanted)))
 }
 
+/// The body that is of this type, or its part that is: its place in the message.
+pub(crate) fn place_of_type(msg: &Message, wanted: &[u8]) -> Option<Range<usize>> {
+    let is_wanted = |value: &[u8]| media_type(value).eq_ignore_ascii_case(wanted);
+    if msg.first(HeaderName::ContentType).is_some_and(is_wanted) {
+        return Some(msg.body_range());
+    }
+    let content = of_type(msg, wanted)?.content;
+    let start = content
+        .as_ptr()
+        .addr()
+        .checked_sub(msg.as_bytes().as_ptr().addr())?;
+    Some(start..start + content.len())
+}
+
 pub(super) fn filter_body(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.text_owned(0);
     let Some(part) = of_type(&call.env.ctx.msg, &wanted) else {

@@ -7,6 +7,7 @@ use crate::sip::header::expires;
 use crate::sip::name_addr::NameAddr;
 use crate::sip::params::Params;
 use crate::sip::params::unquote;
+use crate::sip::scan::find_byte;
 use crate::sip::scan::number;
 use crate::sip::uri::Uri;
 
@@ -30,8 +31,8 @@ impl<'a> Contact<'a> {
     /// Reads one value; a bare URI has no headers (§20.10).
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
         let addr = NameAddr::parse(value)?;
-        let bare = memchr::memchr(b'<', value).is_none();
-        match memchr::memchr(b'?', addr.uri).filter(|_| bare) {
+        let bare = find_byte(value, b'<').is_none();
+        match find_byte(addr.uri, b'?').filter(|_| bare) {
             Some(at) => Err(ParseError::new("'?' in a URI without brackets", at, "20.10")),
             None => Ok(Self { addr }),
         }

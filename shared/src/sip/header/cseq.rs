@@ -1,8 +1,12 @@
 //! CSeq: a number that orders requests, with their method (RFC 3261 §20.16).
 
+use std::ops::Range;
+
+use crate::sip::block::position_within;
 use crate::sip::error::ParseError;
 use crate::sip::method::Method;
 use crate::sip::scan::Cursor;
+use crate::sip::scan::Span;
 use crate::sip::scan::number;
 
 /// The value of a CSeq header.
@@ -17,7 +21,39 @@ pub struct CSeq<'a> {
 impl<'a> CSeq<'a> {
     /// Reads the value.
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
-        let mut at = Cursor::new(value);
+        Ok(CSeqSpans::read(value, 0..value.len())?.view(value))
+    }
+}
+
+/// The places of a CSeq in its message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CSeqSpans {
+    number: u32,
+    /// The method, when it is one with a name of its own.
+    known: Option<Method<'static>>,
+    method: Span,
+}
+
+impl CSeqSpans {
+    /// Reads the value that lies between two offsets.
+    pub(crate) fn read(whole: &[u8], value: Range<usize>) -> Result<Self, ParseError> {
+        let Range { start, end } = value;
+        // The usual spacing is taken at once.
+        let space = position_within(whole, start, end, |b| b.equal(b' '));
+        if let Some(number) = whole.get(start..space).and_then(number)
+            && let Some(method) = whole.get(space + 1..end).and_then(Method::named)
+        {
+            return Ok(Self {
+                number,
+                known: Some(method),
+                method: Span::default(),
+            });
+        }
+        Self::read_spaced(whole, value)
+    }
+
+    fn read_spaced(whole: &[u8], value: Range<usize>) -> Result<Self, ParseError> {
+        let mut at = Cursor::new(whole.get(value).unwrap_or_default());
         let digits = at.skip_lws().take_while(|b| b.is_ascii_digit());
         let number = number(digits).ok_or(error("invalid CSeq number", 0))?;
         let gap = at.pos();
@@ -30,8 +66,20 @@ impl<'a> CSeq<'a> {
         }
         Ok(Self {
             number,
-            method: Method::from_bytes(method),
+            known: Method::named(method),
+            method: Span::of(whole, method),
         })
+    }
+
+    #[inline]
+    pub(crate) fn view<'a>(&self, whole: &'a [u8]) -> CSeq<'a> {
+        CSeq {
+            number: self.number,
+            method: match self.known {
+                Some(method) => method,
+                None => Method::Other(self.method.cut(whole)),
+            },
+        }
     }
 }
 

@@ -9,6 +9,9 @@ pub mod via;
 
 use std::fmt;
 
+use crate::sip::block::Block;
+use crate::sip::block::word;
+
 /// One row of [`HEADERS`].
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderDef {
@@ -156,19 +159,90 @@ const fn compact_form(forms: &[u8]) -> Option<u8> {
 const SLOTS: usize = 256;
 const EMPTY: u8 = u8::MAX;
 
+/// The first sixteen letters of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Letters {
+    low: u64,
+    high: u64,
+}
+
+impl Letters {
+    /// Takes the first `len` bytes of `text`, fewer than all; `None` for more.
+    #[inline(always)]
+    pub(crate) fn new(text: &[u8; Block::LEN], len: usize) -> Option<Self> {
+        let mask = MASKS.get(len)?;
+        let text = Self::from_word(u128::from_le_bytes(*text));
+        Some(Self {
+            low: text.low & mask.low,
+            high: text.high & mask.high,
+        })
+    }
+
+    const fn from_word(word: u128) -> Self {
+        Self {
+            low: word as u64,
+            high: (word >> 64) as u64,
+        }
+    }
+
+    /// A slot of [`LONG`], regardless of case.
+    const fn slot(self) -> usize {
+        let upper = (self.low ^ self.high) & 0xdfdf_dfdf_dfdf_dfdf;
+        (upper.wrapping_mul(MIX) >> 56) as usize
+    }
+}
+
+/// Masks for the first letters of a text, by their number.
+static MASKS: [Letters; Block::LEN] = {
+    let mut masks = [Letters::from_word(0); Block::LEN];
+    let mut len = 1;
+    while len < masks.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        {
+            masks[len] = Letters::from_word((1 << (8 * len)) - 1);
+        }
+        len += 1;
+    }
+    masks
+};
+
+/// A multiplier under which no two names share a slot.
+const MIX: u64 = 0xcd94_ec6f_a6c2_0587;
+
+/// A long name as it is looked up.
+#[derive(Clone, Copy)]
+struct Slot {
+    letters: Letters,
+    len: usize,
+    name: HeaderName,
+}
+
 /// Where each long name is looked up; a collision would not compile.
-static LONG: [u8; SLOTS] = {
-    let mut slots = [EMPTY; SLOTS];
+static LONG: [Slot; SLOTS] = {
+    let free = Slot {
+        letters: Letters::from_word(0),
+        len: usize::MAX,
+        name: HeaderName::Other,
+    };
+    let mut slots = [free; SLOTS];
     let mut at = 0;
     while at < TABLE.len() {
         #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-        let slot = slot(TABLE[at].long.as_bytes());
-        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-        let taken = slots[slot] != EMPTY;
-        assert!(!taken, "two header names share a slot");
-        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
         {
-            slots[slot] = at as u8;
+            let long = TABLE[at].long.as_bytes();
+            let letters = Letters::from_word(first_word(long));
+            let slot = &mut slots[letters.slot()];
+            assert!(
+                matches!(slot.name, HeaderName::Other),
+                "two header names share a slot"
+            );
+            // A longer name is compared as a whole, letter by letter.
+            let len = if long.len() > 16 { usize::MAX } else { long.len() };
+            *slot = Slot {
+                letters,
+                len,
+                name: TABLE[at].name,
+            };
         }
         at += 1;
     }
@@ -189,43 +263,54 @@ static COMPACT: [u8; 32] = {
     slots
 };
 
-/// A slot from the length, the first, a middle and the last letter, regardless of case.
-const fn slot(name: &[u8]) -> usize {
-    let (Some(first), Some(last)) = (name.first(), name.last()) else {
-        return 0;
-    };
-    let middle = match name.split_at_checked(name.len() / 2) {
-        Some((_, [b, ..])) => *b,
-        _ => 0,
-    };
-    let mixed = name.len() * MIX.0
-        + (*first & 31) as usize * MIX.1
-        + (*last & 31) as usize * MIX.2
-        + (middle & 31) as usize * MIX.3;
-    mixed % SLOTS
+/// What [`word`] reads, for the compiler.
+const fn first_word(name: &[u8]) -> u128 {
+    let mut word = 0;
+    let mut at = 0;
+    while at < name.len() && at < 16 {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        {
+            word |= (name[at] as u128) << (8 * at);
+        }
+        at += 1;
+    }
+    word
 }
-
-/// Multipliers under which no two names share a slot.
-const MIX: (usize, usize, usize, usize) = (145, 151, 92, 21);
 
 impl HeaderName {
     /// Names the header that `name` spells, in any case, long or compact.
     pub fn from_bytes(name: &[u8]) -> Self {
-        if let [letter] = name {
-            if !letter.is_ascii_alphabetic() {
-                return Self::Other;
-            }
-            return COMPACT
-                .get((letter & 31) as usize)
-                .and_then(|at| HEADERS.get(*at as usize))
-                .map_or(Self::Other, |d| d.name);
+        let letters = Letters::from_word(word(name));
+        match Self::usual(letters, name.len()) {
+            Some(found) => found,
+            None => LONG
+                .get(letters.slot())
+                .map_or(Self::Other, |slot| slot.name.respelt(name)),
         }
-        match LONG.get(slot(name)).and_then(|at| HEADERS.get(*at as usize)) {
-            // The usual spelling is compared at once, others letter by letter.
-            Some(def) if def.long.as_bytes() == name || def.long.as_bytes().eq_ignore_ascii_case(name) => {
-                def.name
-            }
-            _ => Self::Other,
+    }
+
+    /// Names the header of `len` letters, sixteen at most, that are spelt as in the table.
+    #[inline(always)]
+    pub(crate) fn usual(letters: Letters, len: usize) -> Option<Self> {
+        let slot = LONG.get(letters.slot())?;
+        (slot.letters == letters && slot.len == len).then_some(slot.name)
+    }
+
+    /// The header itself where `name` spells it in another case, or the one that `name` abbreviates.
+    fn respelt(self, name: &[u8]) -> Self {
+        if let [letter] = name {
+            let at = COMPACT
+                .get((letter & 31) as usize)
+                .filter(|_| letter.is_ascii_alphabetic());
+            return at
+                .and_then(|at| HEADERS.get(*at as usize))
+                .map_or(Self::Other, |def| def.name);
+        }
+        let long = self.as_str().as_bytes();
+        if long == name || long.eq_ignore_ascii_case(name) {
+            self
+        } else {
+            Self::Other
         }
     }
 

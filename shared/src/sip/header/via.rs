@@ -1,13 +1,19 @@
 //! Via: the path a request took (RFC 3261 §20.42, rport of RFC 3581, alias of RFC 5923).
 
+use std::ops::Range;
+
 use crate::sip::error::ParseError;
+use crate::sip::params::ParamPlace;
 use crate::sip::params::Params;
 use crate::sip::params::find;
+use crate::sip::params::same_name;
 use crate::sip::scan::Cursor;
 use crate::sip::scan::Span;
+use crate::sip::scan::is_lws;
 use crate::sip::scan::number;
-use crate::sip::scan::trim;
-use crate::sip::uri::host_len;
+use crate::sip::scan::trim_range;
+use crate::sip::scan::trim_start;
+use crate::sip::uri::host_end;
 use crate::sip::uri::port_number;
 
 /// One value of a Via header.
@@ -49,72 +55,17 @@ impl Present {
     const MADDR: Self = Self(2);
     const I: Self = Self(4);
 
-    fn of(name: &[u8]) -> Self {
-        // By length first, as nearly all are told apart by it.
-        match name.len() {
-            5 if name.eq_ignore_ascii_case(b"maddr") => Self::MADDR,
-            8 if name.eq_ignore_ascii_case(b"received") => Self::RECEIVED,
-            1 if name.eq_ignore_ascii_case(b"i") => Self::I,
-            _ => Self(0),
-        }
+    const fn add(&mut self, other: Self) {
+        self.0 |= other.0;
     }
 }
 
 impl<'a> Via<'a> {
     /// Reads one value; white space may stand between all its parts.
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
-        let mut at = Cursor::new(value);
-        let protocol = at.skip_lws().token();
-        let first = at.skip_lws().eat(b'/');
-        let version = at.skip_lws().token();
-        let second = at.skip_lws().eat(b'/');
-        let transport = at.skip_lws().token();
-        if !(first && second) || protocol.is_empty() || version.is_empty() || transport.is_empty() {
-            return Err(error("invalid Via protocol", at.pos()));
-        }
-        let gap = at.pos();
-        at.skip_lws();
-        if gap == at.pos() {
-            return Err(error("no space before the Via host", gap));
-        }
-        let rest = at.rest();
-        let len = host_len(rest).ok_or(error("invalid Via host", at.pos()))?;
-        let (host, tail) = rest.split_at_checked(len).unwrap_or_default();
-        let tail_at = at.pos() + len;
-        let mut at = Cursor::new(tail);
-        let mut port = None;
-        if at.skip_lws().eat(b':') {
-            let digits = at.skip_lws().take_while(|b| b.is_ascii_digit());
-            port = Some(port_number(digits).ok_or(error("invalid Via port", tail_at + at.pos()))?);
-        }
-        let params = trim(at.skip_lws().rest());
-        if !params.is_empty() && params.first() != Some(&b';') {
-            return Err(error(
-                "unexpected character after the Via host",
-                tail_at + at.pos(),
-            ));
-        }
-        let (mut branch, mut rport, mut present) = (None, None, Present::default());
-        for param in Params::new(params) {
-            present.0 |= Present::of(param.name).0;
-            if branch.is_none() && param.name.eq_ignore_ascii_case(b"branch") {
-                branch = Some(param.value);
-            } else if rport.is_none() && param.name.eq_ignore_ascii_case(b"rport") {
-                rport = Some(param.value.and_then(port_number));
-            }
-        }
-        let branch = branch.flatten();
-        Ok(Self {
-            protocol,
-            version,
-            transport,
-            host,
-            port,
-            params,
-            branch,
-            rport,
-            present,
-        })
+        let trimmed = trim_range(value, 0..value.len());
+        let spans = ViaSpans::read(value, trimmed.clone()).map_err(|e| e.shifted(trimmed.start))?;
+        Ok(spans.view(value))
     }
 
     fn present(&self, which: Present, name: &[u8]) -> Option<Option<&'a [u8]>> {
@@ -202,41 +153,132 @@ impl<'a> Via<'a> {
 /// The places of a Via in its message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ViaSpans {
-    parts: [Span; 5],
+    protocol: Span,
+    version: Span,
+    transport: Span,
+    host: Span,
     port: Option<u16>,
+    params: Span,
     branch: Option<Span>,
     rport: Option<Option<u16>>,
     present: Present,
 }
 
 impl ViaSpans {
-    pub(crate) fn of(whole: &[u8], via: &Via<'_>) -> Self {
-        let span = |part: &[u8]| Span::of(whole, part);
-        let parts = [via.protocol, via.version, via.transport, via.host, via.params].map(span);
-        Self {
-            parts,
-            port: via.port,
-            branch: via.branch.map(span),
-            rport: via.rport,
-            present: via.present,
+    /// Reads the value that lies between two offsets, without white space around it.
+    pub(crate) fn read(whole: &[u8], value: Range<usize>) -> Result<Self, ParseError> {
+        let Range { start, end } = value;
+        let fail = |what, at: usize| error(what, at - start);
+        let part = whole.get(..end).unwrap_or_default();
+        let ([protocol, version, transport], host_at) = match usual_protocol(part, start) {
+            Some(found) => found,
+            None => protocol(part, start).map_err(|e| fail(e.what, e.offset))?,
+        };
+        let host_end = host_end(whole, host_at, end).ok_or_else(|| fail("invalid Via host", host_at))?;
+        let mut at = host_end;
+        let mut port = None;
+        if part.get(at) != Some(&b';') {
+            at = end - trim_start(part.get(at..).unwrap_or_default()).len();
+            if part.get(at) == Some(&b':') {
+                let after = trim_start(part.get(at + 1..).unwrap_or_default());
+                let len = after
+                    .iter()
+                    .position(|b| !b.is_ascii_digit())
+                    .unwrap_or(after.len());
+                let (digits, after) = after.split_at_checked(len).unwrap_or_default();
+                port = Some(port_number(digits).ok_or_else(|| fail("invalid Via port", end - after.len()))?);
+                at = end - trim_start(after).len();
+            }
+        }
+        if !matches!(part.get(at), None | Some(b';')) {
+            return Err(fail("unexpected character after the Via host", at));
+        }
+        let mut spans = Self {
+            protocol,
+            version,
+            transport,
+            host: Span::new(host_at, host_end),
+            port,
+            params: Span::new(at, end),
+            branch: None,
+            rport: None,
+            present: Present::default(),
+        };
+        spans.read_params(whole, at..end);
+        Ok(spans)
+    }
+
+    /// Notes what every hop asks for; of a parameter given twice the first counts.
+    fn read_params(&mut self, whole: &[u8], params: Range<usize>) {
+        let mut params = Params::within(whole, params.start, params.end);
+        let mut has_branch = false;
+        while let Some(ParamPlace { name, value }) = params.next_place() {
+            let name = whole.get(name).unwrap_or_default();
+            // By length first, as nearly all are told apart by it.
+            match name.len() {
+                6 if !has_branch && same_name(name, b"branch") => {
+                    has_branch = true;
+                    self.branch = value.map(Span::from);
+                }
+                5 if same_name(name, b"rport") => {
+                    let port = value.and_then(|v| whole.get(v)).and_then(port_number);
+                    self.rport.get_or_insert(port);
+                }
+                5 if same_name(name, b"maddr") => self.present.add(Present::MADDR),
+                8 if same_name(name, b"received") => self.present.add(Present::RECEIVED),
+                1 if same_name(name, b"i") => self.present.add(Present::I),
+                _ => {}
+            }
         }
     }
 
+    #[inline]
     pub(crate) fn view<'a>(&self, whole: &'a [u8]) -> Via<'a> {
-        // Not by `map`, which the compiler does not unroll here: this runs several times a message.
-        let [protocol, version, transport, host, params] = &self.parts;
         Via {
-            protocol: protocol.cut(whole),
-            version: version.cut(whole),
-            transport: transport.cut(whole),
-            host: host.cut(whole),
+            protocol: self.protocol.cut(whole),
+            version: self.version.cut(whole),
+            transport: self.transport.cut(whole),
+            host: self.host.cut(whole),
             port: self.port,
-            params: params.cut(whole),
+            params: self.params.cut(whole),
             branch: self.branch.map(|s| s.cut(whole)),
             rport: self.rport,
             present: self.present,
         }
     }
+}
+
+/// Reads the usual spelling of what stands before the host, and where the host begins.
+#[inline]
+fn usual_protocol(part: &[u8], start: usize) -> Option<([Span; 3], usize)> {
+    let (protocol, rest) = part.get(start..)?.split_first_chunk::<8>()?;
+    let (transport, host) = rest.split_first_chunk::<4>()?;
+    let usual = protocol == b"SIP/2.0/" && matches!(transport, b"UDP " | b"TCP " | b"TLS ");
+    if !usual || is_lws(*host.first()?) {
+        return None;
+    }
+    let span = |from, to| Span::new(start + from, start + to);
+    Some(([span(0, 3), span(4, 7), span(8, 11)], start + 12))
+}
+
+/// Reads what stands before the host, `SIP/2.0/UDP`, and where the host begins.
+fn protocol(part: &[u8], start: usize) -> Result<([Span; 3], usize), ParseError> {
+    let mut at = Cursor::new(part);
+    at.skip(start);
+    let name = at.skip_lws().token();
+    let first = at.skip_lws().eat(b'/');
+    let version = at.skip_lws().token();
+    let second = at.skip_lws().eat(b'/');
+    let transport = at.skip_lws().token();
+    if !(first && second) || name.is_empty() || version.is_empty() || transport.is_empty() {
+        return Err(error("invalid Via protocol", at.pos()));
+    }
+    let gap = at.pos();
+    if gap == at.skip_lws().pos() {
+        return Err(error("no space before the Via host", gap));
+    }
+    let places = [name, version, transport].map(|text| Span::of(part, text));
+    Ok((places, at.pos()))
 }
 
 const fn error(what: &'static str, offset: usize) -> ParseError {
@@ -326,7 +368,7 @@ mod tests {
             let mut out = Vec::new();
             via.write(&mut out);
             prop_assert_eq!(Via::parse(&out), Ok(via));
-            prop_assert_eq!(ViaSpans::of(&out, &Via::parse(&out).unwrap()).view(&out), via);
+            prop_assert_eq!(ViaSpans::read(&out, 0..out.len()).unwrap().view(&out), via);
         }
     }
 }
