@@ -253,7 +253,7 @@ fn is_of(t: &Transaction, call_id: &str, number: Option<u32>) -> bool {
 
 fn cancel(call: &RpcCall<'_>, runtime: &Arc<Runtime>) -> RpcResult {
     let (call_id, number) = (call.str(0)?, cseq(&call.str(1)?));
-    let fits = |t: &Transaction| t.is_invite() && is_of(t, &call_id, number);
+    let fits = |t: &Transaction| t.is_invite() && t.status < 200 && is_of(t, &call_id, number);
     act(runtime, fits, |live, _, mut guard| {
         live.cancel_all(&mut guard, b"");
         live.settle(guard);

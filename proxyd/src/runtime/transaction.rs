@@ -167,7 +167,8 @@ pub(crate) struct ClientBranch {
     /// Its final reply is not to be chosen any more (`t_drop_replies`).
     pub(crate) dropped: bool,
     /// The ruid of the contact that it goes to.
-    pub(crate) ruid: Option<Vec<u8>>,
+    #[expect(clippy::box_collection, reason = "a transaction has to stay small")]
+    pub(crate) ruid: Option<Box<Vec<u8>>>,
     pub(crate) cancelling: Option<Box<Cancelling>>,
 }
 
