@@ -1,7 +1,7 @@
 //! Whole sessions with the tools, every command in every form of answer, against the transcripts in `sessions/`.
 //!
 //! A transcript is its own input. `$ COMMAND` runs once, `* COMMAND` in each of the five forms, whose name stands for `{}`; with a
-//! `~` before it numbers and dates are hidden. `= FILE` writes the indented lines that follow. `daemon` in the first line starts
+//! `~` before it numbers, tokens and dates are hidden. `= FILE` writes the indented lines that follow. `daemon` in the first line starts
 //! one. What standard error got begins with `! `, an exit code other than 0 stands in brackets. `UPDATE_SESSIONS=1` writes
 //! down what the tools say now.
 
@@ -300,11 +300,23 @@ impl Session {
     }
 }
 
-/// Digits as one `N` each run, and the widths that follow from them as one.
+/// Digits as one `N` each run, hexadecimal words whole, and the widths that follow from them as one.
 fn without_numbers(text: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric();
+    let mut bare = String::new();
+    for piece in text.split_inclusive(|c| !is_word(c)) {
+        let word = piece.trim_end_matches(|c| !is_word(c));
+        let is_hex = word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if is_hex && (word.len() > 2 || word.bytes().any(|b| b.is_ascii_digit())) {
+            bare.push('N');
+            bare.push_str(&piece[word.len()..]);
+        } else {
+            bare.push_str(piece);
+        }
+    }
     let mut out = String::new();
     let mut last = None;
-    for c in text.chars() {
+    for c in bare.chars() {
         let c = if c.is_ascii_digit() { 'N' } else { c };
         if !(matches!(c, 'N' | ' ' | '─' | '═') && last == Some(c)) {
             out.push(c);
