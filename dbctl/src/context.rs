@@ -5,6 +5,8 @@ use std::io::BufRead as _;
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 
+use indicatif::ProgressBar;
+use indicatif::ProgressDrawTarget;
 use shared::db;
 use shared::db::Access;
 use shared::db::Backend;
@@ -58,6 +60,17 @@ impl<'e> Context<'e> {
             name: name.to_owned(),
             ..self.url.clone()
         })
+    }
+
+    /// Shows on a terminal how much of a long work is done: of more than `many` steps.
+    pub(crate) fn progress(&self, total: u64, many: u64) -> ProgressBar {
+        let is_shown = !self.quiet && io::stderr().is_terminal() && total > many;
+        let target = if is_shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        ProgressBar::with_draw_target(Some(total), target)
     }
 
     pub(crate) fn open(&self) -> Result<Box<dyn Backend>, Error> {

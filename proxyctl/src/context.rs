@@ -7,6 +7,8 @@ use std::io::BufRead as _;
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 
+use indicatif::ProgressBar;
+use indicatif::ProgressDrawTarget;
 use serde_json::Value;
 use shared::db;
 use shared::db::Access;
@@ -21,6 +23,9 @@ use shared::report::Output;
 use crate::Error;
 use crate::args::Args;
 use crate::client::Client;
+
+/// Steps that are so many that a terminal is shown how many are done.
+const MANY: u64 = 5_000;
 
 /// Settings of one run.
 pub(crate) struct Context<'e> {
@@ -104,6 +109,17 @@ impl<'e> Context<'e> {
                 Reloaded::No
             }
         }
+    }
+
+    /// Shows on a terminal how much of a long work is done.
+    pub(crate) fn progress(&self, total: u64) -> ProgressBar {
+        let is_shown = !self.quiet && io::stderr().is_terminal() && total > MANY;
+        let target = if is_shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        ProgressBar::with_draw_target(Some(total), target)
     }
 
     /// Says something beside the answer, on standard error.

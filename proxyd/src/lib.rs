@@ -33,7 +33,7 @@ const BACKGROUND: &str = "PROXYD_BACKGROUND";
 
 /// Runs the daemon as the command line asks.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
     if args.modules {
         return print(&reference::modules());
     }
@@ -43,15 +43,17 @@ pub fn main() -> ExitCode {
     if args.check {
         return check(&args);
     }
-    if let Some(folder) = &args.working_dir
-        && let Err(error) = std::env::set_current_dir(folder)
-    {
-        return refuse(&format!("{}: {error}", folder.display()));
-    }
     let supervised = std::env::var_os("NOTIFY_SOCKET").is_some();
     let background = std::env::var_os(BACKGROUND).is_some();
     if args.foreground == 0 && !args.log_stderr && !args.log_color && !supervised && !background {
         return detach();
+    }
+    if let Some(folder) = &args.working_dir {
+        // Kamailio: the script is looked for where the daemon was started.
+        args.config = args.config.map(|path| std::path::absolute(&path).unwrap_or(path));
+        if let Err(error) = std::env::set_current_dir(folder) {
+            return refuse(&format!("{}: {error}", folder.display()));
+        }
     }
     let started = Daemon::start(args).and_then(|daemon| {
         if background {

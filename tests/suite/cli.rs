@@ -265,6 +265,24 @@ fn three_mistakes_in_a_script_are_reported_at_once() {
 }
 
 #[test]
+fn a_script_is_looked_for_where_the_daemon_is_started() {
+    let home = Home::empty();
+    fs::create_dir(home.path().join("work")).unwrap();
+    fs::write(
+        home.path().join("own.cfg"),
+        "request_route {\n    no_such();\n}\n",
+    )
+    .unwrap();
+    let output = tool(
+        "t-proxyd",
+        home.path(),
+        &["-DD", "-E", "-f", "own.cfg", "-w", "work"],
+    );
+    assert!(!output.status.success());
+    assert!(words(&output).contains("own.cfg:2:"), "{}", words(&output));
+}
+
+#[test]
 fn every_program_explains_itself() {
     let home = Home::empty();
     for program in ["t-proxyd", "t-proxyctl", "t-dbctl"] {

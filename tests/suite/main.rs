@@ -11,6 +11,7 @@ mod install;
 mod layering;
 mod modules;
 mod outbound;
+mod own_requests;
 mod reload;
 mod rfc4475;
 mod rpc;

@@ -21,6 +21,7 @@ use tests::subject::Launch;
 use tests::subject::Server;
 use tests::subject::Subject;
 use tests::subject::built;
+use tests::wait;
 
 use crate::sources;
 
@@ -252,7 +253,11 @@ impl Session {
             folder: Some(home.join("server")),
             ..Launch::default()
         };
-        self.server = Some(Server::start(Subject::Proxyd, &launch).unwrap_or_else(|error| panic!("{error}")));
+        let server = Server::start(Subject::Proxyd, &launch).unwrap_or_else(|error| panic!("{error}"));
+        let control = server.run_folder().join("control.sock");
+        let open = wait::until(wait::PATIENCE, || control.exists().then_some(()));
+        assert!(open.is_some(), "{}", server.log());
+        self.server = Some(server);
     }
 
     fn say(&self, line: &str, form: Option<&str>) -> Output {

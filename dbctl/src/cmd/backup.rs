@@ -18,6 +18,7 @@ use shared::db::Kind;
 use shared::db::Select;
 use shared::db::schema;
 
+use super::copy;
 use super::counted;
 use super::known_version_table;
 use crate::Answer;
@@ -42,7 +43,7 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<Answer, Error
     known_version_table(&mut *db)?;
     if file == Path::new("-") {
         let mut out = BufWriter::new(io::stdout().lock());
-        let written = write(&mut *db, &mut out, Path::new("standard output"))?;
+        let written = write(context, &mut *db, &mut out, Path::new("standard output"))?;
         let data = json!({"file": null, "tables": written.tables, "rows": written.rows});
         return Ok(Answer::new(String::new(), data)).map(|answer| Answer {
             words: Some(String::new()),
@@ -66,7 +67,7 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<Answer, Error
         .mode(0o600)
         .open(&fresh);
     let mut out = BufWriter::new(opened.map_err(failed("create", &fresh))?);
-    let written = write(&mut *db, &mut out, &fresh).and_then(|written| {
+    let written = write(context, &mut *db, &mut out, &fresh).and_then(|written| {
         let file = out.into_inner().map_err(io::IntoInnerError::into_error);
         file.and_then(|file| file.sync_all())
             .map_err(failed("write", &fresh))?;
@@ -107,7 +108,12 @@ struct Written {
     skipped: Vec<String>,
 }
 
-fn write(db: &mut dyn Backend, out: &mut dyn Write, path: &Path) -> Result<Written, Error> {
+fn write(
+    context: &Context<'_>,
+    db: &mut dyn Backend,
+    out: &mut dyn Write,
+    path: &Path,
+) -> Result<Written, Error> {
     // One transaction reads one state, whatever others write meanwhile.
     db::transaction(db, |db| {
         if db.engine() == Engine::Postgres {
@@ -123,6 +129,11 @@ fn write(db: &mut dyn Backend, out: &mut dyn Write, path: &Path) -> Result<Writt
         };
         put(json!({"format": FORMAT, "version": 1, "engine": db.engine().scheme()}))?;
         let versions = schema::versions(db)?;
+        let mut total = 0;
+        for name in db.tables()? {
+            total += db.count(&Select::from(&name))?;
+        }
+        let bar = context.progress(total, copy::MANY);
         let mut written = Written {
             tables: 0,
             rows: 0,
@@ -142,6 +153,7 @@ fn write(db: &mut dyn Backend, out: &mut dyn Write, path: &Path) -> Result<Writt
             let mut failure = None;
             let walked = db.each(&Select::from(&name), &mut |row| {
                 written.rows += 1;
+                bar.inc(1);
                 let cells: Vec<Value> = row.cells().iter().map(to_json).collect();
                 put(Value::Array(cells)).map_err(|error| {
                     failure = Some(error);

@@ -1,10 +1,5 @@
 //! `dbctl copy [FROM] TO`: every known table into another database, whatever the engines.
 
-use std::io;
-use std::io::IsTerminal as _;
-
-use indicatif::ProgressBar;
-use indicatif::ProgressDrawTarget;
 use serde_json::json;
 use shared::db;
 use shared::db::Access;
@@ -22,6 +17,9 @@ use crate::Answer;
 use crate::Error;
 use crate::context::Context;
 use crate::context::open;
+
+/// Rows of which a terminal is shown how many are done.
+pub(super) const MANY: u64 = 5_000;
 
 /// Copies all tables, in one transaction of the target.
 pub(super) fn copy(context: &Context<'_>, databases: &[String]) -> Result<Answer, Error> {
@@ -52,7 +50,7 @@ pub(super) fn copy(context: &Context<'_>, databases: &[String]) -> Result<Answer
     let new_file = to.engine == db::Engine::Sqlite && to.path().is_some_and(|path| !path.exists());
     let mut target = create::make_database(context, &to)?;
     refuse_rows(context, &mut *target, &names)?;
-    let bar = progress(context, total);
+    let bar = context.progress(total, MANY);
     let copied = db::transaction(&mut *target, |target| {
         let mut rows = 0;
         for name in &names {
@@ -126,14 +124,4 @@ fn same(a: &Url, b: &Url) -> bool {
                 && a.name == b.name
         }
     }
-}
-
-fn progress(context: &Context<'_>, total: u64) -> ProgressBar {
-    let shown = !context.quiet && io::stderr().is_terminal() && total > 5_000;
-    let target = if shown {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    ProgressBar::with_draw_target(Some(total), target)
 }

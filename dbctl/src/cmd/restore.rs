@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::io::Read as _;
 use std::path::Path;
 
+use indicatif::ProgressBarIter;
 use serde_json::Value;
 use serde_json::json;
 use shared::db;
@@ -29,6 +30,8 @@ use crate::context::Context;
 use crate::context::open;
 use crate::context::quoted;
 
+/// Bytes of which a terminal is shown how many are done.
+const LONG: u64 = 1 << 20;
 /// Rows written with one statement.
 pub(super) const BATCH: usize = 500;
 
@@ -42,7 +45,10 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<Answer, Erro
             reason: error.to_string(),
         },
     };
-    let mut reader = BufReader::new(File::open(file).map_err(failed)?);
+    let opened = File::open(file).map_err(failed)?;
+    let size = opened.metadata().map_or(0, |metadata| metadata.len());
+    let bar = context.progress(size, LONG);
+    let mut reader = BufReader::new(bar.wrap_read(opened));
     let is_script = reader.fill_buf().map_err(failed)?.first() != Some(&b'{');
     if is_script {
         let mut script = String::new();
@@ -63,7 +69,9 @@ pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<Answer, Erro
         ))?;
     }
     let mut db = create::make_database(context, &context.url)?;
-    let restored = db::transaction(&mut *db, |db| read(db, lines))?;
+    let restored = db::transaction(&mut *db, |db| read(db, lines));
+    bar.finish_and_clear();
+    let restored = restored?;
     let (tables, rows) = (counted(restored.0, "table"), counted(restored.1, "row"));
     let words = format!("restored {tables} with {rows} into {}", context.url);
     Ok(Answer::new(
@@ -141,7 +149,7 @@ pub(super) fn finish(db: &mut dyn Backend, table: &Table) -> Result<(), Error> {
 
 struct Lines<'p> {
     path: &'p Path,
-    reader: BufReader<File>,
+    reader: BufReader<ProgressBarIter<File>>,
     number: usize,
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn run(context: &Context<'_>, apply: &Apply) -> Result<Answer, Error>
         site::plan(context.read(&tables)?.as_mut(), &items, &prune, storage)?
     } else {
         let mut db = context.open(&tables)?;
-        write(db.as_mut(), |db| site::plan(db, &items, &prune, storage))?
+        write(context, db.as_mut(), |db| site::plan(db, &items, &prune, storage))?
     };
     let reloaded = if apply.dry_run {
         Reloaded::No
@@ -103,13 +103,16 @@ pub(crate) fn run(context: &Context<'_>, apply: &Apply) -> Result<Answer, Error>
 
 /// Plans and writes in one transaction, so that nothing changes in between.
 pub(crate) fn write(
+    context: &Context<'_>,
     db: &mut dyn Backend,
     make: impl FnOnce(&mut dyn Backend) -> Result<Plan, Error>,
 ) -> Result<Plan, Error> {
     shared::db::transaction(db, |db| {
         let plan = make(db)?;
-        plan.write(db)?;
-        Ok(plan)
+        let progress = context.progress(plan.changes.len() as u64);
+        let written = plan.write(db, &progress);
+        progress.finish_and_clear();
+        written.map(|()| plan)
     })
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn import(context: &Context<'_>, import: &Import) -> Result<Answer, E
     let plan = if import.dry_run {
         make(db.as_mut())?
     } else {
-        apply::write(db.as_mut(), make)?
+        apply::write(context, db.as_mut(), make)?
     };
     let live = if import.dry_run {
         crate::context::Reloaded::No

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use indicatif::ProgressBar;
 use shared::db::Backend;
 use shared::db::Delete;
 use shared::db::Insert;
@@ -122,9 +123,10 @@ impl Plan {
     }
 
     /// Writes it; the caller has opened a transaction.
-    pub(crate) fn write(&self, db: &mut dyn Backend) -> Result<(), Error> {
+    pub(crate) fn write(&self, db: &mut dyn Backend, progress: &ProgressBar) -> Result<(), Error> {
         let now = Value::DateTime(clock::now());
-        for change in &self.changes {
+        for change in self.changes.iter().filter(|change| change.action != Action::Add) {
+            progress.inc(1);
             match change.action {
                 Action::Add => {}
                 Action::Change => {
@@ -162,6 +164,7 @@ impl Plan {
                 batch.push(next);
             }
             insert(db, &columns, &batch, &now)?;
+            progress.inc(batch.len() as u64);
         }
         Ok(())
     }

@@ -289,7 +289,10 @@ fn the_other_nouns() {
             "added a rule of priority 0 to dialplan 1\n",
         ),
         ("dialplan show 1", "1\t1\t0\t1\t^0\t0\t^0(.*)$\t+49\\1\tnat\n"),
-        ("dialplan rmrule 1 0", "removed priority 0 of dialplan 1\n"),
+        (
+            "dialplan rmrule 1 0",
+            "removed the rules in dialplan 1 with priority 0\n",
+        ),
         ("mtree add mtree 49 x", "added 49 to mtree\n"),
         ("mtree show mtree", "1\t49\tx\n"),
         ("mtree add other 49 x", "added 49 to other\n"),

@@ -264,7 +264,7 @@ impl Host for Live {
             replied: branch.replied,
             uri: branch.uri(),
             flags: branch.flags,
-            ruid: branch.ruid.as_deref(),
+            ruid: branch.ruid.as_deref().map(Vec::as_slice),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),

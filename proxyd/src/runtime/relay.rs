@@ -345,7 +345,7 @@ impl Live {
             client.on(ClientEvent::Cancel, self.now, &guard.timers, reliable);
         }
         let mut branch = ClientBranch::new(client, target, sent, scope.ctx.bflags);
-        branch.ruid = scope.ctx.ruid.clone();
+        branch.ruid = scope.ctx.ruid.clone().map(Box::new);
         guard.branches.push(branch);
         self.runtime.counters.fwd_request();
         Ok(())

@@ -9,13 +9,13 @@ use super::transaction::Transaction;
 impl Live {
     /// Arms the timer for what is due next, or takes an ended transaction out of the table.
     pub(crate) fn settle(&mut self, mut guard: Guard) {
+        self.release_messages(&mut guard);
         if guard.is_over() {
             let id = guard.id;
             self.release_request(&mut guard);
             drop(guard);
             return self.end(id);
         }
-        self.release_messages(&mut guard);
         if guard.is_answered() {
             self.release_request(&mut guard);
         }

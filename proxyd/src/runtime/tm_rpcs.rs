@@ -5,12 +5,13 @@ use super::Runtime;
 use super::host::Live;
 use super::transaction::Server;
 use super::transaction::Transaction;
+use crate::control::methods::PeerTransport;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcDef;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
-use crate::proxy::context::SocketId;
+use crate::modules::tm::uac;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
 use crate::script::host::TimerOverrides;
@@ -18,9 +19,7 @@ use crate::script::vars::Vars;
 use crate::transaction::key::Id;
 use serde_json::Value;
 use serde_json::json;
-use shared::net::SocketSpec;
 use shared::sip::Message;
-use shared::sip::Uri;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -76,62 +75,62 @@ const METHODS: &[(&str, &str, Work)] = &[
     (
         "tm.t_uac_start",
         "Sends a request: method, URI, next hop or a dot, socket or a dot, headers with From and To, body.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Start)),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Start)),
     ),
     (
         "tm.t_uac_start_hex",
         "The same with a body in hexadecimal.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Start).hex()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Start).hex()),
     ),
     (
         "tm.t_uac_start_noack",
         "The same; a 2xx to an INVITE is not acknowledged.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Start).no_ack()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Start).no_ack()),
     ),
     (
         "tm.t_uac_start_noack_hex",
         "The same with a body in hexadecimal.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Start).no_ack().hex()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Start).no_ack().hex()),
     ),
     (
         "tm.t_uac_wait",
         "Sends a request and answers with code, reason and text of its reply.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Wait)),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Wait)),
     ),
     (
         "tm.t_uac_wait_hex",
         "The same with a body in hexadecimal.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Wait).hex()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Wait).hex()),
     ),
     (
         "tm.t_uac_wait_noack",
         "The same; a 2xx to an INVITE is not acknowledged.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Wait).no_ack()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Wait).no_ack()),
     ),
     (
         "tm.t_uac_wait_noack_hex",
         "The same with a body in hexadecimal.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Wait).no_ack().hex()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Wait).no_ack().hex()),
     ),
     (
         "tm.t_uac_wait_block",
         "Sends a request and answers with code and text of its reply.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Block)),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Block)),
     ),
     (
         "tm.t_uac_wait_block_hex",
         "The same with a body in hexadecimal.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Block).hex()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Block).hex()),
     ),
     (
         "tm.t_uac_wait_block_noack",
         "The same; a 2xx to an INVITE is not acknowledged.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Block).no_ack()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Block).no_ack()),
     ),
     (
         "tm.t_uac_wait_block_noack_hex",
         "The same with a body in hexadecimal.",
-        |call, runtime| uac(call, runtime, Attributes::new(Mode::Block).no_ack().hex()),
+        |call, runtime| send(call, runtime, Attributes::new(Mode::Block).no_ack().hex()),
     ),
     (
         "tm.t_uac_attrs",
@@ -254,7 +253,7 @@ fn is_of(t: &Transaction, call_id: &str, number: Option<u32>) -> bool {
 
 fn cancel(call: &RpcCall<'_>, runtime: &Arc<Runtime>) -> RpcResult {
     let (call_id, number) = (call.str(0)?, cseq(&call.str(1)?));
-    let fits = |t: &Transaction| t.is_invite() && is_of(t, &call_id, number);
+    let fits = |t: &Transaction| t.is_invite() && t.status < 200 && is_of(t, &call_id, number);
     act(runtime, fits, |live, _, mut guard| {
         live.cancel_all(&mut guard, b"");
         live.settle(guard);
@@ -297,7 +296,7 @@ fn answer(
         .ok_or_else(|| RpcFault::bad_request("the code is not between 100 and 699"))?;
     let reason = call.str(1)?.into_owned();
     let headers = call.opt_str(rest + 1)?.filter(|text| text != ".");
-    let headers = header_lines(&headers.unwrap_or_default());
+    let headers = uac::header_lines(&headers.unwrap_or_default());
     let body = call.opt_str(rest + 2)?.map(|body| body.into_owned());
     let of_network = |t: &Transaction| !matches!(t.server, Server::Local) && fits(t);
     act(runtime, of_network, move |live, _, mut guard| {
@@ -321,12 +320,6 @@ fn answer(
         live.settle(guard);
         true
     })
-}
-
-/// Header lines, each ended by CRLF.
-fn header_lines(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.is_empty());
-    lines.map(|line| format!("{line}\r\n")).collect()
 }
 
 fn retransmit(call: &RpcCall<'_>, runtime: &Arc<Runtime>) -> RpcResult {
@@ -418,11 +411,26 @@ fn uac_attrs(call: &RpcCall<'_>, runtime: &Arc<Runtime>) -> RpcResult {
         params: call.params.get(1..).unwrap_or_default(),
         ..*call
     };
-    uac(&rest, runtime, attributes)
+    send(&rest, runtime, attributes)
 }
 
 /// Sends a request of the caller's, and waits for its reply when that is asked for.
-fn uac(call: &RpcCall<'_>, runtime: &Arc<Runtime>, attributes: Attributes) -> RpcResult {
+fn send(call: &RpcCall<'_>, runtime: &Arc<Runtime>, attributes: Attributes) -> RpcResult {
+    let on_worker = matches!(
+        call.peer.transport,
+        PeerTransport::Xhttp | PeerTransport::Internal
+    );
+    if attributes.mode != Mode::Start && on_worker {
+        // the call holds a worker that may be the one to receive the reply
+        return Err(RpcFault::new(
+            600,
+            "Reply wait/async mode not supported by this rpc transport",
+        ));
+    }
+    if call.count() < 5 {
+        let text = format!("too few parameters ({}/5)", call.count());
+        return Err(RpcFault::bad_request(text));
+    }
     let request = local_request(call, runtime, attributes)?;
     let (tell, told) = sync_channel(1);
     let done = move |reply: &mut LocalReply<'_>| {
@@ -465,105 +473,31 @@ fn local_request(
     runtime: &Runtime,
     attributes: Attributes,
 ) -> Result<LocalRequest, RpcFault> {
-    let given = |n: usize| -> Result<Option<String>, RpcFault> {
-        Ok(call
-            .opt_str(n)?
-            .filter(|text| text != "." && !text.is_empty())
-            .map(|text| text.into_owned()))
-    };
-    let (method, uri) = (call.str(0)?.into_owned(), call.str(1)?.into_owned());
-    if method.is_empty() || method.contains(char::is_whitespace) {
-        return Err(RpcFault::bad_request("Empty method"));
-    }
-    let check = |uri: &str, what: &str| {
-        let known = Uri::parse(uri.as_bytes()).map(|_| ());
-        known.map_err(|_| RpcFault::bad_request(format!("Invalid {what} \"{uri}\"")))
-    };
-    check(&uri, "request uri")?;
-    let next = given(2)?;
-    if let Some(next) = &next {
-        check(next, "next-hop uri")?;
-    }
-    let socket = given(3)?.map(|text| socket_of(runtime, &text)).transpose()?;
-    let text = call.str(4)?;
-    let head = format!("{method} {uri} SIP/2.0\r\n{}\r\n", header_lines(&text));
-    let msg = Message::parse(head.into_bytes()).map_err(|_| RpcFault::bad_request("Invalid headers"))?;
-    let body = given(5)?.unwrap_or_default();
+    let given = |n: usize| call.opt_str(n).map(Option::unwrap_or_default);
+    let body = given(5)?;
     let body = if attributes.hex {
         unhex(&body).ok_or_else(|| RpcFault::bad_request("Invalid hexa body"))?
     } else {
-        body.into_bytes()
+        body.as_bytes().to_vec()
     };
-    let missing = |name: &'static str| RpcFault::bad_request(format!("{name} missing"));
-    let from = msg.from().ok_or_else(|| missing("From"))?;
-    let to = msg.to().ok_or_else(|| missing("To"))?;
-    if !body.is_empty() && msg.first(shared::sip::HeaderName::ContentType).is_none() {
-        return Err(missing("Content-Type"));
-    }
-    let tag = |tag: Option<&[u8]>| tag.filter(|tag| !tag.is_empty()).map(<[u8]>::to_vec);
-    let cseq = msg.cseq().map_or(1, |cseq| cseq.number);
-    let call_id = Some(msg.call_id().to_vec()).filter(|id| !id.is_empty());
-    let mut headers = Vec::new();
-    for header in msg.headers() {
-        let own = [
-            "From",
-            "To",
-            "Call-ID",
-            "CSeq",
-            "Content-Length",
-            "f",
-            "t",
-            "i",
-            "l",
-        ];
-        if !own
-            .iter()
-            .any(|own| msg.name(header).eq_ignore_ascii_case(own.as_bytes()))
-        {
-            headers.extend_from_slice(msg.name(header));
-            headers.extend_from_slice(b": ");
-            headers.extend_from_slice(msg.value(header));
-            headers.extend_from_slice(b"\r\n");
-        }
-    }
-    let in_brackets = |uri: &[u8]| [b"<", uri, b">"].concat();
-    Ok(LocalRequest {
-        from: in_brackets(from.uri),
-        from_tag: tag(from.tag()),
-        to: in_brackets(to.uri),
-        to_tag: tag(to.tag()),
-        method: method.into_bytes(),
-        uri: uri.into_bytes(),
-        dst_uri: next.map(String::into_bytes),
-        call_id,
-        cseq,
-        headers,
+    let template = uac::Template {
+        method: &call.str(0)?,
+        uri: &call.str(1)?,
+        next: &given(2)?,
+        socket: &given(3)?,
+        headers: &call.str(4)?,
         body,
-        socket,
+    };
+    let request = template.request(&runtime.endpoints.load().sockets);
+    Ok(LocalRequest {
         no_ack: attributes.no_ack,
         timers: TimerOverrides {
             fr: attributes.fr,
             fr_inv: attributes.fr_inv,
             ..TimerOverrides::default()
         },
-        done: None,
+        ..request.map_err(RpcFault::bad_request)?
     })
-}
-
-fn socket_of(runtime: &Runtime, text: &str) -> Result<SocketId, RpcFault> {
-    let spec: SocketSpec = text
-        .parse()
-        .map_err(|_| RpcFault::bad_request(format!("Invalid send socket \"{text}\"")))?;
-    let port = spec.port_or_default();
-    let endpoints = runtime.endpoints.load();
-    let found = endpoints.sockets.position(|listener| {
-        Some(listener.address.ip()) == spec.ip()
-            && listener.address.port() == port
-            && spec
-                .transport
-                .is_none_or(|transport| transport == listener.transport)
-    });
-    found.ok_or_else(|| RpcFault::bad_request(format!("No local socket for \"{text}\"")))
 }
 
 /// The bytes of hexadecimal digits, white space between them ignored.

@@ -1,12 +1,16 @@
 //! Replies, ACK and CANCEL made from a request (RFC 3261 §8.2.6, §9.1, §17.1.1.3).
 
+use std::ops::Range;
+
+use crate::sip::block::position_within;
 use crate::sip::header::HeaderName;
 use crate::sip::index::Header;
 use crate::sip::message::Message;
+use crate::sip::params::ParamPlace;
 use crate::sip::params::Params;
+use crate::sip::params::same_name;
 use crate::sip::scan::CommaList;
-use crate::sip::scan::Span;
-use crate::sip::scan::find_byte;
+use crate::sip::scan::first_value;
 use crate::sip::scan::write_number;
 
 /// What a reply says beyond what it copies from its request.
@@ -53,26 +57,33 @@ pub fn write_reply(out: &mut Vec<u8>, request: &Message, reply: &Reply<'_>) {
     out.push(b' ');
     out.extend_from_slice(reply.reason);
     out.extend_from_slice(b"\r\n");
+    let to_tag = reply.to_tag.filter(|_| request.to_tag().is_empty());
+    let mut kept = Kept::new(request);
     let mut top = true;
     for header in request.headers() {
         match header.name {
             HeaderName::Via if top => {
-                write_top_via(out, request, header, &reply.via);
                 top = false;
+                kept.write_top_via(out, header, &reply.via);
             }
-            HeaderName::To => write_to(out, request, header, reply.to_tag),
-            HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => {
-                write_field(out, request, header)
+            HeaderName::To if to_tag.is_some() => {
+                kept.add(out, header.field.start..header.value.end);
+                kept.write(out);
+                write_line(out, b";tag=", to_tag.unwrap_or_default());
+            }
+            HeaderName::Via | HeaderName::From | HeaderName::To | HeaderName::CallId | HeaderName::CSeq => {
+                kept.add(out, header.field.clone());
             }
             // §12.1.1: what may make a dialog carries the route set.
             HeaderName::RecordRoute if (101..=299).contains(&reply.status) => {
-                write_field(out, request, header)
+                kept.add(out, header.field.clone());
             }
             // §8.2.6.1.
-            HeaderName::Timestamp if reply.status == 100 => write_field(out, request, header),
+            HeaderName::Timestamp if reply.status == 100 => kept.add(out, header.field.clone()),
             _ => {}
         }
     }
+    kept.write_lines(out);
     out.extend_from_slice(reply.headers);
     if let Some(body) = reply.body.filter(|b| !b.content_type.is_empty()) {
         write_line(out, b"Content-Type: ", body.content_type);
@@ -80,50 +91,104 @@ pub fn write_reply(out: &mut Vec<u8>, request: &Message, reply: &Reply<'_>) {
     if let Some(server) = reply.server {
         write_line(out, b"Server: ", server);
     }
-    let body = reply.body.map_or(&b""[..], |b| b.bytes);
-    out.extend_from_slice(b"Content-Length: ");
-    write_number(out, body.len() as u64);
-    out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(body);
+    match reply.body.map_or(&b""[..], |b| b.bytes) {
+        [] => out.extend_from_slice(b"Content-Length: 0\r\n\r\n"),
+        body => {
+            out.extend_from_slice(b"Content-Length: ");
+            write_number(out, body.len() as u64);
+            out.extend_from_slice(b"\r\n\r\n");
+            out.extend_from_slice(body);
+        }
+    }
+}
+
+/// What a reply copies from its request: fields that follow each other are copied at once.
+struct Kept<'a> {
+    request: &'a Message,
+    /// What is still to be copied.
+    run: Range<u32>,
+}
+
+impl<'a> Kept<'a> {
+    const fn new(request: &'a Message) -> Self {
+        Self { request, run: 0..0 }
+    }
+
+    /// Copies a part of the request, behind those before it.
+    #[inline]
+    fn add(&mut self, out: &mut Vec<u8>, part: Range<u32>) {
+        if self.run.end == part.start {
+            self.run.end = part.end;
+        } else {
+            self.write(out);
+            self.run = part;
+        }
+    }
+
+    /// Writes what is to be copied.
+    fn write(&mut self, out: &mut Vec<u8>) {
+        let Range { start, end } = std::mem::take(&mut self.run);
+        let part = self.request.as_bytes().get(start as usize..end as usize);
+        out.extend_from_slice(part.unwrap_or_default());
+    }
+
+    /// Writes what is to be copied, with a line end even where a cut message has none.
+    fn write_lines(&mut self, out: &mut Vec<u8>) {
+        self.write(out);
+        if out.last() != Some(&b'\n') {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Copies the topmost Via and fills in what was learnt about its sender.
+    fn write_top_via(&mut self, out: &mut Vec<u8>, header: &Header, fix: &ViaFix<'_>) {
+        let bytes = self.request.as_bytes();
+        let list = header.value.start as usize..header.value.end as usize;
+        let top = first_value(bytes, list.clone());
+        if top.is_empty() || fix.received.is_none() && fix.rport.is_none() {
+            return self.add(out, header.field.clone());
+        }
+        self.add(out, header.field.start..header.value.start);
+        self.write(out);
+        write_via_in(out, bytes, top.clone(), fix);
+        out.extend_from_slice(bytes.get(top.end..list.end).unwrap_or_default());
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// Appends the value of a Via with `received` and `rport` filled in, the way a server leaves it for replies.
 pub fn write_via(out: &mut Vec<u8>, via: &[u8], fix: &ViaFix<'_>) {
+    write_via_in(out, via, 0..via.len(), fix);
+}
+
+/// Does what [`write_via`] does with the part of a message that holds the value.
+fn write_via_in(out: &mut Vec<u8>, data: &[u8], via: Range<usize>, fix: &ViaFix<'_>) {
     let mut rport = fix.rport;
     let mut received = fix.received;
-    let mut done = 0;
-    let params_at = find_byte(via, b';').unwrap_or(via.len());
-    for param in Params::new(via.get(params_at..).unwrap_or_default()) {
-        let name = Span::of(via, param.name).range();
-        let end = param.value.map_or(name.end, |v| {
-            if v.is_empty() {
-                name.end
-            } else {
-                Span::of(via, v).range().end
-            }
-        });
-        if param.name.eq_ignore_ascii_case(b"rport")
-            && let Some(port) = rport.take()
-        {
-            out.extend_from_slice(via.get(done..name.end).unwrap_or_default());
-            out.push(b'=');
-            write_number(out, u64::from(port));
-        } else if param.name.eq_ignore_ascii_case(b"received")
-            && let Some(address) = received.take()
-        {
-            out.extend_from_slice(via.get(done..name.end).unwrap_or_default());
-            out.push(b'=');
-            out.extend_from_slice(address);
-        } else {
+    let mut done = via.start;
+    let params_at = position_within(data, via.start, via.end, |b| b.equal(b';'));
+    let mut params = Params::within(data, params_at, via.end);
+    while let Some(ParamPlace { name, value }) = params.next_place() {
+        let spelt = data.get(name.clone()).unwrap_or_default();
+        let is_rport = rport.is_some() && same_name(spelt, b"rport");
+        if !is_rport && (received.is_none() || !same_name(spelt, b"received")) {
             continue;
         }
-        done = end;
-        // An empty value leaves its '=' behind, which was just written.
-        if let (Some([]), Some(b'=')) = (param.value, via.get(done)) {
-            done += 1;
+        out.extend_from_slice(data.get(done..name.end).unwrap_or_default());
+        out.push(b'=');
+        if is_rport {
+            write_number(out, u64::from(rport.take().unwrap_or_default()));
+        } else {
+            out.extend_from_slice(received.take().unwrap_or_default());
         }
+        done = match value {
+            Some(value) if !value.is_empty() => value.end,
+            // An empty value leaves its '=' behind, which was just written.
+            Some(_) if data.get(name.end) == Some(&b'=') => name.end + 1,
+            _ => name.end,
+        };
     }
-    out.extend_from_slice(via.get(done..).unwrap_or_default());
+    out.extend_from_slice(data.get(done..via.end).unwrap_or_default());
     if let Some(port) = rport {
         out.extend_from_slice(b";rport=");
         write_number(out, u64::from(port));
@@ -199,34 +264,6 @@ fn write_field(out: &mut Vec<u8>, message: &Message, header: &Header) {
     out.extend_from_slice(field);
     if field.last() != Some(&b'\n') {
         out.extend_from_slice(b"\r\n");
-    }
-}
-
-fn write_top_via(out: &mut Vec<u8>, message: &Message, header: &Header, fix: &ViaFix<'_>) {
-    if fix.received.is_none() && fix.rport.is_none() {
-        return write_field(out, message, header);
-    }
-    let value = message.value(header);
-    let Some(top) = CommaList::new(value).next() else {
-        return write_field(out, message, header);
-    };
-    let top_end = Span::of(value, top).range().end;
-    let field = message.field(header);
-    let start = header.value.start.saturating_sub(header.field.start) as usize;
-    out.extend_from_slice(field.get(..start).unwrap_or_default());
-    write_via(out, top, fix);
-    out.extend_from_slice(value.get(top_end..).unwrap_or_default());
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_to(out: &mut Vec<u8>, message: &Message, header: &Header, tag: Option<&[u8]>) {
-    match tag.filter(|_| message.to_tag().is_empty()) {
-        Some(tag) => {
-            let end = header.value.end.saturating_sub(header.field.start) as usize;
-            out.extend_from_slice(message.field(header).get(..end).unwrap_or_default());
-            write_line(out, b";tag=", tag);
-        }
-        None => write_field(out, message, header),
     }
 }
 

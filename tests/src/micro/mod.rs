@@ -1,5 +1,6 @@
 //! What small operations cost, one row each, for callgrind to count (`tests/bench/micro`).
 
+mod digest;
 mod message;
 mod parse;
 mod write;
@@ -17,7 +18,7 @@ pub type Operation = Box<dyn FnMut()>;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [parse::ROWS, write::ROWS].into_iter().flatten()
+    [parse::ROWS, write::ROWS, digest::ROWS].into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ const LINES: &[Line] = &[
     ("permissions.addressReload", Ends),
     ("permissions.addressDump", Same),
     ("permissions.subnetDump", Same),
-    ("permissions.trustedDump", Same),
+    ("permissions.trustedDump", Names),
     ("domain.reload", Same),
     ("domain.dump", Same),
     ("dispatcher.list", Ends),

@@ -4,9 +4,10 @@ mod relay;
 mod reply;
 mod rpc;
 mod timers;
-mod uac;
+pub(crate) mod uac;
 
 use crate::script::module::Arg;
+use crate::script::module::Code;
 use crate::script::module::Function;
 use crate::script::module::Init;
 use crate::script::module::InitError;
@@ -64,8 +65,6 @@ pub(crate) struct Tm {
     pub(crate) relay_100: bool,
     /// What `tm.stats` shows.
     counts: rpc::Counts,
-    /// Requests that operators want to be sent.
-    outgoing: uac::Outgoing,
 }
 
 /// The module.
@@ -203,6 +202,44 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("failover_reply_codes", "DNS failover follows RFC 3263 §4.3"),
     ],
     functions: &[
+        Function::anywhere(
+            &["t_uac_send"],
+            &[
+                Arg::Text("method"),
+                Arg::Text("ruri"),
+                Arg::Text("nexthop"),
+                Arg::Text("socket"),
+                Arg::Text("headers"),
+                Arg::OptText("body"),
+            ],
+            "Sends a request of our own; a dot behind the method: a 2xx is not acknowledged.",
+            uac::t_uac_send,
+        ),
+        Function::anywhere(
+            &["t_clean"],
+            &[],
+            "True: transactions that are over are freed at once.",
+            |_| Code::TRUE,
+        ),
+        Function::anywhere(
+            &["t_use_uac_headers"],
+            &[],
+            "True: our ACK and CANCEL always have the headers of the request as it was sent.",
+            |_| Code::TRUE,
+        ),
+        Function::anywhere(
+            &["t_is_retr_async_reply"],
+            &[],
+            "False: replies do not wait.",
+            |_| Code::FALSE,
+        ),
+        Function {
+            names: &["t_relay_to_proxy"],
+            args: &[Arg::Text("proxy"), Arg::OptText("flags")],
+            routes: SENDING,
+            doc: "Relays to proto:host:port; flags as of t_relay_to().",
+            call: relay::t_relay_to,
+        },
         Function {
             names: &["t_relay"],
             args: &[Arg::OptText("host"), Arg::OptText("port")],
@@ -502,7 +539,6 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
     ],
     rpcs: rpc::RPCS,
-    timers: &[uac::TIMER],
     events: &[
         "tm:branch-failure",
         "tm:local-request",
@@ -547,7 +583,6 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         unmatched_cancel: init.int("unmatched_cancel"),
         relay_100: init.int("relay_100") != 0,
         counts: rpc::Counts::new(init.statistics),
-        outgoing: uac::Outgoing::default(),
     }))
 }
 

@@ -1,7 +1,6 @@
 //! `tm.stats` and its kin.
 
 use super::Tm;
-use super::uac;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcResult;
@@ -13,28 +12,11 @@ use serde_json::Map;
 use serde_json::Value;
 use std::sync::Arc;
 
-pub(super) static RPCS: &[Rpc] = &[
-    Rpc {
-        name: "tm.stats",
-        doc: "Counts of transactions and replies.",
-        call: stats,
-    },
-    Rpc {
-        name: "tm.t_uac_start",
-        doc: "Sends a request. Parameters: method, uri, next hop, socket, headers with From and To, [body]; `.` is none.",
-        call: uac::start,
-    },
-    Rpc {
-        name: "tm.t_uac_wait",
-        doc: "Sends a request and answers with the final reply. Parameters: as tm.t_uac_start.",
-        call: uac::wait,
-    },
-    Rpc {
-        name: "tm.t_uac_wait_block",
-        doc: "Sends a request and answers with the final reply. Parameters: as tm.t_uac_start.",
-        call: uac::wait,
-    },
-];
+pub(super) static RPCS: &[Rpc] = &[Rpc {
+    name: "tm.stats",
+    doc: "Counts of transactions and replies.",
+    call: stats,
+}];
 
 /// The counters that the answer is made of.
 #[derive(Debug, Clone)]
@@ -51,20 +33,15 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(super) fn new(statistics: &Statistics) -> Self {
-        let counter = |name: &str| statistics.counter("tmx", name);
+        let counter = |name: &str| statistics.counter("tm", name);
         let class = |class: &'static str| (class, counter(&format!("{class}_transactions")));
-        let (answered, relayed) = (counter("rpl_generated"), counter("rpl_relayed"));
-        statistics.gauge("tmx", "rpl_sent", {
-            let (answered, relayed) = (answered.clone(), relayed.clone());
-            move || answered.value() + relayed.value()
-        });
         Self {
             active: counter("active_transactions"),
             total: counter("total_transactions"),
             local: counter("UAC_transactions"),
-            received: counter("rpl_received"),
-            answered,
-            relayed,
+            received: counter("received_replies"),
+            answered: counter("local_replies"),
+            relayed: counter("relayed_replies"),
             freed: counter("freed_transactions"),
             classes: ["6xx", "5xx", "4xx", "3xx", "2xx"].map(class).to_vec(),
         }

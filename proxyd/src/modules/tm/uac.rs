@@ -1,179 +1,95 @@
-//! `tm.t_uac_start`, `tm.t_uac_wait`, `tm.t_uac_wait_block`: requests that an operator has the proxy send, as kamctl's `ping` does.
+//! Requests of the proxy's own, as `t_uac_send()` and `tm.t_uac_start` describe them.
 
-use super::Tm;
-use crate::control::methods::PeerTransport;
-use crate::control::methods::RpcCall;
-use crate::control::methods::RpcFault;
-use crate::control::methods::RpcReply;
-use crate::control::methods::RpcResult;
-use crate::script::host::LocalReply;
+use crate::proxy::sockets::Sockets;
 use crate::script::host::LocalRequest;
-use crate::script::host::Millis;
-use crate::script::module::Env;
-use crate::script::module::ModuleTimer;
-use crate::script::module::Script;
-use parking_lot::Mutex;
-use serde_json::json;
+use crate::script::module::Call;
+use crate::script::module::Code;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
-use shared::sip::status::reason;
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::time::Duration;
 
-/// Requests that wait to be sent.
-const QUEUE: usize = 256;
-/// How long a caller waits for the final reply.
-const PATIENCE: Duration = Duration::from_secs(80);
-/// How often the queue is looked at.
-const INTERVAL: Millis = 10;
 /// The CSeq of a request whose headers have none, as Kamailio's.
 const CSEQ: u32 = 10;
 
-/// Sends what is in the queue.
-pub(super) const TIMER: ModuleTimer = ModuleTimer {
-    name: "tm.t_uac",
-    interval: |_| Some(INTERVAL),
-    run: send,
-};
-
-/// Requests on their way to the timer worker, each with the name of its socket.
-#[derive(Default)]
-pub(super) struct Outgoing(Mutex<Vec<(LocalRequest, String)>>);
-
-/// `tm.t_uac_start`: the reply is nobody's concern.
-pub(super) fn start(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    enqueue(call, script, |_| {})?;
-    Ok(RpcReply::empty())
+/// A request as it is described; empty and a dot mean none.
+pub(crate) struct Template<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) uri: &'a str,
+    /// Next hop.
+    pub(crate) next: &'a str,
+    /// Socket to send from.
+    pub(crate) socket: &'a str,
+    /// Header lines, From and To among them.
+    pub(crate) headers: &'a str,
+    pub(crate) body: Vec<u8>,
 }
 
-/// `tm.t_uac_wait` and `tm.t_uac_wait_block`: answers with the final reply.
-pub(super) fn wait(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    if matches!(
-        call.peer.transport,
-        PeerTransport::Xhttp | PeerTransport::Internal
-    ) {
-        // The call holds a worker that may be the one to receive the reply.
-        return Err(RpcFault::new(
-            600,
-            "Reply wait/async mode not supported by this rpc transport",
-        ));
-    }
-    let (replied, reply) = mpsc::sync_channel(1);
-    enqueue(call, script, move |end| {
-        let text = match end.message {
-            Some(message) => String::from_utf8_lossy(message.reason()).into_owned(),
-            None => reason(end.status).to_owned(),
+impl Template<'_> {
+    /// The request, or what is wrong with it.
+    pub(crate) fn request(self, sockets: &Sockets) -> Result<LocalRequest, String> {
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty() && text != ".");
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
+        if self.method.is_empty() || !self.method.bytes().all(is_token) {
+            return Err(format!("Invalid method {:?}", self.method));
+        }
+        let next = given(self.next);
+        check(self.uri, "request")?;
+        if let Some(next) = &next {
+            check(next, "next hop")?;
+        }
+        let unknown = |text: &str| format!("No local socket for {text:?}");
+        let socket = given(self.socket)
+            .map(|text| sockets.named(&text).ok_or_else(|| unknown(&text)))
+            .transpose()?;
+        let mut request = LocalRequest {
+            method: self.method.as_bytes().to_vec(),
+            uri: self.uri.as_bytes().to_vec(),
+            dst_uri: next.map(String::into_bytes),
+            cseq: CSEQ,
+            body: self.body,
+            socket,
+            ..LocalRequest::default()
         };
-        // A caller that has gone away wants no answer.
-        let _ = replied.try_send((end.status, text));
-    })?;
-    match reply.recv_timeout(PATIENCE) {
-        Ok((code, text)) => Ok(json!({ "code": code, "text": text }).into()),
-        Err(_) => Err(RpcFault::failed("no final reply in time")),
+        let mut has_type = false;
+        for line in self.headers.lines().filter(|line| !line.is_empty()) {
+            has_type |= header(&mut request, line).ok_or("Invalid headers")?;
+        }
+        match () {
+            () if request.to.is_empty() => Err("To missing".to_owned()),
+            () if request.from.is_empty() => Err("From missing".to_owned()),
+            () if !has_type && !request.body.is_empty() => Err("Content-Type missing".to_owned()),
+            () => Ok(request),
+        }
     }
 }
 
-fn enqueue(
-    call: &RpcCall<'_>,
-    script: &Arc<Script>,
-    done: impl FnOnce(&mut LocalReply<'_>) + Send + 'static,
-) -> Result<(), RpcFault> {
-    let tm = script
-        .states
-        .get::<Tm>()
-        .ok_or_else(|| RpcFault::failed("module tm is not loaded"))?;
-    let (mut request, socket) = read(call)?;
-    request.done = Some(Box::new(done));
-    let mut queue = tm.outgoing.0.lock();
-    if queue.len() >= QUEUE {
-        return Err(RpcFault::failed("too many requests wait to be sent"));
+fn check(uri: &str, what: &str) -> Result<(), String> {
+    if Uri::parse(uri.as_bytes()).is_err() || uri.contains(char::is_control) {
+        return Err(format!("Invalid {what} uri {uri:?}"));
     }
-    queue.push((request, socket));
     Ok(())
 }
 
-fn send(env: &mut Env<'_>) {
-    let script = env.script;
-    let Some(tm) = script.states.get::<Tm>() else {
-        return;
-    };
-    for (mut request, socket) in std::mem::take(&mut *tm.outgoing.0.lock()) {
-        request.socket = env.host.sockets().named(&socket);
-        env.host.originate(request);
-    }
-}
-
-/// Method, Request-URI, next hop, socket, headers and body; `.` stands for none.
-fn read(call: &RpcCall<'_>) -> Result<(LocalRequest, String), RpcFault> {
-    if call.count() < 5 {
-        let text = format!("too few parameters ({}/5)", call.count());
-        return Err(RpcFault::bad_request(text));
-    }
-    let text = |index| Ok(call.opt_str(index)?.unwrap_or_default().into_owned());
-    let optional = |index| text(index).map(|text: String| if text == "." { String::new() } else { text });
-    let (method, uri) = (text(0)?, text(1)?);
-    if method.is_empty()
-        || !method
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
-    {
-        return Err(RpcFault::bad_request(format!("Invalid method {method:?}")));
-    }
-    let (next, socket, body) = (optional(2)?, optional(3)?, optional(5)?);
-    for (uri, what) in [(&uri, "request"), (&next, "next hop")] {
-        let is_absent = what == "next hop" && uri.is_empty();
-        if !is_absent && (Uri::parse(uri.as_bytes()).is_err() || uri.contains(char::is_control)) {
-            return Err(RpcFault::bad_request(format!("Invalid {what} uri {uri:?}")));
-        }
-    }
-    let mut request = LocalRequest {
-        method: method.into_bytes(),
-        uri: uri.into_bytes(),
-        dst_uri: Some(next.into_bytes()).filter(|next| !next.is_empty()),
-        cseq: CSEQ,
-        body: body.into_bytes(),
-        ..LocalRequest::default()
-    };
-    let mut has_type = false;
-    for line in text(4)?.lines().filter(|line| !line.is_empty()) {
-        has_type |= header(&mut request, line)?;
-    }
-    let missing = |name| Err(RpcFault::bad_request(format!("{name} missing")));
-    match () {
-        () if request.to.is_empty() => missing("To"),
-        () if request.from.is_empty() => missing("From"),
-        () if !has_type && !request.body.is_empty() => missing("Content-Type"),
-        () => Ok((request, socket)),
-    }
-}
-
 /// Takes over a header line; tells whether it is a Content-Type.
-fn header(request: &mut LocalRequest, line: &str) -> Result<bool, RpcFault> {
-    let invalid = || RpcFault::bad_request("Invalid headers");
-    let (name, value) = line.split_once(':').ok_or_else(invalid)?;
+fn header(request: &mut LocalRequest, line: &str) -> Option<bool> {
+    let (name, value) = line.split_once(':')?;
     let (name, value) = (name.trim(), value.trim());
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(invalid());
+        return None;
     }
     match name.to_ascii_lowercase().as_str() {
-        // What the transaction writes by itself.
+        // what the transaction writes by itself
         "via" | "v" | "max-forwards" | "content-length" | "l" => {}
-        "from" | "f" => (request.from, request.from_tag) = party(value).ok_or_else(invalid)?,
-        "to" | "t" => (request.to, request.to_tag) = party(value).ok_or_else(invalid)?,
+        "from" | "f" => (request.from, request.from_tag) = party(value)?,
+        "to" | "t" => (request.to, request.to_tag) = party(value)?,
         "call-id" | "i" => request.call_id = Some(value.as_bytes().to_vec()),
-        "cseq" => {
-            let number = value.split_whitespace().next().unwrap_or_default();
-            request.cseq = number.parse().map_err(|_| invalid())?;
-        }
+        "cseq" => request.cseq = value.split_whitespace().next()?.parse().ok()?,
         lower => {
-            request
-                .headers
-                .extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-            return Ok(matches!(lower, "content-type" | "c"));
+            let line = format!("{name}: {value}\r\n");
+            request.headers.extend_from_slice(line.as_bytes());
+            return Some(matches!(lower, "content-type" | "c"));
         }
     }
-    Ok(false)
+    Some(false)
 }
 
 /// The address of a From or To in brackets, and its tag.
@@ -185,91 +101,129 @@ fn party(value: &str) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         text.push(b' ');
     }
     text.extend([b"<", addr.uri, b">"].concat());
-    let tag = addr.params.split(|b| *b == b';').find_map(|param| {
-        let (name, tag) = param.trim_ascii().split_at_checked(4)?;
-        name.eq_ignore_ascii_case(b"tag=").then(|| tag.to_vec())
-    });
-    Some((text, tag))
+    let tag = addr.tag().filter(|tag| !tag.is_empty());
+    Some((text, tag.map(<[u8]>::to_vec)))
+}
+
+/// Header lines, each ended by CRLF.
+pub(crate) fn header_lines(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.map(|line| format!("{line}\r\n")).collect()
+}
+
+/// `t_uac_send(method, ruri, nexthop, socket, headers, body)`; a dot behind the method: a 2xx is not acknowledged.
+pub(super) fn t_uac_send(call: &mut Call<'_, '_>) -> Code {
+    let texts: Vec<String> = (0..5)
+        .map(|n| String::from_utf8_lossy(&call.text(n)).into_owned())
+        .collect();
+    let [method, uri, next, socket, headers] = texts.as_slice() else {
+        return Code::FALSE;
+    };
+    let bare = method.strip_suffix('.');
+    let template = Template {
+        method: bare.unwrap_or(method),
+        uri,
+        next,
+        socket,
+        headers,
+        body: call.text_owned(5),
+    };
+    match template.request(call.env.host.sockets()) {
+        Ok(request) => call.env.host.originate(LocalRequest {
+            no_ack: bare.is_some(),
+            ..request
+        }),
+        Err(why) => {
+            crate::log::error("tm", format_args!("t_uac_send: {why}"));
+            Code::FALSE
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::control::methods::Peer;
-    use serde_json::Value;
+    use super::super::MODULE;
+    use super::Template;
+    use crate::script::testing::Stage;
 
-    fn read_all(params: &Value) -> Result<(LocalRequest, String), String> {
-        let peer = Peer::internal();
-        let call = RpcCall {
-            method: "tm.t_uac_start",
-            params: params.as_array().unwrap(),
-            peer: &peer,
-        };
-        read(&call).map_err(|fault| fault.message.into_owned())
-    }
+    const HEADERS: &str =
+        "From: <sip:al@a.test>;tag=f1\r\nTo: \"Bo\" <sip:bo@b.test>\r\nCSeq: 7 INFO\r\nX-A: 1\r\n";
 
     #[test]
-    fn a_request_is_read_from_its_parameters() {
-        let headers = "From:sip:daemon@here\r\nTo: \"A\" <sip:a@b;x=1>;tag=t\r\nContact:sip:daemon@here\r\nCSeq: 7 OPTIONS\r\n";
-        let (request, socket) =
-            read_all(&json!(["OPTIONS", "sip:a@b", ".", "udp:127.0.0.1:5060", headers])).unwrap();
+    fn a_request_is_sent_as_described() {
+        let mut stage = Stage::options();
+        let typed = format!("{HEADERS}Content-Type: text/plain\r\n");
+        let args = [
+            "INVITE.",
+            "sip:bo@b.test",
+            "",
+            "udp:127.0.0.1:5060",
+            &typed,
+            "hello",
+        ];
+        assert_eq!(stage.call(&MODULE, "t_uac_send", &args), 1);
+        let sent = stage.host.originated.pop().expect("a request");
         assert_eq!(
-            (request.from.as_slice(), request.from_tag),
-            (&b"<sip:daemon@here>"[..], None)
+            (&*sent.method, &*sent.uri),
+            (&b"INVITE"[..], &b"sip:bo@b.test"[..])
         );
         assert_eq!(
-            (request.to.as_slice(), request.to_tag.as_deref()),
-            (&b"\"A\" <sip:a@b;x=1>"[..], Some(&b"t"[..]))
+            (&*sent.from, sent.from_tag.as_deref()),
+            (&b"<sip:al@a.test>"[..], Some(&b"f1"[..]))
         );
-        assert_eq!(request.headers, b"Contact: sip:daemon@here\r\n");
         assert_eq!(
-            (request.cseq, request.dst_uri, socket.as_str()),
-            (7, None, "udp:127.0.0.1:5060")
+            (&*sent.to, sent.to_tag, sent.cseq),
+            (&b"\"Bo\" <sip:bo@b.test>"[..], None, 7)
+        );
+        assert_eq!(sent.headers, b"X-A: 1\r\nContent-Type: text/plain\r\n");
+        assert_eq!(
+            (&*sent.body, sent.socket, sent.no_ack),
+            (&b"hello"[..], Some(0), true)
         );
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        let table = [
-            (json!([]), "too few parameters (0/5)"),
+        let mut stage = Stage::options();
+        for (args, expected) in [
+            (["", "sip:b@b", "", "", HEADERS, ""], "Invalid method \"\""),
             (
-                json!(["OPTIONS", "bad", ".", ".", ""]),
+                ["IN FO", "sip:b@b", "", "", HEADERS, ""],
+                "Invalid method \"IN FO\"",
+            ),
+            (
+                ["INFO", "bad", "", "", HEADERS, ""],
                 "Invalid request uri \"bad\"",
             ),
             (
-                json!(["OPTIONS", "sip:a@b", "bad", ".", ""]),
+                ["INFO", "sip:b@b", "bad", "", HEADERS, ""],
                 "Invalid next hop uri \"bad\"",
             ),
             (
-                json!(["OP TIONS", "sip:a@b", ".", ".", ""]),
-                "Invalid method \"OP TIONS\"",
+                ["INFO", "sip:b@b", "", "udp:192.0.2.9:5060", HEADERS, ""],
+                "No local socket for \"udp:192.0.2.9:5060\"",
             ),
+            (["INFO", "sip:b@b", ".", ".", "nonsense", ""], "Invalid headers"),
+            (["INFO", "sip:b@b", ".", ".", "From: sip:a@a", ""], "To missing"),
+            (["INFO", "sip:b@b", ".", ".", "To: sip:a@a", ""], "From missing"),
             (
-                json!(["OPTIONS", "sip:a@b", ".", ".", "From:sip:a@b\r\n"]),
-                "To missing",
-            ),
-            (
-                json!(["OPTIONS", "sip:a@b", ".", ".", "To:sip:a@b\r\n"]),
-                "From missing",
-            ),
-            (
-                json!(["OPTIONS", "sip:a@b", ".", ".", "nonsense"]),
-                "Invalid headers",
-            ),
-            (
-                json!([
-                    "MESSAGE",
-                    "sip:a@b",
-                    ".",
-                    ".",
-                    "To:sip:a@b\r\nFrom:sip:a@b\r\n",
-                    "hi"
-                ]),
+                ["INFO", "sip:b@b", "", "", HEADERS, "text"],
                 "Content-Type missing",
             ),
-        ];
-        for (params, expected) in table {
-            assert_eq!(read_all(&params).err().as_deref(), Some(expected), "{params}");
+        ] {
+            let [method, uri, next, socket, headers, body] = args;
+            let template = Template {
+                method,
+                uri,
+                next,
+                socket,
+                headers,
+                body: body.as_bytes().to_vec(),
+            };
+            let made = template.request(&stage.host.sockets).map(|_| ());
+            assert_eq!(made, Err(expected.to_owned()));
+            assert_eq!(stage.call(&MODULE, "t_uac_send", &args), -1, "{args:?}");
         }
+        assert!(stage.host.originated.is_empty());
     }
 }

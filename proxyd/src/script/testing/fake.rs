@@ -127,7 +127,7 @@ impl Host for FakeHost {
         Code::TRUE
     }
     fn local_tag(&mut self, _: &Context) -> Vec<u8> {
-        b"local-tag".to_vec()
+        b"local".to_vec()
     }
     fn new_transaction(&mut self, _: Scope<'_>) -> Code {
         Code::TRUE
