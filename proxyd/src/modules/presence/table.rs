@@ -71,7 +71,10 @@ impl Table {
             }
         }
         self.changed.remove(dialog);
-        self.removed.insert(dialog.clone());
+        // Where nothing is ever written, what is no longer remembered here ends in the database by its time.
+        if self.removed.len() < SUBSCRIPTIONS_MAX {
+            self.removed.insert(dialog.clone());
+        }
         Some(subscription)
     }
 
