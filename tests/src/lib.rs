@@ -7,6 +7,7 @@ pub mod load;
 pub mod message;
 pub mod micro;
 pub mod pattern;
+pub mod record;
 pub mod scenario;
 pub mod site;
 pub mod subject;

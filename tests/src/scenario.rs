@@ -5,14 +5,19 @@ use std::fs;
 use std::io;
 use std::net::UdpSocket;
 use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::message::Message;
 use crate::pattern;
 use crate::pattern::Variables;
+use crate::record::Record;
 use crate::site::Site;
 use crate::subject::Launch;
 use crate::subject::RpcError;
@@ -72,29 +77,50 @@ struct Step {
     block: Vec<String>,
 }
 
+/// The script that Debian's Kamailio ships.
+pub const STOCK: &str = "/etc/kamailio/kamailio.cfg";
+
+/// Where Debian keeps the statements that make Kamailio's tables in SQLite.
+const SCHEMA: &str = "/usr/share/kamailio/db_sqlite";
+
+/// The port of a scenario's first user agent over IPv4; the others follow.
+const FIRST_PORT: u16 = 22_071;
+
 /// Runs one scenario file against a subject.
 pub fn run(path: &Path, subject: Subject) -> Result<(), ScenarioError> {
+    play(path, subject, &Site::new()).map(drop)
+}
+
+/// Runs one scenario file against a subject at a site, and returns everything that was seen.
+pub fn play(path: &Path, subject: Subject, site: &Site) -> Result<Record, ScenarioError> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| ScenarioError::File(file.clone(), error))?;
     let folder = tempfile::Builder::new().prefix("proxyd-scenario-").tempdir();
     let folder = folder.map_err(|error| ScenarioError::File(file.clone(), error))?;
-    let site = Site::new();
+    let database = folder.path().join("test.db");
+    let scripts = path.parent().unwrap_or(Path::new("."));
     let variables = Variables::from([
         ("domain".to_owned(), DOMAIN.to_owned()),
+        ("database".to_owned(), format!("sqlite:///{}", database.display())),
+        ("folder".to_owned(), folder.path().display().to_string()),
+        ("here".to_owned(), scripts.display().to_string()),
+        ("host".to_owned(), site.server.ip().to_string()),
         ("server".to_owned(), site.server.to_string()),
         ("server6".to_owned(), site.server6.to_string()),
     ]);
     let mut stage = Stage {
         subject,
-        scripts: path.parent().unwrap_or(Path::new(".")),
+        scripts,
         folder: folder.path(),
-        site,
+        site: site.clone(),
         server: None,
         launch: Launch::default(),
         agents: BTreeMap::new(),
         requests: BTreeMap::new(),
         variables,
         transcript: String::new(),
+        record: Record::default(),
+        queries: Vec::new(),
     };
     for step in steps(&text) {
         if let Err(failure) = stage.perform(&step) {
@@ -108,7 +134,18 @@ pub fn run(path: &Path, subject: Subject) -> Result<(), ScenarioError> {
             });
         }
     }
-    Ok(())
+    Ok(stage.close())
+}
+
+/// Returns what a file says must differ between the subjects: the lines below its DIFFERS steps.
+pub fn differences(text: &str, site: &Site) -> Vec<String> {
+    let steps = steps(text);
+    let differing = steps
+        .iter()
+        .filter(|step| step.words.first().is_some_and(|word| word == "DIFFERS"));
+    let host = site.server.ip().to_string();
+    let lines = differing.flat_map(|step| &step.block);
+    lines.map(|line| line.replace("{host}", &host)).collect()
 }
 
 fn steps(text: &str) -> Vec<Step> {
@@ -141,11 +178,17 @@ struct Stage<'a> {
     requests: BTreeMap<String, Message>,
     variables: Variables,
     transcript: String,
+    record: Record,
+    queries: Vec<String>,
 }
 
 impl Stage<'_> {
     fn perform(&mut self, step: &Step) -> Result<(), Failure> {
         let mut words = Vec::new();
+        // Reasons are prose.
+        if step.words.first().is_some_and(|word| word == "DIFFERS") {
+            return Ok(());
+        }
         for word in &step.words {
             words.push(pattern::expand(word, &self.variables)?);
         }
@@ -167,6 +210,28 @@ impl Stage<'_> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["SERVER", script, defines @ ..] => self.start(script, defines),
+            ["SCRIPT", rest @ ..] => {
+                let script = self.write("kamailio.cfg", step)?;
+                self.start_script(script, rest)
+            }
+            ["STOCK", options @ ..] => self.start_stock(options, step),
+            ["FILE", name] => self.write(name, step).map(drop),
+            ["CHECK"] => self.check_script(step),
+            ["TABLES", names @ ..] => {
+                for name in names {
+                    let statements = fs::read_to_string(format!("{SCHEMA}/{name}-create.sql"))?;
+                    self.database()?.execute_batch(&statements)?;
+                }
+                Ok(())
+            }
+            ["SQL"] => {
+                let statements = known(&step.block.join("\n"), &self.variables);
+                Ok(self.database()?.execute_batch(&statements)?)
+            }
+            ["QUERY", query @ ..] => {
+                self.queries.push(query.join(" "));
+                Ok(())
+            }
             ["RESTART"] => self.restart(),
             ["UA", name, kind] => self.open(name, kind),
             ["REQUEST", name, method, to] => {
@@ -218,16 +283,7 @@ impl Stage<'_> {
             ["RPC", method, params @ ..] => self.rpc(method, &params.join(" "), step, Duration::ZERO),
             ["WAIT", "RPC", method, params @ ..] => self.rpc(method, &params.join(" "), step, wait::PATIENCE),
             ["SUBSCRIBER", user, password] => {
-                let path = self.folder.join("test.db");
-                let connection = if path.exists() {
-                    rusqlite::Connection::open(&path)?
-                } else {
-                    tables::create(&path)?
-                };
-                let url = format!("DBURL=\"sqlite:///{}\"", path.display());
-                if !self.launch.defines.contains(&url) {
-                    self.launch.defines.push(url);
-                }
+                let connection = self.database()?;
                 Ok(tables::add_subscriber(&connection, user, DOMAIN, password)?)
             }
             _ => Err(format!("no such step: {}", words.join(" ")).into()),
@@ -237,6 +293,127 @@ impl Stage<'_> {
     fn start(&mut self, script: &str, defines: &[&str]) -> Result<(), Failure> {
         self.launch.script = fs::canonicalize(self.scripts.join(script))?;
         self.launch.listen = self.site.listen();
+        self.serve(defines)
+    }
+
+    /// Starts a script of the scenario's own, over UDP and the other transports named.
+    fn start_script(&mut self, script: PathBuf, transports: &[&str]) -> Result<(), Failure> {
+        self.launch.script = script;
+        let mut transports = transports.to_vec();
+        transports.insert(0, "udp");
+        let sockets = transports
+            .iter()
+            .map(|name| format!("{name}:{}", self.site.server));
+        self.launch.listen = sockets.collect();
+        self.serve(&[])
+    }
+
+    /// Starts the script that Kamailio ships with these options; the block goes to the file it imports.
+    fn start_stock(&mut self, options: &[&str], step: &Step) -> Result<(), Failure> {
+        let script = String::from_utf8_lossy(&fs::read(STOCK)?).into_owned();
+        // Several workers would answer in any order; the tests' database is SQLite.
+        let script = script
+            .replace("children=8", "children=1")
+            .replace("db_mysql.so", "db_sqlite.so");
+        let path = self.folder.join("kamailio.cfg");
+        fs::write(&path, script)?;
+        if options.contains(&"WITH_MYSQL") {
+            self.database()?;
+        }
+        let mut local = format!("alias=\"{DOMAIN}\"\n");
+        for option in options {
+            local.push_str(&format!("#!define {option}\n"));
+        }
+        local.push_str(&known(&step.block.join("\n"), &self.variables));
+        fs::write(self.folder.join("kamailio-local.cfg"), local + "\n")?;
+        self.start_script(path, &[])
+    }
+
+    /// Writes the block of a step to a file; the names of variables that the block does not mean stay as they are.
+    fn write(&mut self, name: &str, step: &Step) -> Result<PathBuf, Failure> {
+        let path = self.folder.join(name);
+        let text = known(&step.block.join("\n"), &self.variables);
+        fs::write(&path, text + "\n")?;
+        Ok(path)
+    }
+
+    /// Notes whether the subject accepts a script that is only checked.
+    fn check_script(&mut self, step: &Step) -> Result<(), Failure> {
+        let script = self.write("checked.cfg", step)?;
+        let mut command = Command::new(self.subject.program());
+        command
+            .arg("-c")
+            .arg("-f")
+            .arg(script)
+            .args(["-Y"])
+            .arg(self.folder);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .current_dir(self.folder);
+        let verdict = if command.status()?.success() {
+            "accepted"
+        } else {
+            "refused"
+        };
+        self.record.found(&format!("check: line {} {verdict}", step.line));
+        Ok(())
+    }
+
+    /// Notes the rows of a query.
+    fn query(&mut self, query: &str) -> Result<(), Failure> {
+        let connection = self.database()?;
+        let mut statement = connection.prepare(query)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut values = Vec::new();
+            for column in 0..columns {
+                values.push(format!("{:?}", row.get::<_, rusqlite::types::Value>(column)?));
+            }
+            self.record.found(&format!("row: {}", values.join(" ")));
+        }
+        Ok(())
+    }
+
+    /// Opens the database of the scenario, which is made when first asked for.
+    fn database(&mut self) -> Result<Connection, Failure> {
+        let path = self.folder.join("test.db");
+        if path.exists() {
+            return Ok(Connection::open(&path)?);
+        }
+        self.launch
+            .defines
+            .push(format!("DBURL=\"{}\"", self.variables["database"]));
+        Ok(tables::create(&path)?)
+    }
+
+    /// Stops the server and returns everything that was seen.
+    fn close(mut self) -> Record {
+        let log = match &mut self.server {
+            Some(server) => {
+                server.stop();
+                server.log()
+            }
+            None => String::new(),
+        };
+        for (name, agent) in &mut self.agents {
+            for message in agent.waiting() {
+                self.record.received(name, &message);
+            }
+        }
+        self.record.logged(&log);
+        // What is written behind is written by now.
+        for query in std::mem::take(&mut self.queries) {
+            if let Err(failure) = self.query(&query) {
+                self.record.found(&format!("row: {failure}"));
+            }
+        }
+        self.record
+    }
+
+    fn serve(&mut self, defines: &[&str]) -> Result<(), Failure> {
         self.launch
             .defines
             .extend(defines.iter().map(|&define| define.to_owned()));
@@ -263,7 +440,18 @@ impl Stage<'_> {
             other => return Err(format!("no such transport: {other}").into()),
         };
         let server = if ipv6 { self.site.server6 } else { self.site.server };
-        let agent = Ua::open(name, transport, self.site.user_agent(ipv6), server, DOMAIN)?;
+        let mut address = self.site.user_agent(ipv6);
+        if !ipv6 {
+            address.set_port(FIRST_PORT + u16::try_from(self.agents.len()).unwrap_or_default());
+        }
+        // A program that is just being started may hold the previous run's socket for a moment.
+        let free = |error: &io::Error| error.kind() != io::ErrorKind::AddrInUse;
+        let open = || Ua::open(name, transport, address, server, DOMAIN);
+        let agent = wait::until(wait::PATIENCE, || match open() {
+            Err(error) if !free(&error) => None,
+            opened => Some(opened),
+        });
+        let agent = agent.unwrap_or_else(open)?;
         self.variables
             .insert(format!("{name}.address"), agent.address.to_string());
         self.variables.insert(format!("{name}.contact"), agent.contact());
@@ -280,6 +468,7 @@ impl Stage<'_> {
         }
         text.push_str("\r\n");
         self.transcript.push_str(&format!("--- {name} sends\n{text}"));
+        self.record.sent(&text);
         Ok(self.agent(name)?.send_bytes(text.as_bytes())?)
     }
 
@@ -347,6 +536,9 @@ impl Stage<'_> {
         });
         answered.ok_or("the server does not answer any more".to_owned())?;
         let mut waiting = self.agent(name)?.waiting();
+        for message in &waiting {
+            self.log(name, "receives", message);
+        }
         waiting.retain(|message| message.status() != Some(100));
         match waiting.first() {
             None => Ok(()),
@@ -366,7 +558,7 @@ impl Stage<'_> {
             wanted.push((place.to_owned(), text.trim().to_owned()));
         }
         let server = self.server()?;
-        let mut last = String::new();
+        let (mut last, mut answered) = (String::new(), Value::Null);
         let found = wait::until(limit, || {
             let answer = match server.rpc(method, &params) {
                 Ok(answer) => answer,
@@ -382,9 +574,11 @@ impl Stage<'_> {
                 let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 captured.extend(pattern::matches(text, &value)?);
             }
+            answered = answer;
             Some(captured)
         });
         self.variables.extend(found.ok_or(last)?);
+        self.record.answered(method, &answered);
         Ok(())
     }
 
@@ -413,11 +607,23 @@ impl Stage<'_> {
     }
 
     fn log(&mut self, name: &str, verb: &str, message: &Message) {
-        self.transcript.push_str(&format!(
-            "--- {name} {verb}\n{}\n",
-            String::from_utf8_lossy(&message.write())
-        ));
+        let text = String::from_utf8_lossy(&message.write()).into_owned();
+        self.transcript.push_str(&format!("--- {name} {verb}\n{text}\n"));
+        if verb == "sends" {
+            self.record.sent(&text);
+        } else {
+            self.record.received(name, message);
+        }
     }
+}
+
+/// Puts in the values of the variables that there are, and leaves every other pair of braces alone.
+fn known(text: &str, variables: &Variables) -> String {
+    let mut text = text.to_owned();
+    for (name, value) in variables {
+        text = text.replace(&format!("{{{name}}}"), value);
+    }
+    text
 }
 
 /// Checks one header: `Via[2]: pattern` the second value, `count(Via): 2` how many, an empty pattern none at all.

@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +16,7 @@ pub struct Site {
     /// The server's IPv6 socket.
     pub server6: SocketAddr,
     carrier: SocketAddr,
+    _taken: Arc<UdpSocket>,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -23,13 +25,20 @@ impl Site {
     /// Takes the next free address.
     #[expect(clippy::new_without_default, reason = "each one differs")]
     pub fn new() -> Self {
-        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let host = [127, 22, (process % 251) as u8 + 2, (number % 250) as u8 + 2];
+        // Another test run may have the same part of the network: an address is taken by a port that nobody uses.
+        let (host, taken) = loop {
+            let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let host = [127, 22, (process % 251) as u8 + 2, (number % 250) as u8 + 2];
+            if let Ok(socket) = UdpSocket::bind(SocketAddr::from((host, 22_059))) {
+                break (host, socket);
+            }
+        };
         let carrier = [127, 22, 1, host[3]];
         Self {
             server: (host, 22_060).into(),
             server6: (Ipv6Addr::LOCALHOST, free_port6()).into(),
             carrier: (carrier, 0).into(),
+            _taken: Arc::new(taken),
         }
     }
 

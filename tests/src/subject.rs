@@ -123,6 +123,7 @@ pub struct Server {
     subject: Subject,
     child: Child,
     folder: PathBuf,
+    sockets: Vec<String>,
     _temporary: Option<TempDir>,
 }
 
@@ -176,6 +177,7 @@ impl Server {
             subject,
             child,
             folder,
+            sockets: launch.listen.clone(),
             _temporary: temporary,
         };
         server.await_sockets(&launch.listen)?;
@@ -255,6 +257,11 @@ impl Server {
         signal(name, if name == "KILL" { &group } else { &group[1..] });
         let status = wait::until(wait::PATIENCE, || self.child.try_wait().ok().flatten());
         signal("KILL", &group);
+        // Its children may hold the sockets a moment longer; the next server shall have them.
+        wait::until(wait::PATIENCE, || {
+            let open = self.sockets.iter().any(|socket| is_open(socket));
+            (!open).then_some(())
+        });
         status.or_else(|| self.child.wait().ok())
     }
 

@@ -9,8 +9,6 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::net::UdpSocket;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::digest;
@@ -71,17 +69,7 @@ pub struct Ua {
     seen: Vec<Vec<u8>>,
     dialogs: BTreeMap<String, Dialog>,
     tag: String,
-}
-
-static SERIAL: AtomicU32 = AtomicU32::new(1);
-
-/// Returns a word that no other part of this test run uses.
-pub fn unique(prefix: &str) -> String {
-    format!(
-        "{prefix}{:x}x{:x}",
-        std::process::id(),
-        SERIAL.fetch_add(1, Ordering::Relaxed)
-    )
+    words: u32,
 }
 
 impl Ua {
@@ -118,8 +106,15 @@ impl Ua {
             inbox: VecDeque::new(),
             seen: Vec::new(),
             dialogs: BTreeMap::new(),
-            tag: unique("t"),
+            tag: format!("t{name}{:x}", address.port()),
+            words: 0,
         })
+    }
+
+    /// Returns a word that this user agent has not used before, the same in each run at the same address.
+    fn word(&mut self, prefix: &str) -> String {
+        self.words += 1;
+        format!("{prefix}{}{:x}x{:x}", self.name, self.address.port(), self.words)
     }
 
     /// Returns the URI at which it can be reached.
@@ -160,14 +155,17 @@ impl Ua {
         to: &str,
         extra: &[(String, String)],
     ) -> io::Result<Message> {
-        let mut known = self.dialogs.remove(dialog).unwrap_or_else(|| Dialog {
-            call_id: unique("c"),
-            local: format!("<{}>;tag={}", self.aor(), self.tag),
-            ..Dialog::default()
-        });
+        let mut known = match self.dialogs.remove(dialog) {
+            Some(known) => known,
+            None => Dialog {
+                call_id: self.word("c"),
+                local: format!("<{}>;tag={}", self.aor(), self.tag),
+                ..Dialog::default()
+            },
+        };
         let own_branch = !matches!(method, "ACK" | "CANCEL") || (method == "ACK" && known.answered());
         if own_branch {
-            known.branch = unique("z9hG4bK");
+            known.branch = self.word("z9hG4bK");
         }
         if !matches!(method, "ACK" | "CANCEL") {
             known.cseq += 1;
@@ -208,6 +206,7 @@ impl Ua {
     /// Sends the dialog's last request again with an answer to the challenge that came back.
     pub fn authorize(&mut self, dialog: &str, user: &str, password: &str) -> io::Result<Message> {
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
+        let branch = self.word("z9hG4bK");
         let known = self
             .dialogs
             .get_mut(dialog)
@@ -224,7 +223,7 @@ impl Ua {
         };
         known.nonce_count += 1;
         known.cseq += 1;
-        known.branch = unique("z9hG4bK");
+        known.branch = branch;
         let method = message.method().to_owned();
         let credentials = digest::answer(
             challenge,

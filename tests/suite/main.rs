@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod control;
 mod databases;
+mod differential;
 mod fuzz;
 mod install;
 mod layering;

@@ -133,7 +133,7 @@ fn subject<'c>(call: &'c Call<'_, '_>) -> Option<Cow<'c, [u8]>> {
     } else if is("From") {
         ctx.msg.from().map(|from| from.uri)
     } else if is("Credentials") {
-        let Some(credentials) = auth::authorized(ctx) else {
+        let Some(credentials) = ctx.accepted_credentials() else {
             crate::log::error(
                 "group",
                 format_args!("no authorized credentials found (error in script)"),

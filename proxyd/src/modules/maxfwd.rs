@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
-    params: &[Param::Int("max_limit", 256, "Ceiling for Max-Forwards.")],
+    params: &[Param::Int("max_limit", 70, "Ceiling for Max-Forwards.")],
     functions: &[
         Function {
             names: &["mf_process_maxfwd_header", "maxfwd_process", "process_maxfwd"],
@@ -71,7 +71,7 @@ fn found<'c>(call: &'c Call<'_, '_>) -> Option<(&'c Header, Option<i64>)> {
 }
 
 fn process(call: &mut Call<'_, '_>) -> Code {
-    let limit = call.state::<Limit>().map_or(256, |limit| limit.0);
+    let limit = call.state::<Limit>().map_or(70, |limit| limit.0);
     match found(call) {
         None => {
             let line = format!("Max-Forwards: {}\r\n", call.int(0).clamp(0, limit));
@@ -122,7 +122,7 @@ mod tests {
         for (header, lower, processed, written) in [
             ("Max-Forwards: 70\n", -1, 1, "Max-Forwards: 69\r\n"),
             ("Max-Forwards: 5\n", 1, 1, "Max-Forwards: 4\r\n"),
-            ("Max-Forwards: 1000\n", -1, 1, "Max-Forwards: 256\r\n"),
+            ("Max-Forwards: 1000\n", -1, 1, "Max-Forwards: 70\r\n"),
             ("Max-Forwards: 0\n", 1, -1, "Max-Forwards: 0\r\n"),
             ("Max-Forwards: abc\n", -3, -2, "Max-Forwards: abc\r\n"),
             ("", -2, 2, "Max-Forwards: 10\r\n"),

@@ -163,13 +163,9 @@ fn sl_reply_error(call: &mut Call<'_, '_>) -> Code {
     if call.env.ctx.answered >= 200 {
         return Code::TRUE;
     }
-    let (status, text) = call.env.ctx.failure.reply();
     let stateful = call.env.host.transaction().is_some();
-    let (number, origin) = (
-        if status == 500 { 1 } else { status },
-        if stateful { "TM" } else { "SL" },
-    );
-    let reason = format!("{text} ({number}/{origin})");
+    let origin = if stateful { "TM" } else { "SL" };
+    let (status, reason) = call.env.ctx.failure.reply(origin);
     let (host, scope) = call.split();
     host.reply(scope, status, reason.as_bytes())
 }

@@ -272,6 +272,10 @@ fn index(view: &TransactionView<'_>, route: Routes) -> i64 {
 }
 
 fn branch_index<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
+    // Kamailio: the route of every reply knows no transaction yet
+    if env.route.meets(Routes::REPLY) {
+        return Value::Int(-1);
+    }
     Value::Int(env.host.transaction().map_or(0, |view| index(&view, env.route)))
 }
 

@@ -126,7 +126,7 @@ impl UriDb {
     }
 
     fn check(&self, call: &Call<'_, '_>, uri: Option<&[u8]>) -> Code {
-        let Some(credentials) = auth::authorized(call.env.ctx) else {
+        let Some(credentials) = call.env.ctx.accepted_credentials() else {
             crate::log::error(
                 "uri_db",
                 format_args!("No authorized credentials found (error in scripts)"),

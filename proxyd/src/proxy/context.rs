@@ -4,8 +4,10 @@ use super::branch::Branch;
 use super::record_route::Double;
 use crate::proxy::sockets::Listener;
 use shared::net::Transport;
+use shared::sip::HeaderName;
 use shared::sip::Lumps;
 use shared::sip::Message;
+use shared::sip::header::auth::Auth;
 use std::net::SocketAddr;
 
 /// Names a listening socket: its index in [`super::sockets::Sockets`].
@@ -147,6 +149,8 @@ pub struct Context {
     pub new_body: Option<NewBody>,
     /// The last status sent for this request by a reply made here; 0 none.
     pub answered: u16,
+    /// Where the header with the credentials begins that an authentication function accepted.
+    pub authorized: Option<u32>,
     /// Why the last relay or forward failed, for `sl_reply_error()`.
     pub failure: Failure,
     /// `change_reply_status()`: what a reply's status line becomes.
@@ -204,9 +208,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The status and reason of the reply that tells the sender (Kamailio's texts).
-    pub fn reply(self) -> (u16, &'static str) {
-        match self {
+    /// The status and reason of the reply that tells the sender (Kamailio's texts), from `SL` or `TM`.
+    pub fn reply(self, origin: &str) -> (u16, String) {
+        let (status, text) = match self {
             Self::Unresolvable => (478, "Unresolvable destination"),
             Self::Send => (477, "Unfortunately error on sending to next hop occurred"),
             Self::BadUri => (479, "Regretfully, we were not able to process the URI"),
@@ -215,6 +219,22 @@ impl Failure {
             Self::Flow => (430, "Flow Failed"),
             Self::Overload => (503, "Service Unavailable"),
             Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),
+        };
+        (status, format!("{text} ({}/{origin})", self.number()))
+    }
+
+    /// Its number: what the reason names, and what `t_relay()` returns with a minus.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Unresolvable => 478,
+            Self::Send => 477,
+            Self::BadUri => 479,
+            Self::UnsupportedScheme => 416,
+            Self::BadRequest => 400,
+            Self::Flow => 430,
+            Self::Overload => 503,
+            Self::NoBranches => 6,
+            Self::None => 1,
         }
     }
 }
@@ -268,6 +288,7 @@ impl Default for Context {
             rr_params: Vec::new(),
             new_body: None,
             answered: 0,
+            authorized: None,
             failure: Failure::None,
             new_status: None,
             advertised: None,
@@ -295,6 +316,15 @@ impl Context {
         self.dst_uri = uri;
     }
 
+    /// The credentials of the request that an authentication function accepted.
+    pub fn accepted_credentials(&self) -> Option<Auth<'_>> {
+        let field = self.authorized?;
+        let headers = self.msg.all(HeaderName::Authorization);
+        let mut headers = headers.chain(self.msg.all(HeaderName::ProxyAuthorization));
+        let header = headers.find(|header| header.field.start == field)?;
+        Auth::parse(self.msg.value(header)).ok()
+    }
+
     /// Makes it ready for the next message of the same worker; buffers are kept.
     pub fn reset(&mut self, source: Source, id: u64) {
         self.lumps.clear();
@@ -320,6 +350,7 @@ impl Context {
         self.rr_params.clear();
         self.new_body = None;
         self.answered = 0;
+        self.authorized = None;
         self.failure = Failure::None;
         self.new_status = None;
         self.advertised = None;

@@ -12,6 +12,7 @@ use crate::proxy::response::Best;
 use crate::proxy::response::Candidate;
 use crate::proxy::response::Rules;
 use crate::script::host::LocalReply;
+use crate::script::host::RouteId;
 use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
@@ -40,30 +41,22 @@ impl Live {
                 .and_then(|branch| branch.reply.take());
             return self.finish_local(guard, status, reply.as_ref().map(|ctx| &ctx.msg), vars);
         }
+        let flags = |guard: &Guard| guard.request.as_ref().map_or(0, |request| request.flags);
+        let before = flags(&guard);
         guard = self.leg_failed(guard, best, vars, &script);
-        if let (Some(route), false) = (guard.intent.armed.failure.take(), guard.replicate)
-            && let Some(mut request) = guard.request.take()
-        {
-            let mut lists = std::mem::take(&mut guard.lists);
-            // Kamailio: what a failure route changes in the request holds for its own leg
-            let lumps = request.lumps.clone();
-            let target = (
-                request.new_uri.clone(),
-                request.dst_uri.clone(),
-                request.path.clone(),
-            );
-            request.uri_is_new = false;
-            self.current = Some(guard);
-            self.run(route, RouteKind::FAILURE, &mut request, &mut lists, vars, &script);
-            let Some(back) = self.current.take() else {
-                unreachable!("the route leaves its transaction")
-            };
-            guard = back;
-            request.lumps = lumps;
-            (request.new_uri, request.dst_uri, request.path) = target;
-            request.branches.clear();
-            guard.request = Some(request);
-            guard.lists = lists;
+        // Kamailio: a flag that accounting spends on the failed leg is still set in its failure route
+        let spent = before & !flags(&guard);
+        if let (Some(route), false) = (guard.intent.armed.failure.take(), guard.replicate) {
+            // Kamailio: these routes hold for the leg they were armed for
+            guard.intent.armed.branch = None;
+            guard.intent.armed.branch_failure = None;
+            if let Some(request) = &mut guard.request {
+                request.flags |= spent;
+            }
+            guard = self.run_failed(guard, route, RouteKind::FAILURE, vars, &script);
+            if let Some(request) = &mut guard.request {
+                request.flags &= !spent;
+            }
             if guard.status >= 200 || guard.is_pending() {
                 return guard;
             }
@@ -73,6 +66,54 @@ impl Live {
         };
         guard.current_branch = best;
         self.send_best(guard, best, vars, &script)
+    }
+
+    /// When one branch has failed: the route armed by `t_on_branch_failure`.
+    pub(super) fn branch_failed(&mut self, mut guard: Guard, number: usize, vars: &mut Vars) -> Guard {
+        let Some(route) = guard.intent.armed.branch_failure else {
+            return guard;
+        };
+        if guard.status >= 200 || guard.replicate || matches!(guard.server, Server::Local) {
+            return guard;
+        }
+        guard.current_branch = number;
+        let script = Arc::clone(&guard.script);
+        self.run_failed(guard, route, RouteKind::BRANCH_FAILURE, vars, &script)
+    }
+
+    /// Runs a route on the request that a failed transaction keeps.
+    fn run_failed(
+        &mut self,
+        mut guard: Guard,
+        route: RouteId,
+        kind: RouteKind,
+        vars: &mut Vars,
+        script: &Arc<Script>,
+    ) -> Guard {
+        let Some(mut request) = guard.request.take() else {
+            return guard;
+        };
+        let mut lists = std::mem::take(&mut guard.lists);
+        // Kamailio: what a failure route changes in the request holds for its own leg
+        let lumps = request.lumps.clone();
+        let target = (
+            request.new_uri.clone(),
+            request.dst_uri.clone(),
+            request.path.clone(),
+        );
+        request.uri_is_new = false;
+        self.prefix_log(&mut request, &mut lists, vars, script);
+        self.current = Some(guard);
+        self.run(route, kind, &mut request, &mut lists, vars, script);
+        let Some(mut guard) = self.current.take() else {
+            unreachable!("the route leaves its transaction")
+        };
+        request.lumps = lumps;
+        (request.new_uri, request.dst_uri, request.path) = target;
+        request.branches.clear();
+        guard.request = Some(request);
+        guard.lists = lists;
+        guard
     }
 
     /// Tells modules that every branch of a leg has failed.

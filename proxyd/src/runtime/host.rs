@@ -53,6 +53,8 @@ pub(crate) struct Live {
     pub(crate) now: Millis,
     /// Counts the batches.
     pub(crate) batch: u64,
+    /// This thread's log lines carry a prefix.
+    pub(crate) prefixed: bool,
     /// The transaction of the present message, locked.
     pub(crate) current: Option<Guard>,
     /// What the present request is looked up by, once that was asked.
@@ -82,6 +84,7 @@ impl Live {
             script: runtime.script.load_full(),
             now: crate::clock::now(),
             batch: 0,
+            prefixed: false,
             current: None,
             lookup: None,
             intent: Intent::default(),

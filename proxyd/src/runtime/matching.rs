@@ -66,11 +66,14 @@ impl Live {
         if self.current.is_some() {
             return Code::TRUE;
         }
+        if scope.ctx.msg.method() == Method::Ack {
+            return match self.match_transaction(scope) {
+                Matched::Retransmission => Code::EXIT,
+                _ => Code::FALSE,
+            };
+        }
         let ctx = scope.ctx;
-        let kind = match ctx.msg.method() {
-            Method::Ack => return Code::FALSE,
-            method => Kind::from(method),
-        };
+        let kind = Kind::from(ctx.msg.method());
         let lookup = self.lookup(ctx);
         let table = &self.runtime.transactions;
         let label = rand::Rng::next_u32(&mut self.random);

@@ -26,7 +26,7 @@ impl Live {
     pub(crate) fn tick(&mut self, mut guard: Guard, vars: &mut Vars) {
         guard.armed = NEVER;
         let timers = guard.timers;
-        let mut ended = false;
+        let (mut ended, mut failed) = (false, Vec::new());
         for number in 0..guard.branches.len() {
             let Some(branch) = guard.branches.get_mut(number) else {
                 continue;
@@ -58,6 +58,7 @@ impl Live {
                 branch.status = if ending == Ending::Timeout { 408 } else { 503 };
                 branch.timed_out = ending == Ending::Timeout;
                 guard.current_branch = number;
+                failed.push(number);
                 ended = true;
             }
         }
@@ -81,6 +82,9 @@ impl Live {
                 });
             self.cancel_all(&mut guard, b"");
             ended = true;
+        }
+        for number in failed {
+            guard = self.branch_failed(guard, number, vars);
         }
         if ended {
             guard = self.finish_leg(guard, vars);
@@ -115,6 +119,7 @@ impl Live {
         if actions.contains(Action::TransportError) {
             branch.status = 503;
             guard.current_branch = number;
+            guard = self.branch_failed(guard, number, vars);
             guard = self.finish_leg(guard, vars);
         }
         self.settle(guard);

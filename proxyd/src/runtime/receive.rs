@@ -32,6 +32,38 @@ pub(crate) struct Receiver {
     handled: u64,
 }
 
+impl Live {
+    /// Names a message in every line that is logged for it (core parameter `log_prefix`).
+    pub(super) fn prefix_log(
+        &mut self,
+        ctx: &mut Context,
+        lists: &mut Lists,
+        vars: &mut Vars,
+        script: &Script,
+    ) {
+        let Some(format) = script.program.log_prefix() else {
+            // A script that was reloaded may have none any more.
+            if std::mem::take(&mut self.prefixed) {
+                crate::log::set_prefix("");
+            }
+            return;
+        };
+        let mut text = Vec::new();
+        let env = Env {
+            ctx,
+            lists,
+            vars,
+            script,
+            host: self,
+            route: RouteKind::REQUEST,
+            rc: 0,
+        };
+        format.print(&env, &mut text);
+        crate::log::set_prefix(&String::from_utf8_lossy(&text));
+        self.prefixed = true;
+    }
+}
+
 impl Receiver {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
         let ctx = runtime.spares.take();
@@ -79,6 +111,11 @@ impl Receiver {
         }
         self.live.intent = Intent::default();
         self.live.lookup = None;
+        if self.live.prefixed || self.live.script.program.log_prefix().is_some() {
+            let script = Arc::clone(&self.live.script);
+            self.live
+                .prefix_log(&mut self.ctx, &mut self.lists, &mut self.vars, &script);
+        }
         if self.ctx.msg.is_http() {
             self.http();
         } else {

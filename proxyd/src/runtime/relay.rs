@@ -26,6 +26,7 @@ use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
+use crate::script::vars::Vars;
 use crate::transaction::action::Action;
 use crate::transaction::action::ClientEvent;
 use crate::transaction::key;
@@ -151,7 +152,9 @@ impl Live {
         guard.timers = timers(tm, &guard.intent.timers);
         self.try_100(&mut guard, ctx, tm, options);
         let (first, earlier) = (guard.branches.len(), guard.leg);
-        guard.leg = first;
+        if route != RouteKind::BRANCH_FAILURE {
+            guard.leg = first;
+        }
         // the Request-URI when it is new, then the appended branches
         let own = (ctx.uri_is_new || options.target.is_some()).then_some(None);
         let appended = std::mem::take(&mut ctx.branches);
@@ -196,7 +199,7 @@ impl Live {
             },
             &options,
         );
-        Code::FALSE
+        Code(-i32::from(ctx.failure.number()))
     }
 
     /// Kamailio: a relay that reaches nobody answers by itself, unless the script forbids it; failure routes answer later.
@@ -206,8 +209,7 @@ impl Live {
         if forbidden || scope.route.meets(RouteKind::FAILURE) || guard.status >= 200 {
             return;
         }
-        let (status, text) = scope.ctx.failure.reply();
-        let reason = format!("{text} ({}/TM)", if status == 500 { 1 } else { status });
+        let (status, reason) = scope.ctx.failure.reply("TM");
         self.reply_in_transaction(scope, status, reason.as_bytes());
     }
 
@@ -243,7 +245,7 @@ impl Live {
         branch: Option<Branch>,
         ctx: &mut Context,
         lists: &mut Lists,
-        vars: &mut crate::script::vars::Vars,
+        vars: &mut Vars,
         script: &Script,
         options: &RelayOptions,
     ) {
@@ -275,7 +277,9 @@ impl Live {
             script,
             route: RouteKind::BRANCH,
         };
-        if !dropped && let Err(failure) = self.send_branch(&mut scope, options) {
+        if dropped {
+            scope.ctx.failure = Failure::NoBranches;
+        } else if let Err(failure) = self.send_branch(&mut scope, options) {
             scope.ctx.failure = failure;
         }
         let ctx = scope.ctx;

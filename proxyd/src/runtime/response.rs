@@ -146,6 +146,7 @@ impl Live {
         if status >= 600 && !no_6xx {
             self.cancel_pending_for(&mut guard, &script, || format!("SIP;cause={status}").into());
         }
+        let guard = self.branch_failed(guard, number, vars);
         self.finish_leg(guard, vars)
     }
 

@@ -174,8 +174,7 @@ impl Sandbox {
     fn answer_failure(&mut self, scope: Scope<'_>, options: &RelayOptions) {
         let forbidden = options.no_error_reply || self.intent.disable & disable::INTERNAL_REPLY != 0;
         if !forbidden {
-            let (status, text) = scope.ctx.failure.reply();
-            let reason = format!("{text} ({}/TM)", if status == 500 { 1 } else { status });
+            let (status, reason) = scope.ctx.failure.reply("TM");
             self.answer(scope, status, reason.as_bytes(), TagKind::Stateful);
         }
     }

@@ -420,11 +420,7 @@ fn log(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn is_int(call: &mut Call<'_, '_>) -> Code {
-    match call.value(0) {
-        super::value::Value::Int(_) => Code::TRUE,
-        super::value::Value::Str(text) => super::exec::whole_int(&text).is_some().into(),
-        super::value::Value::Null => Code::FALSE,
-    }
+    Code::from(matches!(call.value(0), super::value::Value::Int(_)))
 }
 
 #[cfg(test)]

@@ -364,12 +364,11 @@ fn double_quoted(text: &str) -> Option<(String, usize)> {
                         }
                         None => value.push_str("\\x"),
                     },
-                    '0'..='7' => match number(text, at + 1, 8, 3) {
+                    // a single digit is what `\1` of a substitution needs
+                    '0'..='7' => match number(text, at + 1, 8, 3).filter(|(_, digits)| *digits > 1) {
                         Some((code, digits)) => {
                             value.push(char::from(code));
-                            if digits > 1 {
-                                chars.nth(digits - 2);
-                            }
+                            chars.nth(digits - 2);
                         }
                         None => {
                             value.push('\\');

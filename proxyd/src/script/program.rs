@@ -55,6 +55,8 @@ pub struct Program {
     pub(super) server: Option<Box<[u8]>>,
     /// The same for requests made here.
     pub(super) user_agent: Option<Box<[u8]>>,
+    /// `log_prefix`.
+    pub(super) log_prefix: Option<Format>,
     /// `max_while_loops`; 0: without a bound.
     pub(super) while_limit: u32,
     /// `max_recursive_level`.
@@ -175,6 +177,11 @@ impl Program {
         self.user_agent.as_deref()
     }
 
+    /// What stands before each line logged for a message.
+    pub fn log_prefix(&self) -> Option<&Format> {
+        self.log_prefix.as_ref()
+    }
+
     /// `server_id`.
     pub fn server_id(&self) -> i64 {
         self.setting_int("server_id").unwrap_or(0)
@@ -185,12 +192,12 @@ impl Program {
         self.defines.get(name).map(|text| &**text)
     }
 
-    /// Every define that has a text, with it.
+    /// Every define, with its text when it has one.
     pub fn defines(&self) -> Vec<(String, Option<String>)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         self.defines
             .iter()
-            .map(|(name, value)| (text(name), Some(text(value))))
+            .map(|(name, value)| (text(name), (!value.is_empty()).then(|| text(value))))
             .collect()
     }
 

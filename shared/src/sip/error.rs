@@ -95,7 +95,7 @@ impl Missing {
             Self::RequestLine => "Malformed Request Line",
             Self::BlankLine => "Missing Blank Line",
             Self::ContentLength => "Invalid Content-Length",
-            Self::CSeqMethod => "CSeq Method Mismatch",
+            Self::CSeqMethod => "CSeq method does not match request method",
             Self::Version => "Version Not Supported",
         }
     }

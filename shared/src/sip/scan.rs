@@ -12,6 +12,11 @@ pub(crate) struct Span {
     end: u32,
 }
 
+/// Where `part`, a slice of `whole`, lies in it; empty at 0 when it is none.
+pub fn range_of(whole: &[u8], part: &[u8]) -> Range<usize> {
+    Span::of(whole, part).range()
+}
+
 impl From<Range<usize>> for Span {
     fn from(range: Range<usize>) -> Self {
         Self::new(range.start, range.end)

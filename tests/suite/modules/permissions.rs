@@ -38,9 +38,12 @@ request_route {
 fn addresses_are_checked_and_reloaded() {
     let house = House::open_text(SCRIPT, &[]);
     let mut phone = house.agent("caller");
+    let mut asked = 0;
     let mut status = || {
-        let dialog = tests::ua::unique("d");
-        phone.request(&dialog, "OPTIONS", "sip:test.lan", &[]).unwrap();
+        asked += 1;
+        phone
+            .request(&format!("d{asked}"), "OPTIONS", "sip:test.lan", &[])
+            .unwrap();
         phone.receive(wait::PATIENCE).and_then(|reply| reply.status())
     };
     assert_eq!(status(), Some(403));

@@ -1,7 +1,6 @@
 //! Credentials of a request: found, checked against a HA1, marked, consumed (RFC 3261 §22, RFC 7616 §3.4).
 
 use super::Auth;
-use super::mark;
 use super::nonce::Nonce;
 use super::nonce::OFFERED_MD5;
 use super::nonce::OFFERED_SHA256;
@@ -274,7 +273,7 @@ impl Auth {
         if env.may_write() {
             self.nonces.consume(proven.nonce, proven.nc)?;
         }
-        mark::authorize(env.ctx.id, proven.field);
+        env.ctx.authorized = Some(proven.field);
         env.ctx.reply_headers.extend_from_slice(info);
         Ok(())
     }
@@ -318,20 +317,9 @@ pub(crate) fn is_own(env: &Env<'_>, username: &[u8], realm: &[u8], identity: Ide
     }
 }
 
-/// The credentials of the request that a function of this or another authentication module accepted.
-pub(crate) fn authorized<'m>(ctx: &'m Context) -> Option<auth::Auth<'m>> {
-    let field = mark::authorized(ctx.id)?;
-    let msg = &ctx.msg;
-    let headers = msg
-        .all(HeaderName::Authorization)
-        .chain(msg.all(HeaderName::ProxyAuthorization));
-    let header = headers.into_iter().find(|header| header.field.start == field)?;
-    auth::Auth::parse(msg.value(header)).ok()
-}
-
 /// Removes the headers with the credentials that were accepted; false when there are none.
 pub(super) fn consume(state: &Auth, env: &mut Env<'_>) -> bool {
-    let authorized = mark::authorized(env.ctx.id);
+    let authorized = env.ctx.authorized;
     let now = super::seconds(env.host);
     let ctx = &mut *env.ctx;
     let mut found = false;

@@ -7,8 +7,6 @@ use std::cell::Cell;
 struct Mark {
     /// [`crate::proxy::context::Context::id`].
     message: u64,
-    /// Where the header with the accepted credentials begins.
-    authorized: Option<u32>,
     /// The credentials could not be checked, by no fault of theirs.
     failed: bool,
     /// `auth_algorithm()`.
@@ -30,19 +28,6 @@ fn current(message: u64) -> Mark {
 fn store(mark: Mark) {
     // A thread that ends marks nothing more.
     let _ = MARK.try_with(|cell| cell.set(Some(mark)));
-}
-
-/// Remembers which header was accepted.
-pub(super) fn authorize(message: u64, field: u32) {
-    store(Mark {
-        authorized: Some(field),
-        ..current(message)
-    });
-}
-
-/// The header that was accepted.
-pub(super) fn authorized(message: u64) -> Option<u32> {
-    current(message).authorized
 }
 
 /// Remembers that the database failed: a challenge would make the client doubt its password.

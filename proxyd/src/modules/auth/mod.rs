@@ -32,7 +32,6 @@ pub(crate) use credentials::Proven;
 pub(crate) use credentials::Refusal;
 pub(crate) use credentials::Role;
 pub(crate) use credentials::admit;
-pub(crate) use credentials::authorized;
 pub(crate) use credentials::is_own;
 pub(crate) use credentials::split_user;
 

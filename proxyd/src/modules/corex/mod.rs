@@ -129,19 +129,19 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
         Function::anywhere(
             &["setxflag"],
-            &[Arg::Flag("flag")],
+            &[Arg::Int("flag")],
             "Sets an extended flag, 0 to 63.",
             |call| extended_flag(call, Change::Set),
         ),
         Function::anywhere(
             &["resetxflag"],
-            &[Arg::Flag("flag")],
+            &[Arg::Int("flag")],
             "Clears an extended flag.",
             |call| extended_flag(call, Change::Clear),
         ),
         Function::anywhere(
             &["isxflagset"],
-            &[Arg::Flag("flag")],
+            &[Arg::Int("flag")],
             "True when an extended flag is set.",
             |call| extended_flag(call, Change::Ask),
         ),

@@ -407,6 +407,7 @@ fn dump(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let rules = plans
         .get(&dpid)
         .ok_or_else(|| RpcFault::failed("Dialplan ID not matched"))?;
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     let entry = |rule: &Rule| {
         let row = &rule.row;
         json!({ "ENTRY": {
@@ -414,8 +415,8 @@ fn dump(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
             "MATCHOP": row.operator,
             "MATCHEXP": row.match_exp,
             "MATCHLEN": row.match_len,
-            "SUBSTEXP": row.subst_exp,
-            "REPLEXP": row.repl_exp,
+            "SUBSTEXP": given(&row.subst_exp),
+            "REPLEXP": given(&row.repl_exp),
             "ATTRS": row.attrs,
         } })
     };

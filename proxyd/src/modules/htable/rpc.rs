@@ -109,7 +109,7 @@ fn table<'s>(call: &RpcCall<'_>, script: &'s Arc<Script>) -> Result<&'s Table, R
 
 fn key<'a>(call: &RpcCall<'a>) -> Result<std::borrow::Cow<'a, str>, RpcFault> {
     call.opt_str(1)?
-        .ok_or_else(|| RpcFault::failed("Not enough parameters (htable name & key name)"))
+        .ok_or_else(|| RpcFault::failed("Not enough parameters (htable name and key name)"))
 }
 
 /// A value as JSON with the name of its type.

@@ -183,7 +183,8 @@ impl Register<'_, '_> {
         let given = match (self.facts.expires, &asked.expires, self.request.expires) {
             (Some(expires), _, _) => Some(expires),
             (None, Some(param), _) => number(param),
-            (None, None, Some(header)) => number(header),
+            // Kamailio: the largest header there can be is taken for none
+            (None, None, Some(header)) => number(header).filter(|seconds| *seconds != u32::MAX),
             (None, None, None) => None,
         };
         if given == Some(0) {

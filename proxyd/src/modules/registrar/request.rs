@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 /// A REGISTER, read.
 pub(super) struct Request<'m> {
-    /// The contacts in order.
+    /// The contacts, those of one header from its end.
     pub(super) contacts: SmallVec<[Asked<'m>; 2]>,
     /// `Contact: *`.
     pub(super) star: bool,
@@ -85,8 +85,12 @@ impl<'m> Request<'m> {
             allowed = Some(allowed.unwrap_or(0) | method_bits(msg.value(header)));
         }
         request.methods = allowed.unwrap_or(ALL_METHODS);
-        for contact in msg.contacts() {
-            let contact = contact.map_err(|_| Refusal::ContactParse)?;
+        let (mut header, mut first) = (None, 0);
+        for value in msg.values(HeaderName::Contact) {
+            if header != Some(value.header) {
+                (header, first) = (Some(value.header), request.contacts.len());
+            }
+            let contact = value.contact().map_err(|_| Refusal::ContactParse)?;
             if contact.is_star() {
                 request.star = true;
                 continue;
@@ -95,7 +99,8 @@ impl<'m> Request<'m> {
             if contact.uri().len() > registrar.contact_max_size.min(TEXT_MAX) {
                 return Err(Refusal::TooLong);
             }
-            request.contacts.push(Asked::read(&contact));
+            // Kamailio: the contacts of one header are taken from its end
+            request.contacts.insert(first, Asked::read(&contact));
         }
         request.check(msg, registrar)?;
         Ok(request)

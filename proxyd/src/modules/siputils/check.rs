@@ -1,7 +1,6 @@
 //! Checks of numbers, users, hops and dates (Kamailio siputils).
 
 use super::Settings;
-use crate::modules::auth::credentials::authorized;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::value::Value;
@@ -31,7 +30,11 @@ pub(super) fn options_reply(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn is_user(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.text(0);
-    let proven = authorized(call.env.ctx).and_then(|credentials| credentials.username);
+    let proven = call
+        .env
+        .ctx
+        .accepted_credentials()
+        .and_then(|credentials| credentials.username);
     Code::from(proven == Some(&*wanted))
 }
 

@@ -18,7 +18,7 @@ struct Target<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Index {
     None,
-    /// 1 is the first, -1 the last.
+    /// 0 and 1 are the first, -1 the last.
     At(i64),
     All,
 }
@@ -134,7 +134,7 @@ fn chosen(all: Vec<Placed>, index: Index) -> Vec<Placed> {
     let at = match index {
         Index::All => return all,
         Index::None => Some(0),
-        Index::At(n) if n > 0 => usize::try_from(n - 1).ok(),
+        Index::At(n) if n >= 0 => usize::try_from(n.max(1) - 1).ok(),
         Index::At(n) => usize::try_from(n.unsigned_abs())
             .ok()
             .and_then(|back| all.len().checked_sub(back)),
@@ -154,12 +154,14 @@ pub(super) fn append(call: &mut Call<'_, '_>) -> Code {
     let ctx = &mut *call.env.ctx;
     let found = match target.index {
         Index::None => None,
+        // Kamailio: here 0 is the last one
+        Index::At(0) => placed(&ctx.msg, &target.name, Commas::PartValues).pop(),
         index => chosen(placed(&ctx.msg, &target.name, Commas::PartValues), index).pop(),
     };
     match found {
         Some(found) => ctx
             .lumps
-            .insert(found.value.end, &[b", ".as_slice(), &value].concat()),
+            .insert(found.value.end, &[b",".as_slice(), &value].concat()),
         None => ctx
             .lumps
             .append_header(&ctx.msg, &header_line(&target.name, &value)),
@@ -180,12 +182,21 @@ pub(super) fn insert(call: &mut Call<'_, '_>) -> Code {
             .next(),
     };
     match found {
+        // Kamailio: it follows the comma that stood before
+        Some(found) if !found.alone && found.with_comma.start < found.value.start => ctx
+            .lumps
+            .insert(found.with_comma.start, &[b",".as_slice(), &value].concat()),
         Some(found) => ctx
             .lumps
-            .insert(found.value.start, &[&value, b", ".as_slice()].concat()),
-        None => ctx
-            .lumps
-            .insert_header_before(&ctx.msg, &target.name, &header_line(&target.name, &value)),
+            .insert(found.value.start, &[&value, b",".as_slice()].concat()),
+        None => {
+            let line = header_line(&target.name, &value);
+            if ctx.msg.all_named(&target.name).next().is_some() {
+                ctx.lumps.insert_header_before(&ctx.msg, &target.name, &line);
+            } else {
+                ctx.lumps.append_header(&ctx.msg, &line);
+            }
+        }
     }
     Code::TRUE
 }
@@ -355,7 +366,7 @@ pub(super) fn include(call: &mut Call<'_, '_>) -> Code {
         (Some(_), _) => {}
         (None, Some(last)) => ctx
             .lumps
-            .insert(last.value.end, &[b", ".as_slice(), &value].concat()),
+            .insert(last.value.end, &[b",".as_slice(), &value].concat()),
         (None, None) => ctx.lumps.append_header(&ctx.msg, &header_line(&name, &value)),
     }
     Code::TRUE

@@ -20,8 +20,7 @@ pub(super) fn t_reply(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn t_reply_error(call: &mut Call<'_, '_>) -> Code {
-    let (status, text) = call.env.ctx.failure.reply();
-    let reason = format!("{text} ({}/TM)", if status == 500 { 1 } else { status });
+    let (status, reason) = call.env.ctx.failure.reply("TM");
     let (host, scope) = call.split();
     host.transaction_reply(scope, status, reason.as_bytes())
 }

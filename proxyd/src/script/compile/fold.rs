@@ -42,6 +42,15 @@ pub(super) fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
     {
         return of_value(value);
     }
+    // Kamailio: a constant operand leaves the other one as it is
+    let truth = |expr: &Expr| constant(expr).map(|value| exec::int_of(&value) != 0);
+    match (op, truth(&left), truth(&right)) {
+        (BinaryOp::And, Some(true), _) | (BinaryOp::Or, Some(false), _) => return right,
+        (BinaryOp::And, _, Some(true)) | (BinaryOp::Or, _, Some(false)) => return left,
+        (BinaryOp::And, Some(false), _) | (BinaryOp::And, _, Some(false)) => return Expr(Pure::Int(0)),
+        (BinaryOp::Or, Some(true), _) | (BinaryOp::Or, _, Some(true)) => return Expr(Pure::Int(1)),
+        _ => {}
+    }
     let equality = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
     let negate = op == BinaryOp::NotEqual;
     if equality {

@@ -289,6 +289,12 @@ impl Compiler {
         let signed = self.program.setting_int("server_signature").unwrap_or(1) != 0;
         self.program.server = signed.then_some(server).filter(|value| !value.is_empty());
         self.program.user_agent = Some(agent).filter(|value| !value.is_empty());
+        if let Some(text) = self.program.setting_text("log_prefix") {
+            match self.lookup.format_bytes(text.as_bytes()) {
+                Ok(format) => self.program.log_prefix = Some(format),
+                Err(why) => self.error("value", Span::default(), format!("log_prefix: {why}")),
+            }
+        }
         let limit =
             |value: Option<i64>, default: u32| value.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
         self.program.while_limit = limit(self.program.setting_int("max_while_loops"), 100);

@@ -20,7 +20,7 @@ use shared::sip::Uri;
 use std::borrow::Cow;
 
 /// The integer that a whole text spells; 0 when it does not.
-pub(super) fn int_of(value: &Value<'_>) -> i64 {
+pub(in crate::script) fn int_of(value: &Value<'_>) -> i64 {
     match value {
         Value::Null => 0,
         Value::Int(n) => *n,
@@ -28,8 +28,13 @@ pub(super) fn int_of(value: &Value<'_>) -> i64 {
     }
 }
 
-/// The integer that a whole text spells.
+/// The integer of 32 bits that a whole text spells, in decimal or, after `0x`, in hexadecimal digits.
 pub(in crate::script) fn whole_int(text: &[u8]) -> Option<i64> {
+    if let Some(digits) = text.strip_prefix(b"0x").or(text.strip_prefix(b"0X")) {
+        let digits = std::str::from_utf8(digits).ok()?;
+        let bits = u32::from_str_radix(digits, 16).ok()?;
+        return Some(i64::from(narrow(i64::from(bits))));
+    }
     let digits = text
         .strip_prefix(b"-")
         .or(text.strip_prefix(b"+"))
@@ -37,7 +42,7 @@ pub(in crate::script) fn whole_int(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    crate::script::value::leading_int(text)
+    crate::script::value::leading_int(text).filter(|number| i32::try_from(*number).is_ok())
 }
 
 /// Whether a condition holds with a value.
@@ -74,8 +79,8 @@ pub(super) fn is_text(value: &Value<'_>, text: &[u8]) -> bool {
 pub(in crate::script) fn apply<'v>(op: BinaryOp, left: Value<'v>, right: Value<'v>) -> Option<Value<'v>> {
     let truth = |yes: bool| Some(Value::Int(i64::from(yes)));
     match op {
-        BinaryOp::Or => return truth(is_true(&left) || is_true(&right)),
-        BinaryOp::And => return truth(is_true(&left) && is_true(&right)),
+        BinaryOp::Or => return truth(int_of(&left) != 0 || int_of(&right) != 0),
+        BinaryOp::And => return truth(int_of(&left) != 0 && int_of(&right) != 0),
         BinaryOp::Equal => return truth(equal(&left, &right)),
         BinaryOp::NotEqual => return truth(!equal(&left, &right)),
         BinaryOp::StrEqual => return truth(left.to_text() == right.to_text()),
@@ -169,10 +174,7 @@ impl Expr {
             Pure::Pv(pv) => pv.read(env),
             Pure::Keyword(keyword) => keyword.read(env),
             Pure::Unary(op, inner) => apply_unary(*op, inner.value(env)?),
-            Pure::Binary(BinaryOp::And, pair) => {
-                Value::Int(i64::from(pair.0.holds(env) && pair.1.holds(env)))
-            }
-            Pure::Binary(BinaryOp::Or, pair) => Value::Int(i64::from(pair.0.holds(env) || pair.1.holds(env))),
+            Pure::Binary(BinaryOp::And | BinaryOp::Or, _) => Value::Int(i64::from(self.holds(env))),
             Pure::Binary(op, pair) => return apply(*op, pair.0.value(env)?, pair.1.value(env)?),
             Pure::Test(test, negate) => Value::Int(i64::from(test.holds(env) != *negate)),
         })
@@ -182,9 +184,17 @@ impl Expr {
     pub(super) fn holds(&self, env: &Env<'_>) -> bool {
         match &self.0 {
             Pure::Test(test, negate) => test.holds(env) != *negate,
-            Pure::Binary(BinaryOp::And, pair) => pair.0.holds(env) && pair.1.holds(env),
-            Pure::Binary(BinaryOp::Or, pair) => pair.0.holds(env) || pair.1.holds(env),
+            Pure::Binary(BinaryOp::And, pair) => pair.0.operand_holds(env) && pair.1.operand_holds(env),
+            Pure::Binary(BinaryOp::Or, pair) => pair.0.operand_holds(env) || pair.1.operand_holds(env),
             _ => self.value(env).is_some_and(|value| is_true(&value)),
+        }
+    }
+
+    /// Whether it counts as true for an operator: any number but 0 does.
+    fn operand_holds(&self, env: &Env<'_>) -> bool {
+        match &self.0 {
+            Pure::Test(..) | Pure::Binary(BinaryOp::And | BinaryOp::Or, _) => self.holds(env),
+            _ => self.value(env).is_some_and(|value| int_of(&value) != 0),
         }
     }
 }
@@ -195,7 +205,8 @@ impl Test {
             Self::IsNull(expr) => expr.read(env).is_null(),
             Self::EqualText(expr, text) => match expr.read(env) {
                 // the right operand becomes what the left one is
-                Value::Int(n) => n == whole_int(text).unwrap_or(0),
+                // Kamailio: a comparison with "" asks whether a text is empty
+                Value::Int(n) => !text.is_empty() && n == whole_int(text).unwrap_or(0),
                 value => is_text(&value, text),
             },
             Self::EqualInt(expr, n) => match expr.read(env) {
@@ -297,15 +308,15 @@ impl<'a> Run<'a> {
             Node::Call(invoke) => Some(Value::Int(i64::from(self.call(invoke, env)?))),
             Node::Route(call) => Some(Value::Int(self.call_route(call, env)?)),
             Node::Unary(Unary::Not, inner) => Some(Value::Int(i64::from(!self.operand_holds(inner, env)?))),
-            Node::Unary(op, inner) => self.value(inner, env)?.map(|value| apply_unary(*op, value)),
+            Node::Unary(op, inner) => self.operand(inner, env)?.map(|value| apply_unary(*op, value)),
             Node::Binary(BinaryOp::And | BinaryOp::Or, _) => {
                 Some(Value::Int(i64::from(self.holds(node, env)?)))
             }
             Node::Binary(op, pair) => {
-                let Some(left) = self.value(&pair.0, env)? else {
+                let Some(left) = self.operand(&pair.0, env)? else {
                     return Ok(None);
                 };
-                let Some(right) = self.value(&pair.1, env)? else {
+                let Some(right) = self.operand(&pair.1, env)? else {
                     return Ok(None);
                 };
                 apply(*op, left, right)
@@ -321,6 +332,18 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// The value of an operand: of a function or route only whether it succeeded.
+    pub(super) fn operand(
+        &mut self,
+        node: &'a Node,
+        env: &mut Env<'a>,
+    ) -> Result<Option<Value<'static>>, Flow> {
+        match node {
+            Node::Call(_) | Node::Route(_) => Ok(Some(Value::Int(i64::from(self.holds(node, env)?)))),
+            _ => self.value(node, env),
+        }
+    }
+
     /// Whether a condition holds.
     pub(super) fn holds(&mut self, node: &'a Node, env: &mut Env<'a>) -> Result<bool, Flow> {
         match node {
@@ -328,18 +351,22 @@ impl<'a> Run<'a> {
             Node::Call(invoke) => Ok(self.call(invoke, env)? > 0),
             Node::Route(call) => Ok(self.call_route(call, env)? > 0),
             Node::Unary(Unary::Not, inner) => Ok(!self.operand_holds(inner, env)?),
-            Node::Binary(BinaryOp::And, pair) => Ok(self.holds(&pair.0, env)? && self.holds(&pair.1, env)?),
-            Node::Binary(BinaryOp::Or, pair) => Ok(self.holds(&pair.0, env)? || self.holds(&pair.1, env)?),
+            Node::Binary(BinaryOp::And, pair) => {
+                Ok(self.operand_holds(&pair.0, env)? && self.operand_holds(&pair.1, env)?)
+            }
+            Node::Binary(BinaryOp::Or, pair) => {
+                Ok(self.operand_holds(&pair.0, env)? || self.operand_holds(&pair.1, env)?)
+            }
             Node::Unary(..) | Node::Binary(..) | Node::Choose(_) => {
                 Ok(self.value(node, env)?.is_some_and(|value| is_true(&value)))
             }
         }
     }
 
-    /// The operand of `!`: a function is false below 0, a number only at 0.
+    /// Whether an operand counts as true: a function does above 0, any number but 0.
     fn operand_holds(&mut self, node: &'a Node, env: &mut Env<'a>) -> Result<bool, Flow> {
         match node {
-            Node::Pure(expr) => Ok(expr.value(env).is_some_and(|value| int_of(&value) != 0)),
+            Node::Pure(expr) => Ok(expr.operand_holds(env)),
             Node::Call(_) | Node::Route(_) | Node::Unary(Unary::Not, _) => self.holds(node, env),
             Node::Binary(BinaryOp::And | BinaryOp::Or, _) => self.holds(node, env),
             Node::Unary(..) | Node::Binary(..) | Node::Choose(_) => {

@@ -12,6 +12,7 @@ use super::program::Program;
 use super::span::Span;
 pub(in crate::script) use expr::apply;
 pub(in crate::script) use expr::apply_unary;
+pub(in crate::script) use expr::int_of;
 pub(in crate::script) use expr::whole_int;
 pub(in crate::script) use held::is_held_variable;
 use stmt::Flow;

@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
                 return Ok(Step::Return);
             }
             Op::Return(Some(value)) => {
-                self.code = self.value(value, env)?.map_or(-1, |value| int_of(&value));
+                self.code = self.operand(value, env)?.map_or(-1, |value| int_of(&value));
                 return if self.code == 0 {
                     Err(Flow::Exit)
                 } else {
@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
 
     fn switch(&mut self, span: Span, switch: &'a Switch, env: &mut Env<'a>) -> Result<Step, Flow> {
         let seen = self.seen(&switch.value, env);
-        let value = self.value(&switch.value, env)?.unwrap_or(Value::Null);
+        let value = self.operand(&switch.value, env)?.unwrap_or(Value::Null);
         let label = switch.labels.iter().find(|(label, _)| match label {
             Label::Int(n) => match &value {
                 Value::Str(text) => is_text(&Value::Int(*n), text),

@@ -58,7 +58,7 @@ pub struct Options {
 /// The version that `#!ifdef KAMAILIO_5_6` asks about.
 const VERSION: [&str; 3] = ["KAMAILIO_5", "KAMAILIO_5_6", "KAMAILIO_5_6_3"];
 
-/// Turns a script and the files it includes into tokens, the last one being [`TokenKind::End`]; gives the defines, too.
+/// Turns a script and the files it includes into tokens, the last one being [`TokenKind::End`]; gives the defines, too, an empty text for those without one.
 pub fn tokens(
     files: &dyn Files,
     path: &Path,
@@ -83,12 +83,15 @@ pub fn tokens(
     preprocessor.command_line(options);
     preprocessor.open(path, None);
     preprocessor.run();
-    let named = |(name, define): (&String, &Define)| Some((name.clone(), define.body?));
-    let bodies: Vec<(String, Span)> = preprocessor.defines.iter().filter_map(named).collect();
+    let named = |(name, define): (&String, &Define)| (name.clone(), define.body);
+    let bodies: Vec<(String, Option<Span>)> = preprocessor.defines.iter().map(named).collect();
     let tokens = preprocessor.tokens;
     let defines = bodies
         .into_iter()
-        .map(|(name, body)| (name, sources.quote(body).to_owned()))
+        .map(|(name, body)| {
+            let text = body.map(|body| sources.quote(body).replace("\\\r\n", "").replace("\\\n", ""));
+            (name, text.unwrap_or_default())
+        })
         .collect();
     (tokens, defines)
 }

@@ -14,6 +14,7 @@ use crate::script::value::Value;
 use shared::sip::HeaderName;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
+use shared::sip::scan::range_of;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
@@ -173,7 +174,7 @@ enum Part {
     Display,
 }
 
-/// Records an edit of From or To; reads show it once the message was rebuilt.
+/// Records an edit of one part of From or To; reads show it once the message was rebuilt.
 fn set(env: &mut Env<'_>, side: Side, part: Part, value: &Value<'_>) -> Result<(), SetError> {
     let ctx = &mut *env.ctx;
     let addr = if side == Side::From {
@@ -184,45 +185,36 @@ fn set(env: &mut Env<'_>, side: Side, part: Part, value: &Value<'_>) -> Result<(
     let Some(addr) = addr else {
         return Err(SetError::Missing("the message has no such header".to_owned()));
     };
+    let whole = ctx.msg.as_bytes();
     let text = value.to_text();
-    let written = match (part, Uri::parse(addr.uri)) {
-        (Part::Uri, _) if text.is_empty() => return Err(refused(value)),
-        (Part::Uri, _) => text.into_owned(),
-        (Part::User, Ok(uri)) => {
-            let mut parts = uri.parts();
-            parts.user = (!text.is_empty()).then_some(&*text);
-            parts.to_vec()
+    let uri = || Uri::parse(addr.uri).map_err(|_| refused(value));
+    let (old, after) = match part {
+        Part::Uri | Part::Host if text.is_empty() => return Err(refused(value)),
+        Part::Uri => (range_of(whole, addr.uri), &b""[..]),
+        Part::Host => (range_of(whole, uri()?.host), &b""[..]),
+        Part::User => {
+            let uri = uri()?;
+            let host = range_of(whole, uri.host);
+            match uri.user {
+                Some(user) if text.is_empty() => (range_of(whole, user).start..host.start, &b""[..]),
+                Some(user) => (range_of(whole, user), &b""[..]),
+                None if text.is_empty() => return Ok(()),
+                None => (host.start..host.start, &b"@"[..]),
+            }
         }
-        (Part::Host, Ok(uri)) if !text.is_empty() => {
-            let mut parts = uri.parts();
-            parts.host = &text;
-            parts.to_vec()
+        Part::Display if addr.display.is_empty() => {
+            // A name needs the URI in brackets (RFC 3261 §20).
+            let uri = range_of(whole, addr.uri);
+            let bracket = uri.start.saturating_sub(1);
+            if whole.get(bracket) == Some(&b'<') {
+                (bracket..bracket, &b" "[..])
+            } else {
+                ctx.lumps.insert(uri.end, b">");
+                (uri.start..uri.start, &b" <"[..])
+            }
         }
-        (Part::Display, _) => addr.uri.to_vec(),
-        (Part::User | Part::Host, _) => return Err(refused(value)),
+        Part::Display => (range_of(whole, addr.display), &b""[..]),
     };
-    let display = if matches!(part, Part::Display) {
-        value.to_text().into_owned()
-    } else {
-        addr.display.to_vec()
-    };
-    let params = addr.params.to_vec();
-    let name = if side == Side::From {
-        HeaderName::From
-    } else {
-        HeaderName::To
-    };
-    let Some(header) = ctx.msg.first_header(name).cloned() else {
-        return Ok(());
-    };
-    let mut out = Vec::with_capacity(written.len() + display.len() + params.len() + 3);
-    NameAddr {
-        display: &display,
-        uri: &written,
-        params: &params,
-    }
-    .write(&mut out);
-    let range = header.value.start as usize..header.value.end as usize;
-    ctx.lumps.replace(range, &out);
+    ctx.lumps.replace(old, &[&text, after].concat());
     Ok(())
 }

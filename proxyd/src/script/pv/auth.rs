@@ -8,6 +8,7 @@ use crate::script::module::Pv;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
 use shared::sip::HeaderName;
+use shared::sip::Method;
 use shared::sip::header::auth::Auth;
 
 /// The rows.
@@ -20,11 +21,16 @@ pub(super) static TABLE: &[Pv] = &[
     plain(&["ar"], "Realm of the credentials.", |env, _| {
         Value::maybe(auth(env).and_then(|auth| auth.realm))
     }),
-    plain(&["aa"], "Algorithm of the credentials.", |env, _| {
-        Value::maybe(auth(env).and_then(|auth| auth.algorithm))
-    }),
+    plain(
+        &["aa"],
+        "Algorithm of the credentials, empty when they name none.",
+        |env, _| {
+            let auth = auth(env).filter(Auth::is_digest);
+            Value::maybe(auth.map(|auth| auth.algorithm.unwrap_or_default()))
+        },
+    ),
     plain(&["adu"], "URI of the credentials.", |env, _| {
-        Value::maybe(auth(env).and_then(|auth| auth.uri))
+        Value::text_or_null(auth(env).and_then(|auth| auth.uri).unwrap_or_default())
     }),
     plain(&["adn"], "Nonce of the credentials.", |env, _| {
         Value::maybe(auth(env).and_then(|auth| auth.nonce))
@@ -37,23 +43,26 @@ pub(super) static TABLE: &[Pv] = &[
     }),
     plain(
         &["AU"],
-        "Username for accounting: of the credentials, else of From.",
+        "Username for accounting: of the credentials that were accepted, else of From.",
         accounting_user,
     ),
     plain(
         &["Au"],
-        "Username and realm for accounting: of the credentials, else of From.",
+        "Username and realm for accounting: of the credentials that were accepted, else of From.",
         accounting_address,
     ),
 ];
 
-/// The first credentials of the request; of the user agent's before a proxy's.
+/// The first credentials of the request; a proxy's before the user agent's.
 fn auth<'e>(env: &'e Env<'_>) -> Option<Auth<'e>> {
     let msg = &env.ctx.msg;
-    let names = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
-    names
-        .into_iter()
-        .find_map(|name| Auth::parse(msg.first(name)?).ok())
+    // Kamailio: these two are never challenged, so that nothing is said of them.
+    if matches!(msg.method(), Method::Ack | Method::Cancel) {
+        return None;
+    }
+    let names = [HeaderName::ProxyAuthorization, HeaderName::Authorization];
+    let first = names.into_iter().find_map(|name| msg.first(name))?;
+    Auth::parse(first).ok()
 }
 
 fn split(name: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -75,20 +84,20 @@ fn ad<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
     }
 }
 
-fn accounting_user<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    match au(env, spec) {
-        Value::Null => match env.ctx.msg.from().map(|from| user(from.uri)) {
+fn accounting_user<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
+    match env.ctx.accepted_credentials().and_then(|auth| auth.username) {
+        Some(name) => Value::text(split(name).0),
+        None => match env.ctx.msg.from().map(|from| user(from.uri)) {
             Some(Value::Null) => Value::text(b""),
             found => found.unwrap_or(Value::Null),
         },
-        found => found,
     }
 }
 
 fn accounting_address<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let realm = match auth(env) {
-        Some(auth) if auth.username.is_some() => Value::maybe(auth.realm),
-        _ => env.ctx.msg.from().map_or(Value::Null, |from| host(from.uri)),
+    let realm = match env.ctx.accepted_credentials() {
+        Some(auth) => Value::maybe(auth.realm),
+        None => env.ctx.msg.from().map_or(Value::Null, |from| host(from.uri)),
     };
     let name = accounting_user(env, spec);
     if name.is_null() {

@@ -182,7 +182,12 @@ fn set_part(branch: &mut Branch, which: i64, value: &Value<'_>, socket: Option<u
         0 => branch.uri = text.unwrap_or_default(),
         1 => branch.dst_uri = text,
         2 => branch.path = text,
-        3 => branch.q = text.map_or(-1, |text| q_number(&text)),
+        3 => {
+            branch.q = match value {
+                Value::Int(thousandths) => i32::try_from(*thousandths).unwrap_or(-1),
+                _ => text.map_or(-1, |text| q_number(&text)),
+            }
+        }
         4 => branch.socket = socket,
         6 => branch.flags = u32::try_from(value.to_int()).map_err(|_| refused(value))?,
         _ => return Err(SetError::Missing("it cannot be assigned to".to_owned())),

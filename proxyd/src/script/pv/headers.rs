@@ -49,11 +49,10 @@ pub(super) static TABLE: &[Pv] = &[
     plain(&["ci"], "Call-ID.", |env, _| {
         Value::text_or_null(env.ctx.msg.call_id())
     }),
-    plain(&["cs"], "Number in CSeq.", |env, _| {
-        env.ctx
-            .msg
-            .cseq()
-            .map_or(Value::Null, |cseq| Value::Int(i64::from(cseq.number)))
+    plain(&["cs"], "Number in CSeq, as text.", |env, _| {
+        let value = env.ctx.msg.first(HeaderName::CSeq).unwrap_or_default();
+        let digits = value.iter().position(|byte| !byte.is_ascii_digit());
+        Value::text_or_null(value.get(..digits.unwrap_or(value.len())).unwrap_or_default())
     }),
     plain(&["csb"], "CSeq.", |env, _| {
         Value::maybe(env.ctx.msg.first(HeaderName::CSeq))
@@ -214,16 +213,14 @@ fn hfl<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         return hdr(env, spec);
     };
     let msg = &env.ctx.msg;
-    let index = spec.at(env);
-    let at = if index.is_some_and(|at| at < 0) {
-        place(index, msg.values(name).count())
-    } else {
-        index.map_or(Some(0), |at| usize::try_from(at).ok())
-    };
-    Value::maybe(
-        at.and_then(|at| msg.values(name).nth(at))
-            .map(|value| value.bytes),
-    )
+    let mut values: Vec<_> = msg.values(name).collect();
+    if name == HeaderName::Contact {
+        // Kamailio: the contacts of one header are listed from its end
+        values.reverse();
+        values.sort_by_key(|value| value.header);
+    }
+    let at = place(spec.at(env), values.len());
+    Value::maybe(at.and_then(|at| values.get(at)).map(|value| value.bytes))
 }
 
 fn hflc<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {

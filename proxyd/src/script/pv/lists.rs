@@ -55,9 +55,12 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     if spec.is_all() {
         return joined(env.lists.avps(&name));
     }
-    // Kamailio: AVPs are not counted from the end
-    let Some(at) = usize::try_from(spec.at(env).unwrap_or(0)).ok() else {
-        return Value::Null;
+    let index = spec.at(env).unwrap_or(0);
+    let at = match usize::try_from(index) {
+        Ok(at) => at,
+        // Kamailio: of the places counted from the end only the last is known, and it is the newest value
+        Err(_) if index.unsigned_abs() == env.lists.avps(&name).count() as u64 => 0,
+        Err(_) => return Value::Null,
     };
     match name {
         Cow::Borrowed(name) => env.lists.avps(name).nth(at).map_or(Value::Null, Value::borrow),

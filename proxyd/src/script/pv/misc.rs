@@ -79,12 +79,9 @@ pub(super) static TABLE: &[Pv] = &[
     class(&["def"], "The value of a define.", compile_text, define, None),
     class(
         &["defn"],
-        "The value of a define as a number.",
+        "The value of a define as a number, 0 when there is none.",
         compile_text,
-        |env, spec| match define(env, spec) {
-            Value::Null => Value::Null,
-            value => Value::Int(value.to_int()),
-        },
+        |env, spec| Value::Int(define(env, spec).to_int()),
         None,
     ),
     class(&["stat"], "A counter.", compile_text, statistic, None),

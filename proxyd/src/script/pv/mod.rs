@@ -26,6 +26,7 @@ mod select;
 mod source;
 mod time;
 pub(crate) mod vars;
+mod via;
 pub(crate) mod xavp;
 
 pub(crate) use request::change as change_uri;
@@ -39,6 +40,7 @@ pub(crate) static PVS: &[&[Pv]] = &[
     message::TABLE,
     address::TABLE,
     headers::TABLE,
+    via::TABLE,
     auth::TABLE,
     source::TABLE,
     destination::TABLE,

@@ -9,7 +9,6 @@ use crate::script::module::Pv;
 use crate::script::module::PvSpec;
 use crate::script::module::SetError;
 use crate::script::value::Value;
-use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::Scheme;
 use shared::sip::Uri;
@@ -26,7 +25,10 @@ pub(super) static TABLE: &[Pv] = &[
     settable(
         &["ru"],
         "Request-URI as it stands.",
-        |env, _| Value::text_or_null(current(env.ctx)),
+        |env, _| match Uri::parse(current(env.ctx)) {
+            Ok(_) => Value::text(current(env.ctx)),
+            Err(_) => Value::Null,
+        },
         set_ru,
     ),
     settable(
@@ -49,7 +51,7 @@ pub(super) static TABLE: &[Pv] = &[
     ),
     settable(
         &["rp"],
-        "Port of the Request-URI, 5060 or 5061 when it has none.",
+        "Port of the Request-URI, 5060 when it has none.",
         |env, _| port(current(env.ctx)),
         set_port,
     ),
@@ -127,15 +129,23 @@ fn current(ctx: &Context) -> &[u8] {
     if ctx.msg.is_reply() { b"" } else { ctx.uri() }
 }
 
-/// The user part of a URI as a value.
+/// The user part of a URI as a value; of a telephone number without its parameters.
 pub(super) fn user(uri: &[u8]) -> Value<'_> {
-    Value::maybe(Uri::parse(uri).ok().and_then(|uri| uri.user))
+    Value::maybe(Uri::parse(uri).ok().and_then(|uri| user_of(&uri)))
+}
+
+fn user_of<'a>(uri: &Uri<'a>) -> Option<&'a [u8]> {
+    if is_telephone(uri) {
+        uri.user.and_then(|user| user.split(|byte| *byte == b';').next())
+    } else {
+        uri.user
+    }
 }
 
 /// The length of a user part, 0 without one.
 pub(super) fn user_length(uri: &[u8]) -> Value<'_> {
     match Uri::parse(uri) {
-        Ok(uri) => Value::Int(uri.user.map_or(0, <[u8]>::len) as i64),
+        Ok(uri) => Value::Int(user_of(&uri).map_or(0, <[u8]>::len) as i64),
         Err(_) => Value::Null,
     }
 }
@@ -145,35 +155,36 @@ pub(super) fn host(uri: &[u8]) -> Value<'_> {
     Uri::parse(uri).map_or(Value::Null, |uri| Value::text_or_null(uri.host))
 }
 
-/// The port of a URI as a value.
+/// The port of a URI as a value: a text, 5060 (5061 of `transport=tls`) when it has none.
 pub(super) fn port(uri: &[u8]) -> Value<'_> {
-    let Ok(uri) = Uri::parse(uri) else {
-        return Value::Null;
-    };
-    let tls = uri.scheme == Scheme::Sips || named_transport(&uri) == Some(Transport::Tls);
-    Value::Int(i64::from(uri.port.unwrap_or(if tls { 5061 } else { 5060 })))
+    match Uri::parse(uri) {
+        Ok(uri) => match uri.port {
+            Some(port) => Value::owned(port.to_string().into_bytes()),
+            None if is_tls(&uri) => Value::text(b"5061"),
+            None => Value::text(b"5060"),
+        },
+        Err(_) => Value::Null,
+    }
 }
 
-fn named_transport(uri: &Uri<'_>) -> Option<Transport> {
-    uri.param(b"transport").flatten().and_then(Transport::from_bytes)
+fn is_tls(uri: &Uri<'_>) -> bool {
+    let named = uri.param(b"transport").flatten();
+    named.is_some_and(|name| name.eq_ignore_ascii_case(b"tls"))
 }
 
-/// The transport of a URI as a value: lower case when it is named, else UDP or, of a sips URI, TLS.
+/// The transport of a URI as a value: as it is spelt, else UDP.
 pub(super) fn transport(uri: &[u8]) -> Value<'_> {
-    let Ok(uri) = Uri::parse(uri) else {
-        return Value::Null;
-    };
-    Value::text(match (uri.param(b"transport").flatten(), uri.scheme) {
-        (Some(name), _) => Transport::from_bytes(name).map_or(name, |known| known.as_str().as_bytes()),
-        (None, Scheme::Sips) => b"TLS",
-        // Kamailio: the transport that is assumed is spelt in capitals
-        (None, _) => b"UDP",
+    // Kamailio: the scheme sips changes neither port nor transport here
+    Uri::parse(uri).map_or(Value::Null, |uri| {
+        Value::text(uri.param(b"transport").flatten().unwrap_or(b"UDP"))
     })
 }
 
 fn scheme(uri: &[u8]) -> Value<'_> {
     match Uri::parse(uri) {
         Ok(parsed) => Value::text(match parsed.scheme {
+            // Kamailio: what stands for a telephone number is one
+            Scheme::Sip if is_telephone(&parsed) => b"tel",
             Scheme::Sip => b"sip",
             Scheme::Sips => b"sips",
             Scheme::Tel => b"tel",
@@ -182,6 +193,11 @@ fn scheme(uri: &[u8]) -> Value<'_> {
         }),
         Err(_) => Value::text(b"none"),
     }
+}
+
+fn is_telephone(uri: &Uri<'_>) -> bool {
+    let kind = uri.param(b"user").flatten();
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"phone"))
 }
 
 fn set_ru(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetError> {

@@ -158,7 +158,11 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let msg = &env.ctx.msg;
     match spec.other::<Select>() {
         None => Value::Null,
-        Some(Select::Custom(named)) => named.read(env),
+        // Kamailio: what a select finds is text
+        Some(Select::Custom(named)) => match named.read(env) {
+            Value::Int(number) => Value::owned(number.to_string().into_bytes()),
+            text => text,
+        },
         Some(Select::Method) => Value::text(msg.method().as_bytes()),
         Some(Select::Message) => Value::text(msg.as_bytes()),
         Some(Select::CallId) => Value::text_or_null(msg.call_id()),
@@ -219,7 +223,14 @@ fn address_part<'e>(env: &'e Env<'_>, name: HeaderName, path: &[Box<[u8]>]) -> V
         return Value::maybe(value);
     };
     let addr = if name == HeaderName::Contact {
-        msg.values(name).next().and_then(|value| value.name_addr().ok())
+        // Kamailio: of several contacts in one header the last comes first
+        let mut values = msg.values(name).filter(|value| value.bytes != b"*");
+        let first = values.next();
+        let rest =
+            values.take_while(|value| first.as_ref().is_some_and(|first| first.header == value.header));
+        rest.last()
+            .or(first.clone())
+            .and_then(|value| value.name_addr().ok())
     } else {
         value.and_then(|value| NameAddr::parse(value).ok())
     };

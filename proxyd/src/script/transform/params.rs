@@ -115,8 +115,10 @@ fn choose<'v>(
 
 fn value_of<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
     let name = param(params, 0);
-    choose(value, delimiter(params, 1), |mut list| {
-        list.find(|(known, _)| known.eq_ignore_ascii_case(&name))
+    // Kamailio: of several with one name the last one counts
+    choose(value, delimiter(params, 1), |list| {
+        list.filter(|(known, _)| known.eq_ignore_ascii_case(&name))
+            .last()
             .map(|(_, value)| value)
     })
 }

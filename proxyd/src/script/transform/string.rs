@@ -226,8 +226,11 @@ fn int<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
                 return Value::text(b"");
             }
             digits
-                .and_then(|digits| digits.parse().ok())
-                .map_or(Value::Null, Value::Int)
+                .and_then(|digits| digits.parse::<i64>().ok())
+                .map_or(Value::Null, |number| {
+                    // Kamailio: what does not fit in 32 bits is 0
+                    Value::Int(i32::try_from(number).map_or(0, i64::from))
+                })
         }
         other => other,
     }

@@ -199,9 +199,14 @@ fn piece<'v>(value: Value<'v>, choose: impl for<'a> FnOnce(&Uri<'a>) -> Option<&
 }
 
 fn user<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    // Kamailio: parameters inside the user part do not belong to it here, but do in $rU
+    // Kamailio: parameters inside a telephone number do not belong to it here, but do in $rU
     piece(value, |uri| {
-        uri.user.and_then(|user| user.split(|byte| *byte == b';').next())
+        let kind = uri.param(b"user").flatten();
+        if kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"phone")) {
+            uri.user.and_then(|user| user.split(|byte| *byte == b';').next())
+        } else {
+            uri.user
+        }
     })
 }
 
