@@ -21,7 +21,7 @@ fn bench(db: &Db, presence: &[(&'static str, &str)], xml: &[(&'static str, &str)
 const EVERYONE: &[(&str, &str)] = &[("force_active", "1")];
 
 /// The tag of the fake proxy.
-const OUR_TAG: &str = "local";
+const OUR_TAG: &str = "local-tag";
 
 struct Request<'a> {
     method: &'a str,
