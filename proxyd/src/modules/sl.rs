@@ -97,9 +97,9 @@ struct Sl {
 }
 
 /// The statuses and classes that are counted, in the order of the answer.
-const COUNTED: [&str; 18] = [
+const COUNTED: [&str; 19] = [
     "200", "202", "2xx", "300", "301", "302", "3xx", "400", "401", "403", "404", "407", "408", "483", "4xx",
-    "5xx", "6xx", "xxx",
+    "500", "5xx", "6xx", "xxx",
 ];
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {

@@ -30,8 +30,8 @@ macro_rules! counters {
     };
 }
 
-/// Statuses that `sl` counts by themselves.
-const SL_CODES: [u16; 12] = [200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483];
+/// Statuses that `sl` counts by themselves, and not with their class.
+const SL_CODES: [u16; 13] = [200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483, 500];
 
 counters! {
     rcv_requests: "core" "rcv_requests",
@@ -147,11 +147,10 @@ impl Counters {
 
     pub(crate) fn sl_reply(&self, status: u16) {
         self.sl_sent.inc();
-        if let Some((_, counter)) = self.sl_codes.iter().find(|(code, _)| *code == status) {
+        let own = self.sl_codes.iter().find(|(code, _)| *code == status);
+        let class = || self.sl_classes.get(usize::from(status / 100).saturating_sub(1));
+        if let Some(counter) = own.map(|(_, counter)| counter).or_else(class) {
             counter.inc();
-        }
-        if let Some(class) = self.sl_classes.get(usize::from(status / 100).saturating_sub(1)) {
-            class.inc();
         }
     }
 
