@@ -61,9 +61,10 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function::anywhere(
             &["clear_branches"],
             &[],
-            "Forgets the appended branches.",
+            "Forgets every target, the Request-URI as well until it is set again.",
             |call| {
                 call.env.ctx.branches.clear();
+                call.env.ctx.uri_is_new = false;
                 Code::TRUE
             },
         ),
