@@ -1,4 +1,4 @@
-//! kamcli over the datagram socket and the FIFO, where it is installed: it is no package of Debian's.
+//! kamcli over the datagram socket and the FIFO; `tests/run` asks for this where it is installed, for it is no package of Debian's.
 
 use std::fs;
 
@@ -10,7 +10,6 @@ use super::Line;
 use super::Outcome;
 use super::Target;
 use super::compare;
-use super::installed;
 use super::targets;
 
 const LINES: &[Line] = &[
@@ -41,17 +40,13 @@ const LINES: &[Line] = &[
 ];
 
 #[test]
-#[ignore = "wants kamcli, which is no package of Debian's; tests/run runs it where it is installed"]
 fn kamcli_prints_the_same() {
-    let kamcli = installed("kamcli").expect("kamcli in PATH");
     let targets = targets(None);
     for transport in ["socket", "fifo"] {
         for target in &targets {
             configure(target, transport);
         }
-        compare(&targets, LINES, |target, line| {
-            say(&kamcli.to_string_lossy(), target, line)
-        });
+        compare(&targets, LINES, say);
     }
 }
 
@@ -67,8 +62,8 @@ fn configure(target: &Target, transport: &str) {
     fs::write(target.folder.path().join("kamcli.ini"), text).expect("a folder of our own");
 }
 
-fn say(kamcli: &str, target: &Target, line: &[String]) -> Outcome {
+fn say(target: &Target, line: &[String]) -> Outcome {
     let config = target.folder.path().join("kamcli.ini");
     let options = ["-c".to_owned(), config.display().to_string()];
-    target.run(kamcli, &[&options[..], line].concat())
+    target.run("kamcli", &[&options[..], line].concat())
 }

@@ -1,12 +1,12 @@
 //! Kamailio's own clients, unmodified: what kamctl, kamcmd, curl and kamcli print of proxyd is what they print of Kamailio.
 
 mod json;
+#[cfg(feature = "kamcli")]
 mod kamcli;
 mod kamcmd;
 mod kamctl;
 
 use std::env;
-use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -247,12 +247,4 @@ fn split(line: &str) -> Vec<String> {
             }
         })
         .collect()
-}
-
-/// The path of a program, if it is installed.
-fn installed(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file()))
 }
