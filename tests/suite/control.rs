@@ -131,15 +131,22 @@ fn sockets_have_the_mode_and_owner_asked_for() {
         "--monitor-mode",
         "0666",
     ]);
-    let of = |path: &Path| {
-        let found = fs::metadata(path).unwrap();
-        (found.mode() & 0o777, found.uid(), found.gid())
+    // One opens after the other.
+    let awaited = |path: &Path, wanted: (u32, u32, u32)| {
+        let of = || {
+            let found = fs::metadata(path).ok()?;
+            Some((found.mode() & 0o777, found.uid(), found.gid()))
+        };
+        let seen = wait::until(wait::PATIENCE, || of().filter(|found| *found == wanted));
+        assert!(
+            seen.is_some(),
+            "{}: {:?}, wanted {wanted:?}",
+            path.display(),
+            of()
+        );
     };
-    assert_eq!(of(&house.control()), (0o600, user, group));
-    assert_eq!(
-        of(&house.folder.path().join("monitor.sock")),
-        (0o666, user, group)
-    );
+    awaited(&house.control(), (0o600, user, group));
+    awaited(&house.folder.path().join("monitor.sock"), (0o666, user, group));
 }
 
 #[test]
