@@ -60,8 +60,24 @@ impl House {
         };
         let server = Server::start(Subject::Proxyd, &launch).unwrap_or_else(|error| panic!("{error}"));
         let house = Self { server, site, folder };
-        assert!(wait::until(wait::PATIENCE, || house.control().exists().then_some(())).is_some());
+        let mut sockets = vec![house.control()];
+        if options.contains(&"--monitor-socket") {
+            sockets.push(house.monitor());
+        }
+        // They open one after the other, behind those of SIP.
+        for socket in sockets {
+            let accepts = || UnixStream::connect(&socket).ok();
+            assert!(
+                wait::until(wait::PATIENCE, accepts).is_some(),
+                "{}",
+                house.server.log()
+            );
+        }
         house
+    }
+
+    fn monitor(&self) -> PathBuf {
+        self.folder.path().join("monitor.sock")
     }
 
     fn control(&self) -> PathBuf {
@@ -131,22 +147,12 @@ fn sockets_have_the_mode_and_owner_asked_for() {
         "--monitor-mode",
         "0666",
     ]);
-    // One opens after the other.
-    let awaited = |path: &Path, wanted: (u32, u32, u32)| {
-        let of = || {
-            let found = fs::metadata(path).ok()?;
-            Some((found.mode() & 0o777, found.uid(), found.gid()))
-        };
-        let seen = wait::until(wait::PATIENCE, || of().filter(|found| *found == wanted));
-        assert!(
-            seen.is_some(),
-            "{}: {:?}, wanted {wanted:?}",
-            path.display(),
-            of()
-        );
+    let of = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.mode() & 0o777, found.uid(), found.gid())
     };
-    awaited(&house.control(), (0o600, user, group));
-    awaited(&house.folder.path().join("monitor.sock"), (0o666, user, group));
+    assert_eq!(of(&house.control()), (0o600, user, group));
+    assert_eq!(of(&house.monitor()), (0o666, user, group));
 }
 
 #[test]
@@ -176,7 +182,7 @@ fn a_group_that_does_not_exist_is_named() {
 #[test]
 fn a_socket_for_monitoring_only_reads() {
     let house = House::open(&["--monitor-socket", "FOLDER/monitor.sock"]);
-    let monitor = house.folder.path().join("monitor.sock");
+    let monitor = house.monitor();
     let table = [
         ("core.version", json!([]), true),
         ("ul.dump", json!([]), true),
@@ -213,7 +219,7 @@ fn a_socket_for_monitoring_only_reads() {
         "--monitor-methods",
         "ul.*,core.version",
     ]);
-    let monitor = house.folder.path().join("monitor.sock");
+    let monitor = house.monitor();
     assert!(call(&monitor, "ul.flush", &json!([])).get("result").is_some());
     assert_eq!(call(&monitor, "core.uptime", &json!([]))["error"]["code"], 403);
 }
