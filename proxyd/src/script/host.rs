@@ -2,6 +2,7 @@
 
 use super::lists::Lists;
 use super::module::Code;
+use super::module::Env;
 use super::module::RouteKind;
 use super::module::Script;
 use super::vars::Vars;
@@ -166,6 +167,26 @@ pub struct LocalReply<'a> {
     pub host: &'a mut dyn Host,
     /// The script in force.
     pub script: &'a Script,
+}
+
+impl LocalReply<'_> {
+    /// Works on a message in an event route's surroundings, with lists and variables of its own.
+    pub fn with_message<R>(&mut self, msg: Message, work: impl FnOnce(&mut Env<'_>) -> R) -> R {
+        let mut ctx = Context {
+            msg,
+            ..Context::default()
+        };
+        let (mut lists, mut vars) = (Lists::default(), Vars::default());
+        work(&mut Env {
+            ctx: &mut ctx,
+            lists: &mut lists,
+            vars: &mut vars,
+            script: self.script,
+            host: &mut *self.host,
+            route: RouteKind::EVENT,
+            rc: 0,
+        })
+    }
 }
 
 /// How `t_relay` and `forward` differ.

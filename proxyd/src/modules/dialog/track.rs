@@ -20,7 +20,6 @@ use crate::script::lists::Item;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
-use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
 use crate::script::value::Value;
@@ -265,7 +264,7 @@ pub(super) fn response_forwarded(env: &mut Env<'_>) {
         }
     };
     if started {
-        run_event(env, "dialog:start");
+        exec::run_event("dialog:start", env);
     }
 }
 
@@ -296,23 +295,7 @@ pub(super) fn end(env: &mut Env<'_>, dialog: &Shared, event: &str) {
     if let Some(state) = env.state::<Dialogs>() {
         profile::leave_all(state, dialog);
     }
-    run_event(env, event);
-}
-
-fn run_event(env: &mut Env<'_>, name: &str) {
-    let Some(route) = env.script.program.event_route(name) else {
-        return;
-    };
-    let mut inner = Env {
-        ctx: &mut *env.ctx,
-        lists: &mut *env.lists,
-        vars: &mut *env.vars,
-        script: env.script,
-        host: &mut *env.host,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
-    exec::run(route, &mut inner);
+    exec::run_event(event, env);
 }
 
 /// When to look at times and wishes.

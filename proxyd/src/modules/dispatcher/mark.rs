@@ -10,7 +10,6 @@ use crate::script::exec;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
-use crate::script::module::RouteKind;
 use shared::sip::Method;
 
 /// `ds_mark_dst([state])`.
@@ -70,19 +69,7 @@ pub(super) fn tell(env: &mut Env<'_>, change: Change) {
         Change::Down => "dispatcher:dst-down",
         Change::Up => "dispatcher:dst-up",
     };
-    let Some(route) = env.script.program.event_route(name) else {
-        return;
-    };
-    let mut inner = Env {
-        ctx: &mut *env.ctx,
-        lists: &mut *env.lists,
-        vars: &mut *env.vars,
-        script: env.script,
-        host: &mut *env.host,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
-    exec::run(route, &mut inner);
+    exec::run_event(name, env);
 }
 
 /// `ds_load_update()`.

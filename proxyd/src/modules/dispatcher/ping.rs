@@ -8,18 +8,14 @@ use super::destination::NO_PING;
 use super::destination::PROBING;
 use super::destination::TRYING;
 use super::mark;
-use crate::proxy::context::Context;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
 use crate::script::host::Millis;
 use crate::script::host::TimerOverrides;
-use crate::script::lists::Lists;
 use crate::script::module::Env;
 use crate::script::module::Init;
 use crate::script::module::InitError;
-use crate::script::module::RouteKind;
 use crate::script::module::Script;
-use crate::script::vars::Vars;
 use shared::sip::Message;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -199,21 +195,7 @@ fn answered(reply: &mut LocalReply<'_>, set: i64, destination: &Destination, sen
         reply.request.to_vec()
     };
     let Ok(msg) = Message::parse(request) else { return };
-    let mut ctx = Context {
-        msg,
-        ..Context::default()
-    };
-    let (mut lists, mut vars) = (Lists::default(), Vars::default());
-    let mut env = Env {
-        ctx: &mut ctx,
-        lists: &mut lists,
-        vars: &mut vars,
-        script,
-        host: &mut *reply.host,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
-    mark::tell(&mut env, change);
+    reply.with_message(msg, |env| mark::tell(env, change));
 }
 
 /// What event routes see when nothing was sent.

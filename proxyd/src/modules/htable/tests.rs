@@ -3,17 +3,12 @@
 use super::Htable;
 use super::MODULE;
 use super::table::Life;
-use crate::control::methods::Peer;
-use crate::control::methods::RpcCall;
-use crate::control::methods::RpcReply;
 use crate::modules::testing::Db;
 use crate::script::compile::parse_format;
 use crate::script::testing::Bench;
 use crate::script::value::Value;
-use serde_json::Value as Json;
 use serde_json::json;
 use shared::db::Select;
-use std::sync::Arc;
 
 const REQUEST: &str = "OPTIONS sip:x@y SIP/2.0\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\nFrom: <sip:alice@a>;tag=f\nTo: <sip:x@y>\nCall-ID: c\nCSeq: 1 OPTIONS\n\n";
 
@@ -41,22 +36,6 @@ fn set(bench: &mut Bench, table: &str, key: &str, value: Value<'static>) {
     table
         .set(key.as_bytes(), value, Life::Defined, env.host.wall().as_secs())
         .unwrap();
-}
-
-fn rpc(bench: &mut Bench, method: &str, params: &[Json]) -> Json {
-    let script = Arc::new(std::mem::replace(&mut bench.script, Bench::new(&[]).script));
-    let def = MODULE.rpcs.iter().find(|rpc| rpc.name == method).unwrap();
-    let reply = (def.call)(
-        &RpcCall {
-            method,
-            params,
-            peer: &Peer::internal(),
-        },
-        &script,
-    );
-    let reply = reply.and_then(RpcReply::into_value);
-    bench.script = Arc::into_inner(script).unwrap();
-    reply.unwrap_or_else(|fault| json!({ "fault": fault.to_string() }))
 }
 
 #[test]
@@ -264,10 +243,10 @@ fn operators_see_and_change_tables() {
         ("htable.flush", json!(["h"]), json!("Ok. Htable flushed.")),
         ("htable.dump", json!(["h"]), json!([])),
     ] {
-        let answer = rpc(&mut bench, method, params.as_array().unwrap());
+        let answer = bench.rpc(&MODULE, method, params.as_array().unwrap());
         assert_eq!(answer, expected, "{method} {params}");
     }
-    let shown = rpc(&mut bench, "htable.get", &[json!("e"), json!("a")]);
+    let shown = bench.rpc(&MODULE, "htable.get", &[json!("e"), json!("a")]);
     let expire = shown["item"]["expire"].as_str().unwrap();
     assert!(shared::db::from_local(expire).is_some(), "{expire}");
 }
@@ -302,17 +281,17 @@ fn tables_come_from_the_database_and_go_back() {
     }
     set(&mut bench, "db", "new", Value::owned(*b"n'v"));
     assert_eq!(
-        rpc(&mut bench, "htable.store", &[json!("db")]),
+        bench.rpc(&MODULE, "htable.store", &[json!("db")]),
         "Ok. Htable successfully stored to DB."
     );
     assert_eq!(db.connection.count(&Select::from("htable")).unwrap(), 9);
     assert_eq!(
-        rpc(&mut bench, "htable.store", &[json!("c")]),
+        bench.rpc(&MODULE, "htable.store", &[json!("c")]),
         json!({"fault": "500 No database htable"})
     );
     set(&mut bench, "db", "lost", Value::Int(1));
     assert_eq!(
-        rpc(&mut bench, "htable.reload", &[json!("db")]),
+        bench.rpc(&MODULE, "htable.reload", &[json!("db")]),
         "Ok. Htable reloaded."
     );
     assert_eq!(
@@ -320,7 +299,7 @@ fn tables_come_from_the_database_and_go_back() {
         "<null> n'v a1"
     );
     db.connection.raw("DROP TABLE htable", &[]).unwrap();
-    assert!(rpc(&mut bench, "htable.reload", &[json!("db")])["fault"].is_string());
+    assert!(bench.rpc(&MODULE, "htable.reload", &[json!("db")])["fault"].is_string());
     assert_eq!(
         read(&mut bench, "$sht(db=>new)"),
         "n'v",

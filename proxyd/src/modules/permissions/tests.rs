@@ -1,9 +1,6 @@
 //! The module on an SQLite file.
 
 use super::MODULE;
-use crate::control::methods::Peer;
-use crate::control::methods::RpcCall;
-use crate::control::methods::RpcReply;
 use crate::script::testing::Bench;
 use crate::script::value::Value;
 use serde_json::json;
@@ -11,7 +8,6 @@ use shared::db::Access;
 use shared::db::Backend;
 use shared::db::Url;
 use shared::db::schema;
-use std::sync::Arc;
 
 fn database(dir: &tempfile::TempDir) -> (Box<dyn Backend>, String) {
     let path = dir.path().join("a.db");
@@ -35,22 +31,6 @@ fn database(dir: &tempfile::TempDir) -> (Box<dyn Backend>, String) {
 
 const REQUEST: &str = "REGISTER sip:x@test.lan SIP/2.0\nVia: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK1\nFrom: <sip:a@test.lan>;tag=f\n\
     To: <sip:a@test.lan>\nCall-ID: c\nCSeq: 1 REGISTER\nContact: <sip:a@1.2.3.4:5070;x=y>\nContent-Length: 0\n\n";
-
-fn rpc(bench: &mut Bench, method: &str, params: &[serde_json::Value]) -> serde_json::Value {
-    let script = Arc::new(std::mem::replace(&mut bench.script, Bench::new(&[]).script));
-    let def = MODULE.rpcs.iter().find(|rpc| rpc.name == method).unwrap();
-    let reply = (def.call)(
-        &RpcCall {
-            method,
-            params,
-            peer: &Peer::internal(),
-        },
-        &script,
-    );
-    let reply = reply.and_then(RpcReply::into_value);
-    bench.script = Arc::into_inner(script).unwrap();
-    reply.unwrap_or_else(|fault| json!({ "fault": fault.to_string() }))
-}
 
 #[test]
 fn addresses_and_peers() {
@@ -90,7 +70,7 @@ fn addresses_and_peers() {
     check("allow_trusted", &["127.0.0.1", "tcp", "sip:b@x"], -1, None);
     check("allow_trusted", &["127.0.0.1", "zzz"], -1, None);
 
-    let dump = rpc(&mut bench, "permissions.addressDump", &[]);
+    let dump = bench.rpc(&MODULE, "permissions.addressDump", &[]);
     assert_eq!(
         dump,
         json!([
@@ -98,14 +78,14 @@ fn addresses_and_peers() {
             {"table": 1, "group": 4, "item": {"ip": "10.0.0.1", "port": 0, "tag": "NULL"}},
         ])
     );
-    let subnets = rpc(&mut bench, "permissions.subnetDump", &[]);
+    let subnets = bench.rpc(&MODULE, "permissions.subnetDump", &[]);
     assert_eq!(
         subnets,
         json!([{"id": 0, "group": 3, "item": {"ip": "127.0.0.0", "mask": 28, "port": 0, "tag": "net"}}])
     );
-    let domains = rpc(&mut bench, "permissions.domainDump", &[]);
+    let domains = bench.rpc(&MODULE, "permissions.domainDump", &[]);
     assert_eq!(domains[0]["item"]["domain_name"], "host.example");
-    let trusted = rpc(&mut bench, "permissions.trustedDump", &[]);
+    let trusted = bench.rpc(&MODULE, "permissions.trustedDump", &[]);
     assert_eq!(
         trusted[1]["item"],
         json!({"ip": "127.0.0.1", "proto": 0, "pattern": "^sip:a@", "ruri_pattern": "NULL", "tag": "tr", "priority": 0})
@@ -114,17 +94,17 @@ fn addresses_and_peers() {
         .unwrap();
     assert_eq!(bench.call("allow_address_group", &["9.9.9.9", "1"]), -1);
     for _ in 0..3 {
-        assert_eq!(rpc(&mut bench, "permissions.addressReload", &[]), "Reload OK");
+        assert_eq!(bench.rpc(&MODULE, "permissions.addressReload", &[]), "Reload OK");
     }
     assert_eq!(bench.call("allow_address_group", &["9.9.9.9", "1"]), 9);
     db.raw("DROP TABLE address", &[]).unwrap();
-    let failed = rpc(&mut bench, "permissions.addressReload", &[]);
+    let failed = bench.rpc(&MODULE, "permissions.addressReload", &[]);
     assert!(
         failed["fault"].as_str().unwrap().starts_with("500 Reload failed"),
         "{failed}"
     );
     assert_eq!(bench.call("allow_address_group", &["9.9.9.9", "1"]), 9);
-    assert_eq!(rpc(&mut bench, "permissions.trustedReload", &[]), "Reload OK");
+    assert_eq!(bench.rpc(&MODULE, "permissions.trustedReload", &[]), "Reload OK");
 }
 
 #[test]
@@ -143,7 +123,7 @@ fn all_tags_and_a_table_that_is_asked() {
     db.raw("DELETE FROM trusted", &[]).unwrap();
     assert_eq!(bench.call("allow_trusted", &[]), -1);
     assert_eq!(
-        rpc(&mut bench, "permissions.trustedDump", &[]),
+        bench.rpc(&MODULE, "permissions.trustedDump", &[]),
         json!({"fault": "500 No trusted table"})
     );
 }
@@ -180,23 +160,23 @@ fn files_of_pairs() {
     }
     let test = |uri: &str| [json!(base), json!("sip:a@b"), json!(uri)];
     assert_eq!(
-        rpc(&mut bench, "permissions.testUri", &test("sip:c@1.2.3.4")),
+        bench.rpc(&MODULE, "permissions.testUri", &test("sip:c@1.2.3.4")),
         "Denied"
     );
     assert_eq!(
-        rpc(&mut bench, "permissions.allowUri", &test("sip:c@1.2.3.5")),
+        bench.rpc(&MODULE, "permissions.allowUri", &test("sip:c@1.2.3.5")),
         "Allowed"
     );
     assert_eq!(
-        rpc(
-            &mut bench,
+        bench.rpc(
+            &MODULE,
             "permissions.testUri",
             &[json!("/nonexistent/x"), json!("a"), json!("b")]
         ),
         "Denied"
     );
     assert!(
-        rpc(&mut bench, "permissions.testUri", &[])["fault"]
+        bench.rpc(&MODULE, "permissions.testUri", &[])["fault"]
             .as_str()
             .unwrap()
             .contains("Not enough parameters")

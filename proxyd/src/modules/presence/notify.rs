@@ -10,16 +10,12 @@ use super::subscription::Subscription;
 use super::watchers;
 use super::watchers::Change;
 use crate::modules::usrloc::socket_of;
-use crate::proxy::context::Context;
 use crate::script::exec;
 use crate::script::host::Host;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
 use crate::script::lists::Item;
 use crate::script::lists::Lists;
-use crate::script::module::Env;
-use crate::script::module::RouteKind;
-use crate::script::vars::Vars;
 use shared::sip::Message;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
@@ -218,35 +214,24 @@ fn run_event(state: &Presence, reply: &mut LocalReply<'_>, subscription: &Subscr
     let Ok(msg) = Message::parse(reply.request) else {
         return false;
     };
-    let mut ctx = Context {
-        msg,
-        ..Context::default()
-    };
     let worker = reply.host.worker().0;
-    let handled = Handled {
-        message: ctx.id,
-        subscription: subscription.clone(),
-        answer: reply.message.cloned(),
-    };
-    let before = state.handled.lock().insert(worker, handled);
-    let (mut lists, mut vars) = (Lists::default(), Vars::default());
-    let mut env = Env {
-        ctx: &mut ctx,
-        lists: &mut lists,
-        vars: &mut vars,
-        script,
-        host: &mut *reply.host,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
-    exec::run(route, &mut env);
-    let mut all = state.handled.lock();
-    match before {
-        Some(before) => all.insert(worker, before),
-        None => all.remove(&worker),
-    };
-    drop(all);
-    state.setting(&lists, b"delete_subscription") == Some(1)
+    let answer = reply.message.cloned();
+    reply.with_message(msg, |env| {
+        let handled = Handled {
+            message: env.ctx.id,
+            subscription: subscription.clone(),
+            answer,
+        };
+        let before = state.handled.lock().insert(worker, handled);
+        exec::run(route, env);
+        let mut all = state.handled.lock();
+        match before {
+            Some(before) => all.insert(worker, before),
+            None => all.remove(&worker),
+        };
+        drop(all);
+        state.setting(env.lists, b"delete_subscription") == Some(1)
+    })
 }
 
 impl Presence {

@@ -5,22 +5,18 @@ use super::auth;
 use super::auth::Credential;
 use super::auth::Form;
 use crate::log;
-use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::script::exec;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
-use crate::script::lists::Lists;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::PvSpec;
-use crate::script::module::RouteKind;
 use crate::script::module::SetError;
 use crate::script::value::Value;
-use crate::script::vars::Vars;
 use shared::sip::Message;
 
 /// The number of the first CSeq, as Kamailio's.
@@ -290,21 +286,7 @@ fn tell(template: &Template, reply: &mut LocalReply<'_>) {
     template.set_number("evtype", if reply.message.is_some() { 1 } else { 2 });
     let worker = reply.host.worker().0;
     let before = state.templates.lock().insert(worker, template);
-    let mut ctx = Context {
-        msg,
-        ..Context::default()
-    };
-    let (mut lists, mut vars) = (Lists::default(), Vars::default());
-    let mut env = Env {
-        ctx: &mut ctx,
-        lists: &mut lists,
-        vars: &mut vars,
-        script,
-        host: &mut *reply.host,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
-    exec::run(route, &mut env);
+    reply.with_message(msg, |env| exec::run(route, env));
     let mut templates = state.templates.lock();
     match before {
         Some(before) => templates.insert(worker, before),

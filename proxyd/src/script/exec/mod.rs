@@ -8,6 +8,7 @@ pub mod trace;
 
 use super::host::RouteId;
 use super::module::Env;
+use super::module::RouteKind;
 use super::program::Program;
 use super::span::Span;
 pub(in crate::script) use expr::apply;
@@ -40,6 +41,23 @@ struct Run<'a> {
     ended: bool,
     /// The statement under way.
     at: Option<Span>,
+}
+
+/// Runs an event route on the message under way, if the script has it.
+pub fn run_event(name: &str, env: &mut Env<'_>) {
+    let Some(route) = env.script.program.event_route(name) else {
+        return;
+    };
+    let mut inner = Env {
+        ctx: &mut *env.ctx,
+        lists: &mut *env.lists,
+        vars: &mut *env.vars,
+        script: env.script,
+        host: &mut *env.host,
+        route: RouteKind::EVENT,
+        rc: 0,
+    };
+    run(route, &mut inner);
 }
 
 /// Runs a route block.

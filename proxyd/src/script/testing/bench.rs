@@ -1,5 +1,8 @@
 //! A bench for unit tests of modules: their states as a script has them, and one message after the other.
 
+use crate::control::methods::Peer;
+use crate::control::methods::RpcCall;
+use crate::control::methods::RpcReply;
 use crate::proxy::context::Context;
 use crate::proxy::context::Source;
 use crate::script::lists::Lists;
@@ -21,9 +24,12 @@ use crate::script::span::Span;
 use crate::script::testing::FakeHost;
 use crate::script::vars::Vars;
 use crate::stats::Statistics;
+use serde_json::Value;
+use serde_json::json;
 use shared::net::Transport;
 use shared::sip::Message;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A message under way with everything that a function may touch.
 pub(crate) struct Bench {
@@ -36,6 +42,24 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Calls an RPC of a module; a fault is `{"fault": …}`.
+    pub(crate) fn rpc(&mut self, module: &ModuleDef, method: &str, params: &[Value]) -> Value {
+        let script = Arc::new(std::mem::replace(&mut self.script, Self::new(&[]).script));
+        let def = module
+            .rpcs
+            .iter()
+            .find(|rpc| rpc.name == method)
+            .expect("an RPC of the module");
+        let call = RpcCall {
+            method,
+            params,
+            peer: &Peer::internal(),
+        };
+        let reply = (def.call)(&call, &script).and_then(RpcReply::into_value);
+        self.script = Arc::into_inner(script).expect("kept by nobody else");
+        reply.unwrap_or_else(|fault| json!({ "fault": fault.to_string() }))
+    }
+
     /// The modules with their parameters, initialised in that order.
     pub(crate) fn new(modules: &[(&'static ModuleDef, &[(&'static str, &str)])]) -> Self {
         Self::try_new(modules, None).expect("modules start")
