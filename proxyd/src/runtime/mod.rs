@@ -25,6 +25,7 @@ mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
+pub(crate) mod tls;
 pub(crate) mod tm_rpcs;
 mod transaction;
 pub(crate) mod worker;
@@ -161,6 +162,12 @@ impl Runtime {
             stop_asked: tokio::sync::Notify::new(),
             tokio,
         }
+    }
+
+    /// Connections are secured as the script in force says.
+    pub(crate) fn secure_streams(self: &Arc<Self>) {
+        let profiles = tls::ScriptProfiles(Arc::downgrade(self));
+        self.streams.secure_by(Arc::new(profiles));
     }
 
     /// Ends the daemon as a signal would.
