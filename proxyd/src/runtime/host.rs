@@ -308,6 +308,10 @@ impl Host for Live {
         })
     }
 
+    fn related_request(&self, ctx: &Context) -> Option<Context> {
+        self.find_related(ctx)
+    }
+
     fn transaction_request(&mut self) -> Option<&mut Context> {
         match &mut self.current {
             Some(transaction) => transaction.request.as_deref_mut(),

@@ -299,6 +299,11 @@ pub trait Host {
     fn intent(&mut self) -> &mut Intent;
     /// The current transaction.
     fn transaction(&self) -> Option<TransactionView<'_>>;
+    /// What arrived and made the transaction that a reply or a CANCEL belongs to, while none is current.
+    fn related_request(&self, ctx: &Context) -> Option<Context> {
+        let _ = ctx;
+        None
+    }
     /// The lists of the current transaction, while a reply runs its own.
     fn transaction_request(&mut self) -> Option<&mut Context>;
     /// Sends a request of our own.

@@ -120,6 +120,11 @@ impl Program {
         self.main(RouteKeyword::OnSend)
     }
 
+    /// Whether that block is run for replies as well (`onsend_route_reply`).
+    pub fn shows_replies(&self) -> bool {
+        self.onsend_route().is_some() && self.setting_int("onsend_route_reply").unwrap_or(0) != 0
+    }
+
     /// The block of an event: `xhttp:request`.
     pub fn event_route(&self, name: &str) -> Option<RouteId> {
         self.named(RouteKeyword::Event, name)
@@ -468,6 +473,14 @@ pub(super) enum Piece {
 }
 
 impl Format {
+    /// The value of the only pseudo-variable that it is made of, else the text.
+    pub fn value<'e>(&'e self, env: &'e Env<'_>) -> Value<'e> {
+        match &*self.pieces {
+            [Piece::Pv(pv)] => pv.read(env),
+            _ => Value::Str(self.expand(env)),
+        }
+    }
+
     /// The text with every pseudo-variable put in; null is empty. Borrowed when there is nothing to put in.
     pub fn expand<'e>(&'e self, env: &'e Env<'_>) -> Cow<'e, [u8]> {
         match &*self.pieces {
