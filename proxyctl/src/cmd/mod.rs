@@ -27,6 +27,7 @@ mod speeddial;
 mod srv;
 pub(crate) mod subscriber;
 mod table;
+mod trace;
 pub(crate) mod trusted;
 mod ul;
 
@@ -108,6 +109,9 @@ pub(crate) enum Command {
     /// What the script would do with a message, or did with a live one, line by line
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
+    /// Messages as they come and go, drawn as a ladder of each call
+    #[command(after_help = trace::EXAMPLES)]
+    Trace(trace::Trace),
     /// Sockets, aliases, methods and modules of the daemon
     #[command(subcommand, after_help = srv::EXAMPLES)]
     Srv(srv::Verb),
@@ -177,6 +181,7 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Db(verb) => db::run(context, verb),
         Command::Server(verb) => server::run(context, verb),
         Command::Explain(what) => explain::explain(context, what),
+        Command::Trace(what) => trace::trace(context, what),
         Command::Srv(verb) => srv::run(context, verb),
         Command::Rpc(call) => rpc::run(context, call),
         Command::Apply(what) => apply::run(context, what),

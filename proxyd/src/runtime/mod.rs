@@ -7,6 +7,7 @@ mod counters;
 pub(crate) mod endpoints;
 mod events;
 pub(crate) mod explain;
+pub(crate) mod filter;
 mod forward;
 mod host;
 pub(crate) mod listen;
@@ -25,6 +26,7 @@ mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
 pub(crate) mod tm_rpcs;
+pub(crate) mod trace;
 mod transaction;
 pub(crate) mod worker;
 
@@ -53,6 +55,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use tm_rpcs::Errand;
+use trace::Tracers;
 use transaction::Guard;
 use transaction::Slot;
 
@@ -87,6 +90,8 @@ pub struct Runtime {
     pub(crate) loop_keys: ahash::RandomState,
     /// Who waits for a message to be explained.
     pub(crate) watch: Watch,
+    /// Who follows messages.
+    pub(crate) tracers: Arc<Tracers>,
     /// Counters of the runtime.
     pub(crate) counters: Counters,
     /// All counters.
@@ -151,6 +156,7 @@ impl Runtime {
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
             watch: Watch::default(),
+            tracers: Arc::default(),
             counters,
             statistics,
             errands: Mutex::default(),
