@@ -43,6 +43,7 @@ sessions! {
     subscribers,
     tables,
     routing,
+    carriers,
     registrations,
     running,
     files,
