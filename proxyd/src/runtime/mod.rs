@@ -14,6 +14,8 @@ pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
 mod matching;
+#[cfg(any(test, feature = "micro"))]
+pub mod micro;
 mod outbox;
 mod progress;
 pub(crate) mod receive;
