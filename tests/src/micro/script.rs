@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "script-language",
-        prepare: || run(LANGUAGE, message::INVITE, "core:rcv_requests_invite"),
+        prepare: || run(LANGUAGE, message::INVITE, "script:done"),
     },
     Row {
         name: "script-reply",
@@ -42,7 +42,9 @@ pub(super) const ROWS: &[Row] = &[
 /// Conditions, variables, routes, transformations, a loop, flags and headers.
 const LANGUAGE: &str = r#"
 loadmodule "pv.so"
+loadmodule "statistics.so"
 loadmodule "textops.so"
+modparam("statistics", "variable", "done")
 request_route {
     if (is_method("REGISTER|SUBSCRIBE") || $rU == $null) exit;
     $var(user) = $(ru{uri.user});
@@ -60,6 +62,7 @@ request_route {
         case "INVITE":
             append_hf("X-User: $var(user) $(fU{s.len})\r\n");
     }
+    update_stat("done", "+1");
 }
 route[MARK] {
     setflag(3);
