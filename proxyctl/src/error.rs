@@ -113,6 +113,14 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// A program that is run did not do it.
+    #[error("{program} failed: {reason}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// Standard output is closed.
     #[error("cannot write the answer: {0}")]
     Print(String),
@@ -206,6 +214,7 @@ impl Error {
             | Self::NotConfirmed(_)
             | Self::Answer { .. }
             | Self::NoAnswer { .. }
+            | Self::Program { .. }
             | Self::Print(_) => ExitCode::Failed,
         }
     }

@@ -23,4 +23,5 @@ mod sipp;
 mod sources;
 mod support;
 mod tidy;
+mod trace;
 mod tutorial;

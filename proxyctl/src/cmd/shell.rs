@@ -63,9 +63,11 @@ pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
             .iter()
             .cloned()
             .chain(words.into_iter().map(Into::into));
-        last = match Args::try_parse_from(args::expanded(line)) {
-            Ok(args) => crate::run_with(&args).and_then(|answer| crate::print(&args, &answer)),
-            Err(error) => {
+        let read = args::command_line(line).map(Args::try_parse_from);
+        last = match read {
+            Err(error) => Err(error),
+            Ok(Ok(args)) => crate::run_with(&args).and_then(|answer| crate::print(&args, &answer)),
+            Ok(Err(error)) => {
                 let _ = error.print();
                 Ok(())
             }

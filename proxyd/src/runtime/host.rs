@@ -86,7 +86,11 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
         let endpoints = runtime.endpoints.load_full();
-        let outbox = Outbox::new(&endpoints.udp, runtime.streams.clone());
+        let outbox = Outbox::new(
+            &endpoints.udp,
+            runtime.streams.clone(),
+            Arc::clone(&runtime.tracers),
+        );
         Self {
             outbox,
             endpoints,

@@ -4,6 +4,7 @@ use super::Runtime;
 use super::explain::live::Asker;
 use super::explain::live::Handled;
 use super::host::Live;
+use super::trace::Way;
 use crate::modules::stun;
 use crate::proxy::context::Context;
 use crate::proxy::context::Source;
@@ -19,6 +20,7 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transport::send_batch::Order;
+use shared::rpc::trace::Direction;
 use shared::sip::Method;
 use shared::sip::Missing;
 use std::sync::Arc;
@@ -117,6 +119,15 @@ impl Receiver {
         if self.ctx.msg.is_http() {
             self.http();
         } else {
+            if self.live.runtime.tracers.is_any() {
+                let way = Way {
+                    direction: Direction::In,
+                    transport: source.transport,
+                    source: source.peer,
+                    destination: source.local,
+                };
+                self.live.runtime.tracers.tell(&self.ctx.msg, bytes, way);
+            }
             match self.live.runtime.watch.taken(&self.ctx.msg, &self.ctx.source) {
                 None => drop(self.sip()),
                 Some(asker) => self.watched(bytes, source, &asker),
