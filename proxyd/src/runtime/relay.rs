@@ -221,7 +221,7 @@ impl Live {
     }
 
     /// Answers an INVITE with 100 before it is sent on.
-    fn try_100(
+    pub(super) fn try_100(
         &mut self,
         guard: &mut super::Guard,
         ctx: &mut Context,
@@ -350,6 +350,7 @@ impl Live {
         }
         let mut branch = ClientBranch::new(client, target, sent, scope.ctx.bflags);
         branch.ruid = scope.ctx.ruid.clone().map(Box::new);
+        branch.armed = guard.intent.armed;
         guard.branches.push(branch);
         self.runtime.counters.fwd_request();
         Ok(())
