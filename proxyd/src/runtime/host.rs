@@ -5,6 +5,7 @@ use super::Runtime;
 use super::endpoints::Endpoints;
 use super::forward::Scratch;
 use super::outbox::Outbox;
+use super::overload::Pressure;
 use super::spares::Buffers;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
@@ -32,12 +33,14 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transaction::key::Lookup;
+use crate::transport::udp::Batch;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use shared::net::Transport;
 use shared::sip::Uri;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +56,10 @@ pub(crate) struct Live {
     pub(crate) now: Millis,
     /// Counts the batches.
     pub(crate) batch: u64,
+    /// The datagrams of the present batch, and the first of them that is not begun.
+    pub(crate) arrived: Option<(Rc<Batch>, usize)>,
+    /// Whether more arrives than can be handled.
+    pub(super) pressure: Pressure,
     /// This thread's log lines carry a prefix.
     pub(crate) prefixed: bool,
     /// The transaction of the present message, locked.
@@ -84,6 +91,8 @@ impl Live {
             script: runtime.script.load_full(),
             now: crate::clock::now(),
             batch: 0,
+            arrived: None,
+            pressure: Pressure::default(),
             prefixed: false,
             current: None,
             lookup: None,
@@ -168,6 +177,15 @@ impl Host for Live {
 
     fn worker(&self) -> (usize, u32) {
         (self.worker, std::process::id())
+    }
+
+    fn each_ahead(&self, visit: &mut dyn FnMut(&[u8])) {
+        if let Some((batch, next)) = &self.arrived {
+            batch
+                .iter()
+                .skip(*next)
+                .for_each(|datagram| visit(datagram.bytes));
+        }
     }
 
     fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {

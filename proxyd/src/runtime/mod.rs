@@ -14,6 +14,7 @@ pub(crate) mod load;
 mod local;
 mod matching;
 mod outbox;
+mod overload;
 mod progress;
 pub(crate) mod receive;
 mod relay;

@@ -171,6 +171,9 @@ impl Receiver {
             }
         }
         self.keep_sequence();
+        if self.is_shed() {
+            return None;
+        }
         if self.ctx.msg.method() == Method::Ack
             && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
         {

@@ -242,6 +242,11 @@ pub trait Host {
     fn batch(&self) -> u64 {
         0
     }
+    /// Shows the messages of the batch that are still to be handled, as they came: what all of them need can be asked for
+    /// at once.
+    fn each_ahead(&self, visit: &mut dyn FnMut(&[u8])) {
+        let _ = visit;
+    }
     /// Number and process id of this worker.
     fn worker(&self) -> (usize, u32);
 

@@ -106,6 +106,12 @@ impl UdpSocket {
         self.receive_buffer
     }
 
+    /// How much of the receive queue is used, in percent; 0 where the kernel does not tell.
+    pub fn queue_used(&self) -> u32 {
+        let (used, all) = sys::receive_memory(self.socket.as_raw_fd()).unwrap_or((0, 1));
+        u32::try_from(u64::from(used) * 100 / u64::from(all.max(1))).unwrap_or(100)
+    }
+
     /// Sends one datagram at once.
     pub fn send_to(&self, bytes: &[u8], destination: SocketAddr) -> io::Result<()> {
         self.socket.send_to(bytes, &destination.into()).map(|_| ())
@@ -197,6 +203,11 @@ impl Batch {
     /// How many datagrams the last call took.
     pub fn len(&self) -> usize {
         self.filled
+    }
+
+    /// Whether the last call filled every slot: more may wait.
+    pub fn is_full(&self) -> bool {
+        self.filled == self.vectors.slots()
     }
 
     /// Whether the last call took none.
