@@ -308,6 +308,7 @@ impl Host for Live {
             first_branch: t.leg,
             current_branch: t.current_branch,
             cancelled: t.cancelled,
+            expired: t.expired,
             local: matches!(t.server, super::transaction::Server::Local),
         })
     }
@@ -328,12 +329,30 @@ impl Host for Live {
     }
 
     fn suspend(&mut self, scope: Scope<'_>) -> Option<(u32, u32)> {
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
+        let scope = Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        };
         if self.current.is_none() && self.begin_transaction(scope).0 < 0 {
             return None;
         }
-        let transaction = self.current.as_mut()?;
+        let mut transaction = self.current.take()?;
+        let options = RelayOptions::default();
+        self.try_100(&mut transaction, ctx, script.states.get(), options);
         transaction.suspended = true;
-        Some((transaction.id.index, transaction.id.label))
+        let id = (transaction.id.index, transaction.id.label);
+        self.current = Some(transaction);
+        Some(id)
     }
 
     fn resume(&mut self, id: (u32, u32), route: RouteId) -> Code {

@@ -87,7 +87,7 @@ pub struct BranchView<'a> {
     pub status: u16,
     /// The branch ended by a timer (`t_branch_timeout`).
     pub timed_out: bool,
-    /// Something was received on it.
+    /// Something was received on it before the reply that the route is about.
     pub replied: bool,
     /// Its Request-URI.
     pub uri: &'a [u8],
@@ -119,6 +119,8 @@ pub struct TransactionView<'a> {
     pub current_branch: usize,
     /// CANCEL was received for it.
     pub cancelled: bool,
+    /// Its longest life is over.
+    pub expired: bool,
     /// It was made by [`Host::originate`].
     pub local: bool,
 }
