@@ -22,5 +22,6 @@ mod sipp;
 mod sources;
 mod support;
 mod tidy;
+mod tools;
 mod trace;
 mod tutorial;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::home::Home;
+use super::home::Home;
 
 const SITE: &str = "\
 domains: [{domain: example.org}]

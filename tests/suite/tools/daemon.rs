@@ -12,7 +12,7 @@ use std::thread;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::home::Home;
+use super::home::Home;
 
 /// Calls received, as method and parameters.
 type Calls = Arc<Mutex<Vec<String>>>;
