@@ -121,6 +121,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// It is told already: only the exit code is left.
+    #[error("the last command failed")]
+    Told(ExitCode),
     /// Standard output is closed.
     #[error("cannot write the answer: {0}")]
     Print(String),
@@ -192,6 +195,7 @@ impl Error {
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Told(code) => *code,
             Self::Database(db::Error::Duplicate(_)) | Self::Exists { .. } => ExitCode::Exists,
             Self::Database(
                 db::Error::ReadOnly(_) | db::Error::NoTable { .. } | db::Error::Version { .. },

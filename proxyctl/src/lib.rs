@@ -10,6 +10,7 @@ mod error;
 mod printer;
 mod site;
 mod stream;
+mod unknown;
 mod user;
 
 use std::ffi::OsString;
@@ -50,6 +51,7 @@ pub fn main() -> process::ExitCode {
     let args = Args::parse_from(line);
     let code = match run_with(&args).and_then(|answer| print(&args, &answer)) {
         Ok(()) => ExitCode::Done,
+        Err(Error::Told(code)) => code,
         Err(error) => {
             complain("proxyctl", &error);
             if let (Error::Fault(fault), Some(Output::Json)) = (&error, args.output) {

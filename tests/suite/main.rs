@@ -23,5 +23,6 @@ mod sipp;
 mod sources;
 mod support;
 mod tidy;
+mod tools;
 mod trace;
 mod tutorial;

@@ -24,6 +24,7 @@ use tests::subject::built;
 use tests::wait;
 
 use crate::sources;
+use crate::support::split;
 
 const FORMS: [&str; 5] = ["table", "json", "yaml", "csv", "plain"];
 
@@ -334,18 +335,4 @@ fn without_numbers(text: &str) -> String {
         out = out.replace(&format!("DAY {month} "), "DAY MONTH ");
     }
     out
-}
-
-/// The words of a line; what stands in single quotes is one.
-fn split(line: &str) -> Vec<String> {
-    line.split('\'')
-        .enumerate()
-        .flat_map(|(index, part)| {
-            if index % 2 == 1 {
-                vec![part.to_owned()]
-            } else {
-                part.split_whitespace().map(str::to_owned).collect()
-            }
-        })
-        .collect()
 }

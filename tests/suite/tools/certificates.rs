@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use crate::home::Home;
+use super::home::Home;
 
 fn openssl(home: &Home, line: &str) -> String {
     let mut command = Command::new("openssl");
