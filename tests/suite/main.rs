@@ -22,4 +22,5 @@ mod sipp;
 mod sources;
 mod support;
 mod tidy;
+mod tls;
 mod tutorial;
