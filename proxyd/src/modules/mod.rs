@@ -27,6 +27,7 @@ mod dialplan;
 mod dispatcher;
 mod dlgs;
 mod domain;
+mod exec;
 mod group;
 mod htable;
 mod ipops;
@@ -97,6 +98,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &dispatcher::MODULE,
     &dlgs::MODULE,
     &domain::MODULE,
+    &exec::MODULE,
     &group::MODULE,
     &htable::MODULE,
     &ipops::MODULE,
