@@ -35,6 +35,7 @@ mod jsonrpcs;
 mod kex;
 mod maxfwd;
 mod media_relay;
+mod mqueue;
 mod mtree;
 mod nathelper;
 mod outbound;
@@ -105,6 +106,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
+    &mqueue::MODULE,
     &mtree::MODULE,
     &nathelper::MODULE,
     &outbound::MODULE,
