@@ -35,6 +35,7 @@ use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
 use crate::runtime::receive;
 use crate::runtime::status::Running;
+use crate::runtime::tls;
 use crate::runtime::tm_rpcs;
 use crate::script::compile;
 use crate::script::compile::Additions;
@@ -336,7 +337,7 @@ impl Daemon {
         let compiled = compiled(&args, &layout)?;
         let program = &compiled.program;
         configure::log(&args, program);
-        let change = configure::sockets(program, &args, &Endpoints::default())?;
+        let change = configure::sockets(&compiled, &args, &Endpoints::default())?;
         let children = args
             .children
             .or_else(|| usize::try_from(program.setting_int("children")?).ok());
@@ -370,8 +371,10 @@ impl Daemon {
             Arc::clone(&statistics),
             tokio.handle().clone(),
         );
+        let runtime = Arc::new(runtime);
+        runtime.secure_streams();
         let inner = Arc::new(Inner {
-            runtime: Arc::new(runtime),
+            runtime,
             methods,
             args,
             layout,
@@ -393,6 +396,7 @@ impl Daemon {
         core_rpcs::memory_statistics(&statistics);
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
         daemon.inner.methods.add(core_rpcs::methods(&status));
+        daemon.inner.methods.add(tls::methods(&daemon.inner.runtime));
         daemon.inner.methods.add(tm_rpcs::methods(&daemon.inner.runtime));
         let inner = Arc::clone(&daemon.inner);
         let reload = move |_: &RpcCall<'_>| match inner.reload() {

@@ -12,6 +12,7 @@ mod install;
 mod layering;
 mod modules;
 mod outbound;
+mod overload;
 mod own_requests;
 mod reload;
 mod rfc4475;

@@ -64,7 +64,7 @@ mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 mod timer;
-mod tls;
+pub(crate) mod tls;
 pub(crate) mod tm;
 mod tmx;
 mod uac;

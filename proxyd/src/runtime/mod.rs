@@ -17,6 +17,7 @@ mod matching;
 #[cfg(any(test, feature = "micro"))]
 pub mod micro;
 mod outbox;
+mod overload;
 mod progress;
 pub(crate) mod receive;
 mod relay;
@@ -27,6 +28,7 @@ mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
+pub(crate) mod tls;
 pub(crate) mod tm_rpcs;
 pub(crate) mod trace;
 mod transaction;
@@ -168,6 +170,12 @@ impl Runtime {
             stop_asked: tokio::sync::Notify::new(),
             tokio,
         }
+    }
+
+    /// Connections are secured as the script in force says.
+    pub(crate) fn secure_streams(self: &Arc<Self>) {
+        let profiles = tls::ScriptProfiles(Arc::downgrade(self));
+        self.streams.secure_by(Arc::new(profiles));
     }
 
     /// Ends the daemon as a signal would.

@@ -46,11 +46,10 @@ impl Live {
         let Some(format) = script.program.log_prefix() else {
             // A script that was reloaded may have none any more.
             if std::mem::take(&mut self.prefixed) {
-                crate::log::set_prefix("");
+                crate::log::set_prefix(|_| {});
             }
             return;
         };
-        let mut text = Vec::new();
         let env = Env {
             ctx,
             lists,
@@ -60,8 +59,7 @@ impl Live {
             route: RouteKind::REQUEST,
             rc: 0,
         };
-        format.print(&env, &mut text);
-        crate::log::set_prefix(&String::from_utf8_lossy(&text));
+        crate::log::set_prefix(|prefix| format.print(&env, prefix));
         self.prefixed = true;
     }
 }
@@ -182,6 +180,9 @@ impl Receiver {
             }
         }
         self.keep_sequence();
+        if self.is_shed() {
+            return None;
+        }
         if self.ctx.msg.method() == Method::Ack
             && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
         {

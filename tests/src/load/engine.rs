@@ -288,6 +288,7 @@ impl Engine {
             match progress {
                 Progress::Continues | Progress::Late => continue,
                 Progress::Done => {}
+                Progress::Refused => self.lost += 1,
                 Progress::Wrong(reason) => {
                     self.wrong += 1;
                     remember(&mut self.examples, reason, message);
