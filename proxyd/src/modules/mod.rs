@@ -11,6 +11,7 @@ use std::fmt::Write;
 
 mod acc;
 mod alias_db;
+mod async_routes;
 pub(crate) mod auth;
 mod auth_db;
 mod avpops;
@@ -81,6 +82,7 @@ mod xml;
 pub static MODULES: &[&ModuleDef] = &[
     &acc::MODULE,
     &alias_db::MODULE,
+    &async_routes::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &avpops::MODULE,
