@@ -70,6 +70,7 @@ mod tmx;
 mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
+mod websocket;
 pub(crate) mod xhttp;
 mod xhttp_prom;
 mod xlog;
@@ -137,6 +138,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &uac::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
+    &websocket::MODULE,
     &xhttp::MODULE,
     &xhttp_prom::MODULE,
     &xlog::MODULE,

@@ -95,7 +95,7 @@ fn runtime() -> Arc<Runtime> {
             udp: vec![None],
         },
         streams,
-        Arc::new(Mutex::default()),
+        Arc::default(),
         statistics,
         testing::tokio().clone(),
     ))
