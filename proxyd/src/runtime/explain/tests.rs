@@ -21,7 +21,6 @@ use crate::script::testing;
 use crate::stats::Statistics;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamOptions;
-use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::json;
 use shared::net::Transport;
