@@ -14,6 +14,7 @@ use crate::control::methods::RpcDef;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
+use crate::control::push;
 use crate::control::rights::Rights;
 use crate::control::servers::id_of;
 use crate::control::socket::Control;
@@ -27,8 +28,8 @@ use crate::runtime::Ended;
 use crate::runtime::Runtime;
 use crate::runtime::endpoints::Endpoints;
 use crate::runtime::explain;
-use crate::runtime::explain::live::Filter;
 use crate::runtime::explain::live::explain_live;
+use crate::runtime::filter::Filter;
 use crate::runtime::listen::ListenError;
 use crate::runtime::load;
 use crate::runtime::load::LoadError;
@@ -58,6 +59,8 @@ use shared::db;
 use shared::db::Access;
 use shared::db::schema;
 use shared::paths::Places;
+use shared::rpc::trace::TRACE;
+use shared::rpc::trace::UNTRACE;
 use std::io;
 use std::io::Write;
 use std::path::Path;
@@ -457,6 +460,12 @@ impl Daemon {
         let mut control = Control::new(Arc::clone(&self.inner.methods));
         let statistics = Arc::clone(&self.inner.runtime.statistics);
         control.metrics = Arc::new(move || statistics.prometheus("proxyd"));
+        let runtime = Arc::clone(&self.inner.runtime);
+        let follow = move |call: &RpcCall<'_>| {
+            let filter = Filter::parse(&call.opt_str(0)?.unwrap_or_default())?;
+            runtime.tracers.follow(filter)
+        };
+        control.subscriptions = push::subscription(TRACE, UNTRACE, follow);
         let user = account(args.control_user.as_deref(), "/etc/passwd")?;
         let group = account(args.control_group.as_deref(), "/etc/group")?;
         let mut wanted = vec![ControlOptions {

@@ -20,7 +20,7 @@ pub struct Record {
 }
 
 /// Parts of RPC results that no two runs share.
-const VOLATILE: [&str; 20] = [
+const VOLATILE: [&str; 21] = [
     "Conn-ID",
     "KA-Roundtrip",
     "Keepalive",
@@ -32,6 +32,7 @@ const VOLATILE: [&str; 20] = [
     "Socket",
     "Stats",
     "Tcpconn-Id",
+    "duration",
     "entry",
     "h_entry",
     "h_id",

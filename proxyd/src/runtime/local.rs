@@ -130,7 +130,7 @@ impl Live {
         sent.extend_from_slice(&request.headers);
         sent.extend_from_slice(b"\r\n");
         sent.extend_from_slice(&request.body);
-        let Some(sent) = self.local_request(sent) else {
+        let Some(sent) = self.local_request(sent, next) else {
             drop(guard);
             self.runtime.transactions.remove(id);
             return Code::FALSE;
@@ -140,7 +140,9 @@ impl Live {
             guard.intent.disable |= disable::AUTO_ACK;
         }
         let client = Client::new(kind == Kind::Invite);
-        guard.branches.push(ClientBranch::new(client, target, sent, 0));
+        let mut branch = ClientBranch::new(client, target, sent, 0);
+        branch.armed = guard.intent.armed;
+        guard.branches.push(branch);
         let now = self.now;
         let Some(branch) = guard.branches.first_mut() else {
             return Code::FALSE;

@@ -88,7 +88,7 @@ pub struct BranchView<'a> {
     pub status: u16,
     /// The branch ended by a timer (`t_branch_timeout`).
     pub timed_out: bool,
-    /// Something was received on it.
+    /// Something was received on it before the reply that the route is about.
     pub replied: bool,
     /// Its Request-URI.
     pub uri: &'a [u8],
@@ -120,6 +120,8 @@ pub struct TransactionView<'a> {
     pub current_branch: usize,
     /// CANCEL was received for it.
     pub cancelled: bool,
+    /// Its longest life is over.
+    pub expired: bool,
     /// It was made by [`Host::originate`].
     pub local: bool,
 }
@@ -244,6 +246,11 @@ pub trait Host {
     fn batch(&self) -> u64 {
         0
     }
+    /// Shows the messages of the batch that are still to be handled, as they came: what all of them need can be asked for
+    /// at once.
+    fn each_ahead(&self, visit: &mut dyn FnMut(&[u8])) {
+        let _ = visit;
+    }
     /// Number and process id of this worker.
     fn worker(&self) -> (usize, u32);
 
@@ -295,6 +302,11 @@ pub trait Host {
     fn intent(&mut self) -> &mut Intent;
     /// The current transaction.
     fn transaction(&self) -> Option<TransactionView<'_>>;
+    /// What arrived and made the transaction that a reply or a CANCEL belongs to, while none is current.
+    fn related_request(&self, ctx: &Context) -> Option<Context> {
+        let _ = ctx;
+        None
+    }
     /// The lists of the current transaction, while a reply runs its own.
     fn transaction_request(&mut self) -> Option<&mut Context>;
     /// Sends a request of our own.

@@ -66,7 +66,7 @@ fn request(dialog: &Dialog, from: (&Vec<u8>, &Leg), to: (&Vec<u8>, &Leg), extra:
 pub(super) fn is_ours(env: &Env<'_>, route: &[u8]) -> bool {
     let addr = NameAddr::parse(route).ok();
     let uri = addr.and_then(|addr| Uri::parse(addr.uri).ok());
-    uri.is_some_and(|uri| env.is_myself(uri.host, uri.port.unwrap_or(0)))
+    uri.is_some_and(|uri| env.is_own_route(&uri))
 }
 
 /// What an event route works on that no message began: a request of the dialog that nobody sent.
@@ -80,7 +80,7 @@ pub(super) fn nobody(dialog: &Dialog) -> Vec<u8> {
         }
     };
     [
-        b"BYE ",
+        b"OPTIONS ",
         &*inner.callee.contact,
         b" SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <",
         &dialog.from_uri,
@@ -92,7 +92,7 @@ pub(super) fn nobody(dialog: &Dialog) -> Vec<u8> {
         &tag(&inner.callee),
         b"\r\nCall-ID: ",
         &dialog.call_id,
-        b"\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+        b"\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
     ]
     .concat()
 }

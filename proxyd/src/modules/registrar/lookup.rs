@@ -114,8 +114,7 @@ fn find(
         );
         return ERROR;
     };
-    let path_local =
-        |uri: &Uri<'_>| registrar.path_check_local && env.is_myself(uri.host_bare(), uri.port.unwrap_or(0));
+    let path_local = |uri: &Uri<'_>| registrar.path_check_local && env.is_myself(uri.host_bare(), 0);
     let mut found = Found::default();
     let result = domain.read(&aor, |contacts| {
         found.take(
@@ -134,7 +133,7 @@ fn find(
     }
     found.apply(env.ctx);
     if !registrar.xavp_rcd.is_empty() {
-        for contact in found.details.iter().rev() {
+        if let Some(contact) = found.details.first() {
             keep_details(env, registrar, contact.view());
         }
     }

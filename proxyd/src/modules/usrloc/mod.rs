@@ -4,6 +4,7 @@ pub(crate) mod attributes;
 pub(crate) mod contact;
 pub(crate) mod expire;
 pub(crate) mod keepalive;
+mod load;
 pub(crate) mod matching;
 mod persist;
 pub(crate) mod profiles;
@@ -311,6 +312,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         _ => Arc::new(Tables::new(settings, init.seed)?),
     };
     tables.open(b"location");
+    for name in init.program.literals("domain") {
+        tables.open(name);
+    }
     for name in init.list("preload") {
         tables.open(name.as_bytes());
     }
