@@ -73,6 +73,7 @@ mod tmx;
 mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
+mod websocket;
 pub(crate) mod xhttp;
 mod xhttp_prom;
 mod xlog;
@@ -143,6 +144,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &uac::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
+    &websocket::MODULE,
     &xhttp::MODULE,
     &xhttp_prom::MODULE,
     &xlog::MODULE,

@@ -34,10 +34,12 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transaction::key::Lookup;
+use crate::transport::conn::Control;
 use crate::transport::udp::Batch;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use shared::net::Keepalive;
 use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Uri;
@@ -371,5 +373,14 @@ impl Host for Live {
             self.runtime.streams.close(conn);
         }
         sent
+    }
+
+    fn upgrade(&mut self, ctx: &Context, answer: &[u8], keepalive: &Keepalive) -> bool {
+        self.upgrade_connection(ctx, answer, keepalive)
+    }
+
+    fn close_websocket(&mut self, conn: ConnId, status: u16, reason: &str) -> bool {
+        let close = Control::Close(status, reason.to_owned());
+        self.runtime.streams.control(conn, close)
     }
 }

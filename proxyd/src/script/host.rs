@@ -11,6 +11,7 @@ use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use shared::net::Keepalive;
 use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Message;
@@ -318,4 +319,14 @@ pub trait Host {
     fn spawn(&mut self, job: Job);
     /// An HTTP reply on the connection that a request came by (`xhttp_reply`).
     fn http_reply(&mut self, ctx: &Context, bytes: &[u8]) -> bool;
+    /// The same, after which the connection goes on in WebSocket; false when it cannot (`ws_handle_handshake`).
+    fn upgrade(&mut self, ctx: &Context, answer: &[u8], keepalive: &Keepalive) -> bool {
+        let _ = (ctx, answer, keepalive);
+        false
+    }
+    /// Ends a WebSocket connection; false when there is none of this number (`ws_close`).
+    fn close_websocket(&mut self, conn: ConnId, status: u16, reason: &str) -> bool {
+        let _ = (conn, status, reason);
+        false
+    }
 }

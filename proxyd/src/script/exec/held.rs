@@ -92,6 +92,8 @@ const FUNCTIONS: &[&str] = &[
     "unregister",
     "update_stat",
     "usleep",
+    "ws_close",
+    "ws_handle_handshake",
 ];
 
 /// Functions that send SQL, which may read: the place of the statement among their arguments.
