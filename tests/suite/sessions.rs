@@ -24,6 +24,7 @@ use tests::subject::built;
 use tests::wait;
 
 use crate::sources;
+use crate::support::split;
 
 const FORMS: [&str; 5] = ["table", "json", "yaml", "csv", "plain"];
 
@@ -43,6 +44,7 @@ sessions! {
     subscribers,
     tables,
     routing,
+    carriers,
     registrations,
     running,
     files,
@@ -62,7 +64,7 @@ fn every_command_is_shown_in_every_form() {
             }
         }
     }
-    // These speak to a terminal, their answer is no data, or it grows with the daemon.
+    // These speak to a terminal, their answer is no data, it grows with the daemon, or it is what comes (`trace.rs`).
     let excepted = [
         "completions",
         "connect",
@@ -72,6 +74,7 @@ fn every_command_is_shown_in_every_form() {
         "rpclist",
         "shell",
         "start",
+        "trace",
     ];
     let mut missing = Vec::new();
     for command in [proxyctl::command(), dbctl::command()] {
@@ -332,18 +335,4 @@ fn without_numbers(text: &str) -> String {
         out = out.replace(&format!("DAY {month} "), "DAY MONTH ");
     }
     out
-}
-
-/// The words of a line; what stands in single quotes is one.
-fn split(line: &str) -> Vec<String> {
-    line.split('\'')
-        .enumerate()
-        .flat_map(|(index, part)| {
-            if index % 2 == 1 {
-                vec![part.to_owned()]
-            } else {
-                part.split_whitespace().map(str::to_owned).collect()
-            }
-        })
-        .collect()
 }

@@ -95,7 +95,7 @@ fn look(context: &Context<'_>) -> Result<Vec<(String, i64)>, Error> {
     )];
     let optional = [(tm::STATS, "tm"), (tm::SL_STATS, "sl")];
     for (method, group) in optional {
-        match context.call(method, &[]) {
+        match context.client().call(method, &[]) {
             Ok(Value::Object(counters)) => numbers.extend(
                 counters
                     .iter()
@@ -106,7 +106,7 @@ fn look(context: &Context<'_>) -> Result<Vec<(String, i64)>, Error> {
         }
     }
     let groups = [json!("core:"), json!("usrloc:"), json!("shmem:")];
-    match context.call(stats::FETCHN, &groups) {
+    match context.client().call(stats::FETCHN, &groups) {
         Ok(Value::Object(counters)) => {
             numbers.extend(
                 counters
@@ -145,7 +145,7 @@ pub(crate) fn ping(context: &Context<'_>, ping: &Ping) -> Result<Answer, Error> 
     };
     let timeout = Duration::from_secs(ping.timeout);
     let mut report = Report::rows(&["uri", "status", "reason", "ms"]);
-    let mut silent = None;
+    let (mut silent, mut answered) = (None, false);
     let targets = if target.contains(':') {
         vec![target.clone()]
     } else {
@@ -153,7 +153,10 @@ pub(crate) fn ping(context: &Context<'_>, ping: &Ping) -> Result<Answer, Error> 
     };
     for uri in targets {
         match options(&uri, timeout) {
-            Ok((status, reason, ms)) => report.push([json!(uri), json!(status), json!(reason), json!(ms)]),
+            Ok((status, reason, ms)) => {
+                answered = true;
+                report.push([json!(uri), json!(status), json!(reason), json!(ms)]);
+            }
             Err(error) => {
                 report.push([json!(uri), Value::Null, json!(error.to_string()), Value::Null]);
                 silent = Some(error);
@@ -161,14 +164,14 @@ pub(crate) fn ping(context: &Context<'_>, ping: &Ping) -> Result<Answer, Error> 
         }
     }
     match silent {
-        Some(error) if report.len() == 1 => Err(error),
+        Some(error) if !answered => Err(error),
         _ => Ok(Answer::report(report)),
     }
 }
 
 fn contacts(context: &Context<'_>, user: &str) -> Result<Vec<String>, Error> {
     let aor = location::aor(context, user)?;
-    let found = context.call(ul::LOOKUP, &[json!("location"), json!(aor)])?;
+    let found = location::lookup(context, location::Table::Location, &aor)?;
     let record: ul::Record = serde_json::from_value(found).map_err(|e| Error::Answer {
         method: ul::LOOKUP.to_owned(),
         reason: e.to_string(),

@@ -66,7 +66,7 @@ mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 mod timer;
-mod tls;
+pub(crate) mod tls;
 pub(crate) mod tm;
 mod tmx;
 mod uac;

@@ -46,8 +46,10 @@ impl Live {
         guard = self.leg_failed(guard, best, vars, &script);
         // Kamailio: a flag that accounting spends on the failed leg is still set in its failure route
         let spent = before & !flags(&guard);
-        if let (Some(route), false) = (guard.intent.armed.failure.take(), guard.replicate) {
+        let route = guard.branches.get(best).and_then(|branch| branch.armed.failure);
+        if let (Some(route), false) = (route, guard.replicate) {
             // Kamailio: these routes hold for the leg they were armed for
+            guard.intent.armed.failure = None;
             guard.intent.armed.branch = None;
             guard.intent.armed.branch_failure = None;
             if let Some(request) = &mut guard.request {
@@ -70,13 +72,16 @@ impl Live {
 
     /// When one branch has failed: the route armed by `t_on_branch_failure`.
     pub(super) fn branch_failed(&mut self, mut guard: Guard, number: usize, vars: &mut Vars) -> Guard {
-        let Some(route) = guard.intent.armed.branch_failure else {
+        let branch = guard.branches.get_mut(number);
+        let Some(route) = branch.and_then(|branch| branch.armed.branch_failure.take()) else {
             return guard;
         };
         if guard.status >= 200 || guard.replicate || matches!(guard.server, Server::Local) {
             return guard;
         }
         guard.current_branch = number;
+        // Kamailio: branches that the route adds have a route of their own, or none
+        guard.intent.armed.branch_failure = None;
         let script = Arc::clone(&guard.script);
         self.run_failed(guard, route, RouteKind::BRANCH_FAILURE, vars, &script)
     }
@@ -96,6 +101,7 @@ impl Live {
         let mut lists = std::mem::take(&mut guard.lists);
         // Kamailio: what a failure route changes in the request holds for its own leg
         let lumps = request.lumps.clone();
+        let reply_headers = request.reply_headers.clone();
         let target = (
             request.new_uri.clone(),
             request.dst_uri.clone(),
@@ -109,6 +115,7 @@ impl Live {
             unreachable!("the route leaves its transaction")
         };
         request.lumps = lumps;
+        request.reply_headers = reply_headers;
         (request.new_uri, request.dst_uri, request.path) = target;
         request.branches.clear();
         guard.request = Some(request);
@@ -137,6 +144,13 @@ impl Live {
             reply: reply.as_ref().map(|ctx| &ctx.msg),
             to_tag: reply.as_ref().map_or(b"", |ctx| ctx.msg.to_tag()),
         };
+        // Kamailio: accounting sees the Request-URI of the branch that rang last
+        let rang = guard
+            .relayed_branch
+            .map(usize::from)
+            .filter(|rang| *rang >= guard.leg);
+        let failed = guard.uri_of(rang.unwrap_or(best));
+        let uri = std::mem::replace(&mut request.new_uri, failed);
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::LegFailed(run) = hook {
@@ -161,6 +175,7 @@ impl Live {
         if let Some(branch) = guard.branches.get_mut(best) {
             branch.reply = reply;
         }
+        request.new_uri = uri;
         guard.request = Some(request);
         guard.lists = lists;
         guard
@@ -192,7 +207,7 @@ impl Live {
             }
             other => {
                 let (status, reason) = match other {
-                    Some(reply) => (500, reply.msg.reason().to_vec()),
+                    Some(_) => (500, b"Service Unavailable".to_vec()),
                     None if guard.cancelled => (487, b"Request Terminated".to_vec()),
                     None => made_here(status, tm),
                 };

@@ -5,8 +5,10 @@ use super::Runtime;
 use super::endpoints::Endpoints;
 use super::forward::Scratch;
 use super::outbox::Outbox;
+use super::overload::Pressure;
 use super::spares::Buffers;
 use crate::ids::TagKind;
+use crate::proxy::context::ConnId;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
@@ -32,12 +34,15 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transaction::key::Lookup;
+use crate::transport::udp::Batch;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Uri;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +58,10 @@ pub(crate) struct Live {
     pub(crate) now: Millis,
     /// Counts the batches.
     pub(crate) batch: u64,
+    /// The datagrams of the present batch, and the first of them that is not begun.
+    pub(crate) arrived: Option<(Rc<Batch>, usize)>,
+    /// Whether more arrives than can be handled.
+    pub(super) pressure: Pressure,
     /// This thread's log lines carry a prefix.
     pub(crate) prefixed: bool,
     /// The transaction of the present message, locked.
@@ -77,13 +86,19 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
         let endpoints = runtime.endpoints.load_full();
-        let outbox = Outbox::new(&endpoints.udp, runtime.streams.clone());
+        let outbox = Outbox::new(
+            &endpoints.udp,
+            runtime.streams.clone(),
+            Arc::clone(&runtime.tracers),
+        );
         Self {
             outbox,
             endpoints,
             script: runtime.script.load_full(),
             now: crate::clock::now(),
             batch: 0,
+            arrived: None,
+            pressure: Pressure::default(),
             prefixed: false,
             current: None,
             lookup: None,
@@ -170,8 +185,21 @@ impl Host for Live {
         (self.worker, std::process::id())
     }
 
+    fn each_ahead(&self, visit: &mut dyn FnMut(&[u8])) {
+        if let Some((batch, next)) = &self.arrived {
+            batch
+                .iter()
+                .skip(*next)
+                .for_each(|datagram| visit(datagram.bytes));
+        }
+    }
+
     fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
         self.runtime.streams.find(transport, peer).is_some()
+    }
+
+    fn secured(&self, conn: ConnId) -> Option<Arc<Secured>> {
+        self.runtime.streams.secured(conn)
     }
 
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
@@ -295,6 +323,7 @@ impl Host for Live {
             first_branch: t.leg,
             current_branch: t.current_branch,
             cancelled: t.cancelled,
+            expired: t.expired,
             local: matches!(t.server, super::transaction::Server::Local),
         })
     }
@@ -315,12 +344,30 @@ impl Host for Live {
     }
 
     fn suspend(&mut self, scope: Scope<'_>) -> Option<(u32, u32)> {
+        let Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        } = scope;
+        let scope = Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        };
         if self.current.is_none() && self.begin_transaction(scope).0 < 0 {
             return None;
         }
-        let transaction = self.current.as_mut()?;
+        let mut transaction = self.current.take()?;
+        let options = RelayOptions::default();
+        self.try_100(&mut transaction, ctx, script.states.get(), options);
         transaction.suspended = true;
-        Some((transaction.id.index, transaction.id.label))
+        let id = (transaction.id.index, transaction.id.label);
+        self.current = Some(transaction);
+        Some(id)
     }
 
     fn resume(&mut self, id: (u32, u32), route: RouteId) -> Code {

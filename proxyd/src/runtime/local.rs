@@ -140,7 +140,9 @@ impl Live {
             guard.intent.disable |= disable::AUTO_ACK;
         }
         let client = Client::new(kind == Kind::Invite);
-        guard.branches.push(ClientBranch::new(client, target, sent, 0));
+        let mut branch = ClientBranch::new(client, target, sent, 0);
+        branch.armed = guard.intent.armed;
+        guard.branches.push(branch);
         let now = self.now;
         let Some(branch) = guard.branches.first_mut() else {
             return Code::FALSE;

@@ -5,6 +5,7 @@ use super::host::Live;
 use crate::script::module::RouteKind;
 use crate::script::vars::Vars;
 use crate::transaction::action::Action;
+use crate::transaction::action::Actions;
 use crate::transaction::action::ClientEvent;
 use crate::transaction::action::ServerEvent;
 use crate::transaction::key;
@@ -12,21 +13,12 @@ use crate::transaction::timer::NEVER;
 use shared::sip::Message;
 use std::sync::Arc;
 
-/// How a branch without a reply of its own ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// No answer in time.
-    Timeout,
-    /// The transport failed.
-    Unreachable,
-}
-
 impl Live {
     /// Time has passed for a transaction.
     pub(crate) fn tick(&mut self, mut guard: Guard, vars: &mut Vars) {
         guard.armed = NEVER;
         let timers = guard.timers;
-        let (mut ended, mut failed) = (false, Vec::new());
+        let mut failed = Vec::new();
         for number in 0..guard.branches.len() {
             let Some(branch) = guard.branches.get_mut(number) else {
                 continue;
@@ -47,19 +39,9 @@ impl Live {
             }
             let actions = branch.client.on(ClientEvent::Tick, self.now, &timers, reliable);
             self.act_on_branch(&mut guard, number, actions, b"");
-            let ending = if actions.contains(Action::Timeout) || actions.contains(Action::Lifetime) {
-                Some(Ending::Timeout)
-            } else if actions.contains(Action::TransportError) {
-                Some(Ending::Unreachable)
-            } else {
-                None
-            };
-            if let (Some(ending), Some(branch)) = (ending, guard.branches.get_mut(number)) {
-                branch.status = if ending == Ending::Timeout { 408 } else { 503 };
-                branch.timed_out = ending == Ending::Timeout;
-                guard.current_branch = number;
+            if actions.contains(Action::Timeout) || actions.contains(Action::TransportError) {
+                Self::note_ending(&mut guard, number, actions);
                 failed.push(number);
-                ended = true;
             }
         }
         let reliable = guard.reply_to.is_reliable();
@@ -72,17 +54,10 @@ impl Live {
                 });
         }
         if actions.contains(Action::Lifetime) && guard.status < 200 {
-            guard
-                .branches
-                .iter_mut()
-                .filter(|branch| branch.status < 200)
-                .for_each(|branch| {
-                    branch.status = 408;
-                    branch.timed_out = true;
-                });
-            self.cancel_all(&mut guard, b"");
-            ended = true;
+            guard.expired = true;
+            failed.extend(self.expire_branches(&mut guard));
         }
+        let ended = !failed.is_empty();
         for number in failed {
             guard = self.branch_failed(guard, number, vars);
         }
@@ -90,6 +65,34 @@ impl Live {
             guard = self.finish_leg(guard, vars);
         }
         self.settle(guard);
+    }
+
+    /// Notes how a branch without a reply of its own ended: no answer in time, or the transport failed.
+    fn note_ending(guard: &mut Guard, number: usize, actions: Actions) {
+        guard.current_branch = number;
+        if let Some(branch) = guard.branches.get_mut(number) {
+            branch.timed_out = actions.contains(Action::Timeout);
+            branch.status = if branch.timed_out { 408 } else { 503 };
+        }
+    }
+
+    /// Ends every unanswered branch of a transaction whose longest life is over, and returns which they were.
+    fn expire_branches(&mut self, guard: &mut Guard) -> Vec<usize> {
+        let timers = guard.timers;
+        let mut ended = Vec::new();
+        for number in 0..guard.branches.len() {
+            let Some(branch) = guard.branches.get_mut(number) else {
+                continue;
+            };
+            let reliable = branch.target.is_reliable();
+            let actions = branch.client.on(ClientEvent::Expire, self.now, &timers, reliable);
+            self.act_on_branch(guard, number, actions, b"");
+            if actions.contains(Action::Timeout) {
+                Self::note_ending(guard, number, actions);
+                ended.push(number);
+            }
+        }
+        ended
     }
 
     /// A request could not be sent on its connection: its branch has failed (RFC 3261 §16.9).

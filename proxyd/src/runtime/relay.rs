@@ -231,7 +231,7 @@ impl Live {
     }
 
     /// Answers an INVITE with 100 before it is sent on.
-    fn try_100(
+    pub(super) fn try_100(
         &mut self,
         guard: &mut super::Guard,
         ctx: &mut Context,
@@ -331,6 +331,7 @@ impl Live {
         let client = Client::new(guard.is_invite());
         let mut branch = ClientBranch::new(client, target, sent, ctx.bflags);
         branch.ruid = ctx.ruid.clone().map(Box::new);
+        branch.armed = guard.intent.armed;
         guard.branches.push(branch);
         Ok(())
     }

@@ -205,7 +205,7 @@ impl Live {
         };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
-        self.outbox.copy(&target, &bytes);
+        self.outbox.copy(&self.endpoints.sockets, &target, &bytes);
         Some(Box::new(move || match socket.send_to(&bytes, target.peer) {
             Ok(_) => runtime.counters.sl_reply(status),
             Err(error) => {

@@ -82,7 +82,6 @@ impl Live {
             return;
         }
         self.runtime.counters.rpl_received();
-        branch.replied = true;
         let actions = branch
             .client
             .on(ClientEvent::Response(status), self.now, &timers, reliable);
@@ -94,6 +93,10 @@ impl Live {
             guard.current_branch = number;
             guard = self.pass_up(guard, number, ctx, vars);
         }
+        // routes ask for earlier replies than the one they are about
+        if let Some(branch) = guard.branches.get_mut(number) {
+            branch.replied = true;
+        }
         self.settle(guard);
     }
 
@@ -101,14 +104,16 @@ impl Live {
     fn pass_up(&mut self, mut guard: Guard, number: usize, ctx: &mut Box<Context>, vars: &mut Vars) -> Guard {
         let status = ctx.msg.status();
         let script = Arc::clone(&guard.script);
+        let mut route = None;
         if let Some(branch) = guard.branches.get_mut(number) {
             branch.status = status;
             ctx.bflags = branch.flags;
+            route = branch.armed.reply;
         }
         if let Some(request) = &guard.request {
             ctx.flags = request.flags;
         }
-        if let Some(route) = guard.intent.armed.reply {
+        if let Some(route) = route {
             let mut lists = std::mem::take(&mut guard.lists);
             self.current = Some(guard);
             let verdict = self.run(route, RouteKind::ONREPLY, ctx, &mut lists, vars, &script);
@@ -183,6 +188,7 @@ impl Live {
         guard.lists = lists;
         guard.request = self.lent.take();
         let is_end = status >= 200 && guard.status < 200;
+        guard.relayed_branch = u8::try_from(guard.current_branch).ok();
         self.send_upstream(guard, status, bytes);
         self.runtime.counters.rpl_sent(status, false);
         if is_end {
@@ -280,10 +286,7 @@ impl Live {
             to_tag: reply.msg.to_tag(),
         };
         // Kamailio: accounting sees the Request-URI of the branch that answered
-        let answered = guard
-            .branches
-            .get(guard.current_branch)
-            .map(|branch| branch.uri().to_vec());
+        let answered = guard.uri_of(guard.current_branch);
         let uri = std::mem::replace(&mut request.new_uri, answered);
         self.run_response_out(&mut request, &mut lists, vars, script, &end);
         request.new_uri = uri;

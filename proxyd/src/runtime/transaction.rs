@@ -3,6 +3,7 @@
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
+use crate::script::host::Armed;
 use crate::script::host::Intent;
 use crate::script::host::LocalReply;
 use crate::script::lists::Lists;
@@ -162,8 +163,10 @@ pub(crate) struct ClientBranch {
     pub(crate) reply: Option<Box<Context>>,
     /// Ended by a timer.
     pub(crate) timed_out: bool,
-    /// Something was received.
+    /// Something was received before the reply that a route is about.
     pub(crate) replied: bool,
+    /// The routes for its replies and its failure, as they were armed when the branch was made.
+    pub(crate) armed: Armed,
     /// Its final reply is not to be chosen any more (`t_drop_replies`).
     pub(crate) dropped: bool,
     /// The ruid of the contact that it goes to.
@@ -184,6 +187,7 @@ impl ClientBranch {
             reply: None,
             timed_out: false,
             replied: false,
+            armed: Armed::default(),
             dropped: false,
             ruid: None,
             cancelling: None,
@@ -232,6 +236,8 @@ pub(crate) struct Transaction {
     pub(crate) leg: usize,
     /// The branch that a route is about.
     pub(crate) current_branch: usize,
+    /// The branch whose reply went upstream last.
+    pub(crate) relayed_branch: Option<u8>,
     /// Status and bytes of the last reply sent upstream.
     pub(crate) status: u16,
     pub(crate) reply: Vec<u8>,
@@ -242,6 +248,8 @@ pub(crate) struct Transaction {
     pub(crate) replicate: bool,
     /// Waiting for `t_continue`.
     pub(crate) suspended: bool,
+    /// Its longest life is over.
+    pub(crate) expired: bool,
     pub(crate) script: Arc<Script>,
     pub(crate) done: Option<Done>,
     /// The deadline the timer is armed for.
@@ -269,12 +277,14 @@ impl Transaction {
             branches: SmallVec::new(),
             leg: 0,
             current_branch: 0,
+            relayed_branch: None,
             status: 0,
             reply: Vec::new(),
             reply_to,
             cancelled: false,
             replicate: false,
             suspended: false,
+            expired: false,
             script: Arc::clone(script),
             done: None,
             armed: NEVER,
@@ -295,7 +305,9 @@ impl Transaction {
     ///
     /// A 2xx to an INVITE may be followed by others, which go through the reply route (RFC 3261 §13.2.2.4).
     pub(crate) fn is_answered(&self) -> bool {
-        let may_follow = self.is_invite() && self.status < 300 && self.intent.armed.reply.is_some();
+        let may_follow = self.is_invite()
+            && self.status < 300
+            && self.branches.iter().any(|branch| branch.armed.reply.is_some());
         self.status >= 200 && !may_follow && !self.is_pending()
     }
 
@@ -336,6 +348,12 @@ impl Transaction {
                 .branches
                 .iter()
                 .all(|branch| branch.client.is_terminated() && branch.cancelling.is_none())
+    }
+
+    /// The Request-URI of a branch, as long as its request is kept.
+    pub(crate) fn uri_of(&self, branch: usize) -> Option<Vec<u8>> {
+        let uri = self.branches.get(branch)?.uri();
+        (!uri.is_empty()).then(|| uri.to_vec())
     }
 
     /// The reply of the branch a route is about.
@@ -464,6 +482,6 @@ mod tests {
     #[test]
     fn transactions_are_small() {
         assert!(size_of::<Slot>() <= 104, "{}", size_of::<Slot>());
-        assert!(size_of::<Transaction>() <= 592, "{}", size_of::<Transaction>());
+        assert!(size_of::<Transaction>() <= 608, "{}", size_of::<Transaction>());
     }
 }

@@ -12,6 +12,7 @@ use crate::transport::udp::Batch;
 use crate::transport::udp::UdpSocket;
 use crate::transport::udp::Wait;
 use shared::net::Transport;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +26,16 @@ const ENDING: (Millis, Millis) = (1000, 180_000);
 /// Handles what arrives at one UDP socket until the daemon stops or a reload closes it.
 pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, socket: &UdpSocket) {
     let local = socket.local();
-    let mut batch = Batch::default();
+    // Shared with the messages of the batch while they are handled, and with nobody while it is filled.
+    let mut batch = Rc::new(Batch::default());
     let mut receiver = Receiver::new(Arc::clone(&runtime), worker);
     let mut ending = None;
     while !runtime.is_stopping() && !is_over(&receiver, id, &mut ending) {
-        match batch.receive(socket, Wait::Block { spin: 0 }) {
+        let Some(arriving) = Rc::get_mut(&mut batch) else {
+            batch = Rc::default();
+            continue;
+        };
+        match arriving.receive(socket, Wait::Block { spin: 0 }) {
             Ok(0) => {
                 receiver.begin_batch();
                 continue;
@@ -42,7 +48,11 @@ pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, sock
             }
         }
         receiver.begin_batch();
-        for datagram in batch.iter() {
+        // A batch with room left has emptied the queue.
+        let used = if batch.is_full() { socket.queue_used() } else { 0 };
+        receiver.live.pressure.note(used, receiver.live.now);
+        for (index, datagram) in batch.iter().enumerate() {
+            receiver.live.arrived = Some((Rc::clone(&batch), index + 1));
             let peer = datagram.source;
             let source = Source {
                 peer,
@@ -53,6 +63,7 @@ pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, sock
             };
             guarded(&mut receiver, datagram.bytes, source);
         }
+        receiver.live.arrived = None;
         receiver.live.outbox.flush();
     }
 }

@@ -6,13 +6,16 @@ use super::module::Env;
 use super::module::RouteKind;
 use super::module::Script;
 use super::vars::Vars;
+use crate::proxy::context::ConnId;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Message;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Monotonic milliseconds.
 pub type Millis = u64;
@@ -84,7 +87,7 @@ pub struct BranchView<'a> {
     pub status: u16,
     /// The branch ended by a timer (`t_branch_timeout`).
     pub timed_out: bool,
-    /// Something was received on it.
+    /// Something was received on it before the reply that the route is about.
     pub replied: bool,
     /// Its Request-URI.
     pub uri: &'a [u8],
@@ -116,6 +119,8 @@ pub struct TransactionView<'a> {
     pub current_branch: usize,
     /// CANCEL was received for it.
     pub cancelled: bool,
+    /// Its longest life is over.
+    pub expired: bool,
     /// It was made by [`Host::originate`].
     pub local: bool,
 }
@@ -240,6 +245,11 @@ pub trait Host {
     fn batch(&self) -> u64 {
         0
     }
+    /// Shows the messages of the batch that are still to be handled, as they came: what all of them need can be asked for
+    /// at once.
+    fn each_ahead(&self, visit: &mut dyn FnMut(&[u8])) {
+        let _ = visit;
+    }
     /// Number and process id of this worker.
     fn worker(&self) -> (usize, u32);
 
@@ -247,6 +257,11 @@ pub trait Host {
     fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
         let _ = (transport, peer);
         false
+    }
+    /// What TLS settled for a connection; none for one in the clear.
+    fn secured(&self, conn: ConnId) -> Option<Arc<Secured>> {
+        let _ = conn;
+        None
     }
     /// Finds where a URI leads (RFC 3263); none when it cannot be resolved.
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target>;

@@ -13,6 +13,8 @@ pub enum ClientEvent {
     Cancel,
     /// Time has passed; deadlines may have come.
     Tick,
+    /// The longest life of the transaction is over: the branch ends as by its own timer.
+    Expire,
     /// The transport could not deliver the last message.
     TransportError,
 }

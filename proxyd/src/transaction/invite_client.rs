@@ -101,6 +101,8 @@ impl InviteClient {
             },
             ClientEvent::Cancel => self.cancel(now, timers),
             ClientEvent::Tick => self.tick(now, timers),
+            ClientEvent::Expire if self.is_pending() => self.expire(now, timers),
+            ClientEvent::Expire => Actions::NONE,
             ClientEvent::TransportError => self.fail(),
         }
     }
@@ -266,7 +268,7 @@ mod tests {
     use crate::transaction::action::Action as A;
     use crate::transaction::tests::Row;
     use crate::transaction::tests::follow;
-    use ClientEvent::{Cancel as Quit, Response as R, Start, Tick, TransportError};
+    use ClientEvent::{Cancel as Quit, Expire, Response as R, Start, Tick, TransportError};
     use proptest::prelude::*;
 
     const UDP: bool = false;
@@ -414,6 +416,19 @@ mod tests {
                 Abandoned,
                 &[A::SendCancel, A::Timeout],
             ),
+            (
+                &[(0, Start), (9, R(180)), (100, Expire)],
+                UDP,
+                Abandoned,
+                &[A::SendCancel, A::Timeout],
+            ),
+            (
+                &[(0, Start), (100, Expire)],
+                UDP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
+            (&[(0, Start), (9, R(200)), (100, Expire)], UDP, Accepted, &[]),
             // Abandoned
             (
                 &[(0, Start), (9, R(180)), (120_009, Tick), (120_010, R(487))],

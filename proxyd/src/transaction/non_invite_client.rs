@@ -71,6 +71,7 @@ impl NonInviteClient {
             State::Trying | State::Proceeding => match event {
                 ClientEvent::Response(status) => self.answered(status, now, timers, reliable),
                 ClientEvent::Tick => self.tick(now, timers),
+                ClientEvent::Expire => Actions::of(&[Action::Timeout, self.terminate()]),
                 ClientEvent::TransportError => Actions::of(&[Action::TransportError, self.terminate()]),
                 // RFC 3261 §9.1: nothing but an INVITE is cancelled.
                 ClientEvent::Cancel | ClientEvent::Start => Actions::NONE,
@@ -78,6 +79,7 @@ impl NonInviteClient {
             State::Completed => match event {
                 ClientEvent::Tick if now >= self.end => Actions::of(&[self.terminate()]),
                 ClientEvent::Tick
+                | ClientEvent::Expire
                 | ClientEvent::Response(_)
                 | ClientEvent::TransportError
                 | ClientEvent::Cancel
@@ -99,7 +101,10 @@ impl NonInviteClient {
                 Actions::of(&[Action::SendRequest])
             }
             ClientEvent::Cancel => Actions::of(&[self.terminate()]),
-            ClientEvent::Response(_) | ClientEvent::Tick | ClientEvent::TransportError => Actions::NONE,
+            ClientEvent::Response(_)
+            | ClientEvent::Tick
+            | ClientEvent::Expire
+            | ClientEvent::TransportError => Actions::NONE,
         }
     }
 
@@ -155,7 +160,7 @@ mod tests {
     use crate::transaction::action::Action as A;
     use crate::transaction::tests::Row;
     use crate::transaction::tests::follow;
-    use ClientEvent::{Cancel, Response as R, Start, Tick, TransportError};
+    use ClientEvent::{Cancel, Expire, Response as R, Start, Tick, TransportError};
     use proptest::prelude::*;
 
     const UDP: bool = false;
@@ -216,6 +221,12 @@ mod tests {
                 &[A::RetransmitRequest],
             ),
             (&[(0, Start), (9, R(100)), (500, Tick)], TCP, Proceeding, &[]),
+            (
+                &[(0, Start), (9, R(100)), (50, Expire)],
+                UDP,
+                Terminated,
+                &[A::Timeout, A::Terminated],
+            ),
             (
                 &[(0, Start), (9, R(100)), (30_000, Tick)],
                 UDP,

@@ -239,6 +239,19 @@ pub(super) fn can_cut(fd: RawFd) -> bool {
     }
 }
 
+/// Bytes that a socket's receive queue holds and may hold, with what the kernel keeps about them (`SO_MEMINFO`, Linux 4.12).
+pub(super) fn receive_memory(fd: RawFd) -> Option<(u32, u32)> {
+    let mut numbers = [0_u32; 9];
+    let mut len = mem::size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which is the size of `numbers`.
+    let result = unsafe {
+        let numbers = (&raw mut numbers).cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, numbers, &raw mut len)
+    };
+    let [used, all, ..] = numbers;
+    (result == 0).then_some((used, all))
+}
+
 /// Waits until one of `fds` is readable; each entry's `revents` says which.
 pub(super) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<usize> {
     // SAFETY: pointer and length describe one borrowed slice.

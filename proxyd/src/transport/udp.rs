@@ -18,8 +18,8 @@ use super::sys;
 
 /// The kernel's queue we ask for: its default holds about 166 requests.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
-/// Datagrams taken by one system call: more does not pay (16 and 32 cost the same).
-pub const BATCH: usize = 16;
+/// Datagrams taken by one system call.
+pub const BATCH: usize = 32;
 /// The largest UDP payload, rounded up: a slot never cuts a datagram.
 const SLOT: usize = 65_536;
 
@@ -104,6 +104,12 @@ impl UdpSocket {
     /// The receive queue the kernel granted, in bytes: warn when it is less than was asked.
     pub fn receive_buffer(&self) -> usize {
         self.receive_buffer
+    }
+
+    /// How much of the receive queue is used, in percent; 0 where the kernel does not tell.
+    pub fn queue_used(&self) -> u32 {
+        let (used, all) = sys::receive_memory(self.socket.as_raw_fd()).unwrap_or((0, 1));
+        u32::try_from(u64::from(used) * 100 / u64::from(all.max(1))).unwrap_or(100)
     }
 
     /// Sends one datagram at once.
@@ -197,6 +203,11 @@ impl Batch {
     /// How many datagrams the last call took.
     pub fn len(&self) -> usize {
         self.filled
+    }
+
+    /// Whether the last call filled every slot: more may wait.
+    pub fn is_full(&self) -> bool {
+        self.filled == self.vectors.slots()
     }
 
     /// Whether the last call took none.

@@ -62,10 +62,14 @@ pub struct Select<'a> {
     pub columns: Vec<&'a str>,
     /// Conditions which must all hold.
     pub filters: Vec<Filter<'a>>,
+    /// A column that must equal one of several values, besides.
+    pub one_of: Option<(&'a str, Vec<Value>)>,
     /// Order of the rows.
     pub order: Vec<(&'a str, Direction)>,
     /// At most so many rows.
     pub limit: Option<u64>,
+    /// Without so many of the first rows; only with a limit.
+    pub offset: u64,
     /// One row with the number of matches in a column `count`, instead of the matches.
     pub count: bool,
 }
@@ -137,8 +141,10 @@ impl<'a> Select<'a> {
             table,
             columns: Vec::new(),
             filters: Vec::new(),
+            one_of: None,
             order: Vec::new(),
             limit: None,
+            offset: 0,
             count: false,
         }
     }
@@ -147,6 +153,13 @@ impl<'a> Select<'a> {
     #[must_use]
     pub fn columns(mut self, columns: &[&'a str]) -> Self {
         self.columns = columns.to_vec();
+        self
+    }
+
+    /// Demands that a column equals one of these values; none of them is NULL.
+    #[must_use]
+    pub fn one_of(mut self, column: &'a str, values: Vec<Value>) -> Self {
+        self.one_of = Some((column, values));
         self
     }
 
@@ -168,6 +181,13 @@ impl<'a> Select<'a> {
     #[must_use]
     pub fn limit(mut self, rows: u64) -> Self {
         self.limit = Some(rows);
+        self
+    }
+
+    /// Leaves out so many of the first rows; only with a limit.
+    #[must_use]
+    pub fn offset(mut self, rows: u64) -> Self {
+        self.offset = rows;
         self
     }
 

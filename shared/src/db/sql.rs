@@ -75,6 +75,9 @@ impl<'q> Statement<'q> {
         sql.text.push_str(" FROM ");
         sql.name(select.table)?;
         sql.filters(&select.filters)?;
+        if let Some((column, values)) = &select.one_of {
+            sql.one_of(select.filters.is_empty(), column, values)?;
+        }
         for (index, (column, direction)) in select.order.iter().enumerate() {
             sql.text.push_str(if index == 0 { " ORDER BY " } else { ", " });
             sql.name(column)?;
@@ -84,6 +87,9 @@ impl<'q> Statement<'q> {
         }
         if let Some(limit) = select.limit {
             let _ = write!(sql.text, " LIMIT {limit}");
+            if select.offset > 0 {
+                let _ = write!(sql.text, " OFFSET {}", select.offset);
+            }
         }
         Ok(sql)
     }
@@ -256,6 +262,23 @@ impl<'q> Statement<'q> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn one_of(&mut self, first: bool, column: &str, values: &'q [Value]) -> Result<(), Error> {
+        self.text.push_str(if first { " WHERE " } else { " AND " });
+        self.name(column)?;
+        self.text.push_str(" IN (");
+        if values.is_empty() {
+            self.text.push_str("NULL");
+        }
+        for (index, value) in values.iter().enumerate() {
+            if index > 0 {
+                self.text.push_str(", ");
+            }
+            self.value(value);
+        }
+        self.text.push(')');
         Ok(())
     }
 }

@@ -87,6 +87,12 @@ fn writes_and_reads(db: &mut dyn Backend) {
         Some("pw")
     );
     assert_eq!(db.count(&Select::from("subscriber")).unwrap(), 1);
+    let names = |names: [&str; 2]| names.map(Value::from).to_vec();
+    let one_of = |values| Select::from("subscriber").one_of("username", values);
+    assert_eq!(db.count(&one_of(names(["nobody", "alice"]))).unwrap(), 1);
+    assert_eq!(db.count(&one_of(names(["nobody", "ali"]))).unwrap(), 0);
+    let elsewhere = one_of(names(["alice", "alice"])).eq("domain", "example.net");
+    assert_eq!(db.count(&elsewhere).unwrap(), 0);
     assert_eq!(
         db.delete(&Delete::from("subscriber").eq("username", "alice"))
             .unwrap(),

@@ -197,12 +197,26 @@ impl Backend for Text {
         let tests = self.tests(select.table, &select.filters)?;
         let order: Vec<&str> = select.order.iter().map(|(column, _)| *column).collect();
         let order = self.positions(select.table, &order)?;
+        let one_of = match &select.one_of {
+            Some((column, values)) => {
+                let at = self.positions(select.table, &[*column])?;
+                at.first().map(|at| (*at, values))
+            }
+            None => None,
+        };
+        let is_one = |row: &[Value]| {
+            one_of.is_none_or(|(at, values)| {
+                values
+                    .iter()
+                    .any(|value| file::compare(row.get(at), Some(value)).is_eq())
+            })
+        };
         let wanted = self.positions(select.table, &select.columns)?;
         let contents = self.load(select.table)?;
         let mut rows: Vec<&Vec<Value>> = contents
             .rows
             .iter()
-            .filter(|row| matches_all(&tests, row))
+            .filter(|row| matches_all(&tests, row) && is_one(row))
             .collect();
         if select.count {
             return visit(Row::new(
@@ -236,7 +250,8 @@ impl Backend for Text {
         } else {
             select.columns.iter().map(|column| (*column).to_owned()).collect()
         };
-        for row in rows.into_iter().take(limit) {
+        let offset = usize::try_from(select.offset).unwrap_or(usize::MAX);
+        for row in rows.into_iter().skip(offset).take(limit) {
             if all {
                 visit(Row::new(&names, row))?;
             } else {

@@ -119,7 +119,7 @@ impl Engine {
                 "preparation: {lost} lost, {wrong} wrong {example}"
             )));
         }
-        self.callee.acknowledged = 0;
+        (self.done, self.callee.acknowledged) = (0, 0);
         Ok(())
     }
 
@@ -288,6 +288,7 @@ impl Engine {
             match progress {
                 Progress::Continues | Progress::Late => continue,
                 Progress::Done => {}
+                Progress::Refused => self.lost += 1,
                 Progress::Wrong(reason) => {
                     self.wrong += 1;
                     remember(&mut self.examples, reason, message);

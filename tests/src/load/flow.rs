@@ -25,6 +25,8 @@ pub(crate) enum Progress {
     Done,
     /// The reply belongs to a transaction that is over: a retransmission.
     Late,
+    /// The server has too much to do (503).
+    Refused,
     /// The reply is wrong, for this reason.
     Wrong(&'static str),
 }
@@ -224,6 +226,12 @@ impl Flow {
             (_, status @ (401 | 407)) => self.challenge(status, fields, index, slot, out),
             (_, status) if status >= 200 && after(fields.to, b";tag=").is_empty() => {
                 Progress::Wrong("a final reply without To tag")
+            }
+            (method, 503) => {
+                if method == Verb::Invite {
+                    self.acknowledge_failure(fields, index, slot, out);
+                }
+                Progress::Refused
             }
             (Verb::Options, 200) => Progress::Done,
             (Verb::Register, 200) => {

@@ -102,7 +102,7 @@ pub struct Plan {
 pub struct Outcome {
     /// Transactions that ended as they should.
     pub done: u64,
-    /// Transactions without a final reply in time.
+    /// Transactions without a final reply in time, or refused because the server has too much to do.
     pub lost: u64,
     /// Replies that are not what the request asks for.
     pub wrong: u64,

@@ -1,6 +1,9 @@
-//! Accounts: rows of `subscriber` as HA1s, kept while the database says that nothing changed (SQLite `data_version`).
+//! Accounts: rows of `subscriber` as HA1s, kept while the database says that nothing changed (SQLite `data_version`), or
+//! for the batch of messages that needs them.
 
+use super::ahead;
 use crate::modules::database::Database;
+use crate::modules::database::is_gone;
 use crate::script::host::Host;
 use crate::script::module::Init;
 use crate::script::module::InitError;
@@ -13,6 +16,7 @@ use shared::db;
 use shared::db::Backend;
 use shared::db::Engine;
 use shared::db::Error;
+use shared::db::Rows;
 use shared::db::Select;
 use shared::db::schema;
 use shared::digest;
@@ -31,6 +35,8 @@ const SLOTS: usize = 32;
 const SHARDS: usize = 64;
 /// Accounts kept in each part; a full part begins anew.
 const SHARD_MAX: usize = 4096;
+/// Rows read for one user name, in different domains.
+const ROWS_OF_A_NAME: usize = 4;
 /// HA1 columns that serve where the configured one is empty: plain, of user@domain.
 const HA1_COLUMNS: [[&str; 2]; 2] = [["ha1", "ha1_sha256"], ["ha1b", "ha1b_sha256"]];
 
@@ -93,6 +99,9 @@ struct Slot {
     seen: i64,
     /// The worker and its batch that asked last.
     asked: (usize, u64),
+    /// What a server said about the users of that batch, and of which table.
+    rows: Rows,
+    table: Box<[u8]>,
 }
 
 /// Until when a kept account may serve: a generation on SQLite, a second elsewhere.
@@ -249,7 +258,42 @@ impl Accounts {
         } else if self.config.keep > 0 {
             self.find_timed(host.wall().as_secs(), wanted)
         } else {
-            self.db.with(|db| self.read(db, wanted))
+            self.find_together(host, wanted)
+        }
+    }
+
+    /// Asks a server about all users whose credentials came in one batch, at the first of them: a round trip costs as much
+    /// as ten rows. Who is not among the rows is asked for alone, in whatever spelling the server takes for the same.
+    fn find_together(&self, host: &dyn Host, wanted: &Wanted<'_>) -> Result<Option<Arc<Account>>, Error> {
+        let batch = (host.worker().0, host.batch());
+        let alone = || self.db.with(|db| self.read(db, wanted));
+        let (Some(slot), true) = (
+            self.slots.get(batch.0 % SLOTS),
+            batch.1 != 0 && wanted.algorithm.is_some(),
+        ) else {
+            return alone();
+        };
+        let mut slot = slot.lock();
+        let slot = &mut *slot;
+        if slot.asked != batch {
+            slot.asked = batch;
+            slot.table = Box::from(wanted.table);
+            let users = ahead::users(host, wanted.user);
+            slot.rows = match self.db.with(|db| self.read_all(db, wanted, &users)) {
+                Err(error) if is_gone(&error) => return Err(error),
+                read => read.unwrap_or_default(),
+            };
+        }
+        let config = &self.config;
+        let is_wanted = |row: &db::Row<'_>| {
+            row.bytes(&config.user) == Some(wanted.user)
+                && wanted
+                    .domain
+                    .is_none_or(|domain| row.bytes(&config.domain) == Some(domain))
+        };
+        match slot.rows.iter().find(is_wanted) {
+            Some(row) if *slot.table == *wanted.table => Ok(Some(Arc::new(self.account(&row, wanted)))),
+            _ => alone(),
         }
     }
 
@@ -400,6 +444,44 @@ impl Accounts {
             self.layouts.write().retain(|known| !Arc::ptr_eq(known, &layout));
         }
         result.map(|()| found)
+    }
+
+    /// The rows of several users; none when they are more than these users can have.
+    fn read_all(
+        &self,
+        db: &mut dyn Backend,
+        wanted: &Wanted<'_>,
+        users: &[Box<[u8]>],
+    ) -> Result<Rows, Error> {
+        let Some((last, [_, ..])) = users.split_last() else {
+            return Ok(Rows::default());
+        };
+        let layout = self.layout(db, wanted.table)?;
+        let mut columns: Vec<&str> = layout.columns.iter().map(String::as_str).collect();
+        let keys = [
+            Some(&self.config.user),
+            wanted.domain.map(|_| &self.config.domain),
+        ];
+        for column in keys.into_iter().flatten() {
+            if !columns.contains(&column.as_str()) {
+                columns.push(column);
+            }
+        }
+        // Few lengths of lists, so that few statements are prepared.
+        let names = users
+            .iter()
+            .map(Box::as_ref)
+            .chain(std::iter::repeat(&**last))
+            .map(db::Value::from)
+            .take(users.len().next_power_of_two())
+            .collect();
+        let limit = users.len() * ROWS_OF_A_NAME;
+        let select = Select::from(&layout.table)
+            .columns(&columns)
+            .one_of(&self.config.user, names)
+            .limit(limit as u64);
+        let rows = db.query(&select)?;
+        Ok(if rows.len() < limit { rows } else { Rows::default() })
     }
 
     fn account(&self, row: &db::Row<'_>, wanted: &Wanted<'_>) -> Account {

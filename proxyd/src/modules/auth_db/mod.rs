@@ -1,6 +1,7 @@
 //! `loadmodule "auth_db"`: passwords of the table `subscriber` (Kamailio module auth_db, RFC 7616).
 
 mod accounts;
+mod ahead;
 #[cfg(test)]
 mod tests;
 

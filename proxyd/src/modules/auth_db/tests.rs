@@ -150,17 +150,65 @@ fn a_change_by_others_counts_at_once() {
     assert_eq!(bench.host.replies.pop().unwrap().status, 500);
 }
 
-#[test]
-fn a_kept_password_gives_way_to_a_new_one() {
+/// A database that cannot tell of changes, as servers cannot, with these users and passwords of domain `r`.
+fn untold(users: &[(&str, &str)]) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let mut db = shared::db::open_with(&Url::text(dir.path()), Access::Create).unwrap();
     let tables = ["version", "subscriber"].map(|name| schema::table(name).unwrap());
     schema::create(&mut *db, &tables).unwrap();
-    let row = Insert::into("subscriber")
-        .set("username", "alice")
-        .set("domain", "r");
-    db.insert(&row.set("password", "one")).unwrap();
+    for (user, password) in users {
+        let row = Insert::into("subscriber")
+            .set("username", *user)
+            .set("domain", "r");
+        db.insert(&row.set("password", *password)).unwrap();
+    }
     let url = format!("text://{}", dir.path().display());
+    Fixture { _dir: dir, db, url }
+}
+
+#[test]
+fn users_of_a_batch_are_asked_for_at_once() {
+    let Fixture { _dir, mut db, url } = untold(&[("alice", "a"), ("bob", "b"), ("carol", "c")]);
+    let params: &[(&'static str, &str)] = &[
+        ("db_url", &url),
+        ("calculate_ha1", "1"),
+        ("password_column", "password"),
+    ];
+    for use_domain in ["0", "1"] {
+        let params = [params, &[("use_domain", use_domain)]].concat();
+        let mut bench = Bench::new(&[(&auth::MODULE, &[]), (&MODULE, &params)]);
+        let check =
+            |bench: &mut Bench, user: &str, password| attempt(bench, user, password, Algorithm::Md5, user);
+        let credentials = |name: &str, user: &str| {
+            let line = format!("{name}: Digest username=\"{user}\", realm=\"r\"\n");
+            request("MESSAGE", user, &line).replace('\n', "\r\n").into_bytes()
+        };
+        bench.host.batch = 1;
+        bench.host.ahead = vec![
+            credentials("Authorization", "bob"),
+            b"username= is no message".to_vec(),
+            credentials("Proxy-Authorization", "nobody@r"),
+        ];
+        assert_eq!(check(&mut bench, "alice", "a"), 1);
+        db.update(&Update::table("subscriber").set("password", "new"))
+            .unwrap();
+        assert_eq!(check(&mut bench, "bob", "wrong"), -2);
+        assert_eq!(check(&mut bench, "bob", "b"), 1, "asked for together with alice");
+        assert_eq!(check(&mut bench, "carol", "new"), 1, "asked for alone");
+        assert_eq!(check(&mut bench, "nobody", "x"), -3);
+        bench.host.batch = 2;
+        assert_eq!(check(&mut bench, "bob", "b"), -2);
+        assert_eq!(check(&mut bench, "bob", "new"), 1);
+        for (user, password) in [("alice", "a"), ("bob", "b"), ("carol", "c")] {
+            let back = Update::table("subscriber").set("password", password);
+            db.update(&back.eq("username", user)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_kept_password_gives_way_to_a_new_one() {
+    let Fixture { _dir, mut db, url } = untold(&[("alice", "one")]);
     let params: &[(&'static str, &str)] = &[
         ("db_url", &url),
         ("calculate_ha1", "1"),

@@ -8,6 +8,7 @@ use shared::sip::HeaderName;
 use shared::sip::Method;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
+use std::net::SocketAddr;
 
 pub(super) fn options_reply(call: &mut Call<'_, '_>) -> Code {
     let msg = &call.env.ctx.msg;
@@ -100,11 +101,10 @@ pub(super) fn is_first_hop(call: &mut Call<'_, '_>) -> Code {
     if msg.is_request() {
         return Code::from(msg.vias().nth(1).is_none());
     }
-    let Some(top) = msg
-        .record_routes()
-        .next()
-        .and_then(|value| value.name_addr().ok())
-    else {
+    let Some(top) = msg.record_routes().next() else {
+        return Code::TRUE;
+    };
+    let Ok(top) = top.name_addr() else {
         return Code::FALSE;
     };
     let Ok(uri) = Uri::parse(top.uri) else {
@@ -120,7 +120,8 @@ pub(super) fn is_first_hop(call: &mut Call<'_, '_>) -> Code {
     let ip = std::str::from_utf8(uri.host_bare())
         .ok()
         .and_then(|text| text.parse().ok());
-    Code::from(ip.is_some_and(|ip: std::net::IpAddr| ip != call.env.ctx.source.peer.ip()))
+    let own = ip.map(|ip: std::net::IpAddr| SocketAddr::new(ip, uri.port_or_default()));
+    Code::from(own.is_some_and(|own| own != call.env.ctx.source.peer))
 }
 
 /// The URI or address that the AVP of Remote-Party-ID holds.

@@ -63,6 +63,8 @@ pub(crate) struct Tm {
     pub(crate) unmatched_cancel: i64,
     /// Pass 100 upstream.
     pub(crate) relay_100: bool,
+    /// The `$xavp()` that `t_load_contacts()` keeps branches in; empty when the script names none.
+    contacts_avp: Vec<u8>,
     /// What `tm.stats` shows.
     counts: rpc::Counts,
 }
@@ -146,8 +148,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "",
             "Variable that overrides fr_inv_timer, in seconds.",
         ),
-        Param::Pv("contacts_avp", "", "Where t_load_contacts keeps branches."),
-        Param::Pv(
+        Param::Text(
+            "contacts_avp",
+            "",
+            "The $xavp() in which t_load_contacts() keeps branches; without it there is no serial forking by q.",
+        ),
+        Param::Text(
             "contact_flows_avp",
             "",
             "Where t_next_contact_flow keeps branches.",
@@ -589,6 +595,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         e2e_cancel_reason: init.int("e2e_cancel_reason") != 0,
         unmatched_cancel: init.int("unmatched_cancel"),
         relay_100: init.int("relay_100") != 0,
+        contacts_avp: init.text("contacts_avp").into_bytes(),
         counts: rpc::Counts::new(init.statistics),
     }))
 }

@@ -1,5 +1,6 @@
 //! Sending on in a transaction: `t_relay` and its kin, and serial forking by q.
 
+use super::Tm;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::Failure;
 use crate::script::host::Matched;
@@ -7,6 +8,7 @@ use crate::script::host::RelayOptions;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Routes;
+use crate::script::module::Script;
 use crate::script::value::Value;
 use shared::sip::Method;
 
@@ -177,12 +179,25 @@ pub(super) fn t_release(call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
-/// The list that waiting branches are kept in: `$xavp(tm_contacts)`, one item a branch, lowest q at the bottom.
-const WAITING: &[u8] = b"tm_contacts";
+/// The list that waiting branches are kept in, one item a branch, lowest q at the bottom.
+fn waiting<'e>(script: &'e Script) -> Option<&'e [u8]> {
+    let name = &script.states.get::<Tm>()?.contacts_avp;
+    if name.is_empty() {
+        crate::log::error(
+            "tm",
+            format_args!("serial forking needs the parameter contacts_avp"),
+        );
+        return None;
+    }
+    Some(name)
+}
 
 /// Puts the branches aside, the highest q on top, as `q`, `uri`, `dst_uri`, `path`, `flags` fields.
 pub(super) fn t_load_contacts(call: &mut Call<'_, '_>) -> Code {
     let env = &mut *call.env;
+    let Some(waiting) = waiting(env.script) else {
+        return Code::FALSE;
+    };
     let ctx = &mut *env.ctx;
     if ctx.branches.is_empty() {
         return Code::TRUE;
@@ -203,7 +218,7 @@ pub(super) fn t_load_contacts(call: &mut Call<'_, '_>) -> Code {
     for branch in all {
         env.lists
             .xavp
-            .push(WAITING, crate::script::lists::Item::Fields(fields(branch)));
+            .push(waiting, crate::script::lists::Item::Fields(fields(branch)));
     }
     Code::TRUE
 }
@@ -255,14 +270,17 @@ fn branch(fields: &[(Box<[u8]>, Value<'static>)]) -> Branch {
 /// Takes every branch that shares the highest q: the first becomes the request's own, the others are appended.
 pub(super) fn t_next_contacts(call: &mut Call<'_, '_>) -> Code {
     let env = &mut *call.env;
+    let Some(waiting) = waiting(env.script) else {
+        return Code::FALSE;
+    };
     let mut taken: Vec<Branch> = Vec::new();
-    while let Some(crate::script::lists::Item::Fields(item)) = env.lists.xavp.item(WAITING, 0) {
+    while let Some(crate::script::lists::Item::Fields(item)) = env.lists.xavp.item(waiting, 0) {
         let next = branch(item);
         if taken.first().is_some_and(|first| first.q != next.q) {
             break;
         }
         taken.push(next);
-        env.lists.xavp.remove(WAITING, 0);
+        env.lists.xavp.remove(waiting, 0);
     }
     let mut taken = taken.into_iter();
     let Some(first) = taken.next() else {

@@ -97,7 +97,7 @@ pub(super) fn t_grep_status(call: &mut Call<'_, '_>) -> Code {
     asks(call, |view| {
         view.branches
             .iter()
-            .any(|branch| i64::from(branch.status) == wanted)
+            .any(|branch| branch.replied && i64::from(branch.status) == wanted)
     })
 }
 
@@ -115,9 +115,7 @@ pub(super) fn t_is_canceled(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn t_is_expired(call: &mut Call<'_, '_>) -> Code {
-    asks(call, |view| {
-        view.branches.iter().all(|branch| branch.timed_out) && !view.branches.is_empty()
-    })
+    asks(call, |view| view.expired)
 }
 
 pub(super) fn t_branch_timeout(call: &mut Call<'_, '_>) -> Code {

@@ -4,6 +4,7 @@ pub(crate) mod attributes;
 pub(crate) mod contact;
 pub(crate) mod expire;
 pub(crate) mod keepalive;
+mod load;
 pub(crate) mod matching;
 mod persist;
 pub(crate) mod profiles;

@@ -1,11 +1,11 @@
 //! The location tables that a script names, each with its store and its way to the database (usrloc `db_mode`).
 
-use super::attributes;
-use super::attributes::Attribute;
 use super::contact::Binding;
 use super::contact::Contact;
 use super::contact::OwnedContact;
-use super::persist::ATTRIBUTES;
+use super::load;
+use super::load::LoadSink;
+use super::load::load_attributes;
 use super::persist::Journal;
 use super::persist::LOADED;
 use super::persist::Pace;
@@ -21,7 +21,6 @@ use super::store::Sink;
 use super::store::Store;
 use crate::modules::database::Database;
 use crate::stats::Counter;
-use ahash::AHashMap;
 use ahash::RandomState;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -352,19 +351,6 @@ impl Drop for Tables {
 /// 128 shards: far more than threads that could meet in one.
 const SHARD_BITS: u32 = 7;
 
-/// Contacts that room is made for before they are loaded; beyond that the tables grow as they fill.
-const RESERVE_MAX: usize = 10_000_000;
-
-/// Marks what is loaded as written.
-struct LoadSink;
-
-impl Sink for LoadSink {
-    fn put(&self, _: Contact<'_>, _: bool) -> u64 {
-        LOADED
-    }
-    fn remove(&self, _: Contact<'_>) {}
-}
-
 /// Collects changes of a table that is not kept in memory.
 #[derive(Default)]
 struct Collector(Mutex<Vec<(OwnedContact, bool)>>);
@@ -451,49 +437,7 @@ impl Domain {
     }
 
     fn load(&self, database: &Database, settings: &Settings) -> Result<(), Error> {
-        let attributes = if self.attributes {
-            load_attributes(database, None)?
-        } else {
-            AHashMap::new()
-        };
-        // Connections do not survive the process that had them.
-        let columns = self.layout.lasting_names();
-        let mut select = Select::from(&self.name).columns(&columns);
-        if let Some(server_id) = settings.server_id {
-            select = select.eq(self.layout.server_id(), server_id);
-        }
-        let mut refused = 0usize;
-        database.with(|db| {
-            self.store
-                .reserve(usize::try_from(db.count(&select)?).unwrap_or(0).min(RESERVE_MAX));
-            db.each(&select, &mut |row| {
-                let packed = row
-                    .at(0)
-                    .and_then(shared::db::Value::as_bytes)
-                    .and_then(|ruid| attributes.get(ruid));
-                self.layout
-                    .read(row, packed.map_or(&[], Vec::as_slice), |binding| {
-                        if settings.clean_tcp
-                            && !binding.socket.is_empty()
-                            && !binding.socket.starts_with(b"udp:")
-                        {
-                            return;
-                        }
-                        let result = self
-                            .store
-                            .edit(binding.aor, &LoadSink, |edit| edit.insert(binding));
-                        refused += usize::from(result.is_err());
-                    });
-                Ok(())
-            })
-        })?;
-        if refused > 0 {
-            crate::log::warning(
-                "usrloc",
-                format_args!("{refused} rows of table `{}` hold texts too long", self.name),
-            );
-        }
-        Ok(())
+        load::load(database, &self.name, &self.layout, settings, &self.store)
     }
 
     /// The contacts of one address, from the database.
@@ -580,33 +524,4 @@ impl Domain {
 fn log_unavailable(table: &str, error: &Error) -> Unavailable {
     crate::log::error("usrloc", format_args!("table `{table}`: {error}"));
     Unavailable
-}
-
-/// Packed attributes by record unique id; of one user or of all.
-fn load_attributes(
-    database: &Database,
-    username: Option<shared::db::Value>,
-) -> Result<AHashMap<Vec<u8>, Vec<u8>>, Error> {
-    let mut all: AHashMap<Vec<u8>, Vec<u8>> = AHashMap::new();
-    let mut select = Select::from(ATTRIBUTES).columns(&["ruid", "aname", "atype", "avalue"]);
-    if let Some(username) = username {
-        select = select.eq("username", username);
-    }
-    database.with(|db| {
-        db.each(&select, &mut |row| {
-            let (Some(ruid), Some(name)) = (row.bytes("ruid"), row.bytes("aname")) else {
-                return Ok(());
-            };
-            let text = row.bytes("avalue").unwrap_or_default();
-            let number = || crate::script::value::leading_int(text).unwrap_or(0);
-            let value = if row.int("atype") == Some(1) {
-                Attribute::Int(number())
-            } else {
-                Attribute::Text(text)
-            };
-            attributes::push(all.entry(ruid.to_vec()).or_default(), name, &value);
-            Ok(())
-        })
-    })?;
-    Ok(all)
 }

@@ -52,6 +52,10 @@ pub(crate) struct FakeHost {
     pub(crate) now: Millis,
     /// What routes and timers were asked for.
     pub(crate) intent: Intent,
+    /// The number of the batch.
+    pub(crate) batch: u64,
+    /// The messages of the batch that come after this one.
+    pub(crate) ahead: Vec<Vec<u8>>,
     random: u64,
 }
 
@@ -108,6 +112,12 @@ impl Host for FakeHost {
     }
     fn worker(&self) -> (usize, u32) {
         (1, 4711)
+    }
+    fn batch(&self) -> u64 {
+        self.batch
+    }
+    fn each_ahead(&self, visit: &mut dyn FnMut(&[u8])) {
+        self.ahead.iter().for_each(|message| visit(message));
     }
     fn resolve(&mut self, _: &[u8], _: Option<SocketId>) -> Option<Target> {
         self.resolves_to
