@@ -106,6 +106,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "Ends the transaction without an answer, and the route; rcode is the status that it is counted with, else 500.",
             t_drop,
         ),
+        Function {
+            names: &["t_reuse_branch"],
+            args: &[],
+            routes: Routes::BRANCH_FAILURE,
+            doc: "Makes the contact of the branch that failed the target once more: Request-URI, Path, ruid, branch flags.",
+            call: t_reuse_branch,
+        },
         Function::anywhere(
             &["t_cancel_callid"],
             &[
@@ -276,6 +283,27 @@ fn t_drop(call: &mut Call<'_, '_>) -> Code {
     } else {
         Code::FALSE
     }
+}
+
+fn t_reuse_branch(call: &mut Call<'_, '_>) -> Code {
+    let found = call.env.host.transaction().and_then(|view| {
+        let branch = current_branch(&view)?;
+        let owned = |part: Option<&[u8]>| part.map(<[u8]>::to_vec);
+        Some((
+            branch.uri.to_vec(),
+            branch.flags,
+            owned(branch.ruid),
+            owned(branch.path),
+        ))
+    });
+    let Some((uri, flags, ruid, path)) = found else {
+        return Code::FALSE;
+    };
+    let ctx = &mut *call.env.ctx;
+    ctx.set_uri(uri);
+    ctx.set_dst_uri(None);
+    (ctx.bflags, ctx.ruid, ctx.path) = (flags, ruid, path);
+    Code::TRUE
 }
 
 fn t_cancel_callid(call: &mut Call<'_, '_>) -> Code {

@@ -310,7 +310,14 @@ impl Host for Live {
             replied: branch.replied,
             uri: branch.uri(),
             flags: branch.flags,
-            ruid: branch.ruid.as_deref().map(Vec::as_slice),
+            ruid: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.ruid.as_deref()),
+            path: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.path.as_deref()),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),

@@ -95,6 +95,8 @@ pub struct BranchView<'a> {
     pub flags: u32,
     /// The ruid of the contact it goes to.
     pub ruid: Option<&'a [u8]>,
+    /// Its Path vector.
+    pub path: Option<&'a [u8]>,
 }
 
 /// A read-only view of the current transaction.
