@@ -149,7 +149,9 @@ pub(crate) enum Command {
     #[command(name = "cisco_restart", after_help = phone::EXAMPLES)]
     CiscoRestart(phone::Restart),
     /// Read commands from a prompt, or from a file on standard input
-    #[command(after_help = "Examples:\n  proxyctl shell\n  proxyctl shell < commands.txt")]
+    #[command(
+        after_help = "Examples:\n  proxyctl shell\n  proxyctl shell < commands.txt\n\nLines are kept in ~/.proxyctl_history, but for those that may hold a password."
+    )]
     Shell,
     /// Print what makes a shell complete our commands
     #[command(

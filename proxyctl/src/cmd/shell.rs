@@ -1,5 +1,6 @@
 //! `completions`, `man` and `shell`: made of the same definitions as the command line.
 
+mod past;
 mod prompt;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use crate::Error;
 use crate::args;
 use crate::args::Args;
 use crate::context::Context;
+use past::Past;
 use prompt::Lines;
 use prompt::Words;
 
@@ -43,7 +45,9 @@ pub(crate) fn man(folder: &Path) -> Result<Answer, Error> {
 /// Reads commands until the end of input; a failure does not end it.
 pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
     let mut last = ExitCode::Done;
-    for line in Lines::new(Words::new(Args::command(), methods(context))) {
+    let words = Words::new(Args::command(), methods(context));
+    let past = Past::in_home((context.environment)("HOME"));
+    for line in Lines::new(words, past) {
         let words = match split(&line.map_err(|e| Error::file("read", "standard input", &e))?) {
             Ok(words) => words,
             Err(reason) => {

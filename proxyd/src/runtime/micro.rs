@@ -22,6 +22,8 @@ use crate::script::preprocess::Options;
 use crate::stats::Statistics;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamOptions;
+use crate::transport::udp::UdpOptions;
+use crate::transport::udp::UdpSocket;
 use parking_lot::Mutex;
 use shared::net::Transport;
 use std::io;
@@ -38,8 +40,12 @@ impl Files for One {
     }
 }
 
-/// A runtime for a script without mistakes, with the socket udp:127.0.0.1:5060, which is not open.
-pub(crate) fn runtime(script: &'static str, tokio: &tokio::runtime::Handle) -> Arc<Runtime> {
+/// A runtime for a script without mistakes, with the socket udp:127.0.0.1:5060, behind which another one may be open.
+pub(crate) fn runtime(
+    script: &'static str,
+    udp: Option<UdpSocket>,
+    tokio: &tokio::runtime::Handle,
+) -> Arc<Runtime> {
     let parsed = parse::load(&One(script), Path::new("a.cfg"), &Options::default());
     let compiled = compile::compile(parsed, MODULES, &Additions::default());
     let found = compiled.found.lines(compiled.program.sources(), false);
@@ -65,7 +71,7 @@ pub(crate) fn runtime(script: &'static str, tokio: &tokio::runtime::Handle) -> A
     );
     let endpoints = Endpoints {
         sockets,
-        udp: vec![None],
+        udp: vec![udp.map(Arc::new)],
     };
     Arc::new(Runtime::new(
         Arc::new(script),
@@ -79,10 +85,11 @@ pub(crate) fn runtime(script: &'static str, tokio: &tokio::runtime::Handle) -> A
 
 const OURS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5060);
 
-/// A worker that handles messages by a script; what it sends goes nowhere.
+/// A worker that handles messages by a script; what it sends is not read.
 pub struct Worker {
     receiver: Receiver,
     source: Source,
+    _peer: UdpSocket,
     _tokio: tokio::runtime::Runtime,
 }
 
@@ -93,24 +100,30 @@ impl Worker {
             .enable_all()
             .build()
             .expect("a runtime on this thread alone");
-        let mut receiver = Receiver::new(runtime(script, tokio.handle()), 0);
+        let [ours, peer] = [(); 2].map(|()| {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            UdpSocket::bind(any, &UdpOptions::default()).expect("a free port")
+        });
+        let mut receiver = Receiver::new(runtime(script, Some(ours), tokio.handle()), 0);
         receiver.begin_batch();
         Self {
             receiver,
             source: Source {
-                peer: SocketAddr::from(([192, 0, 2, 17], 5062)),
+                peer: peer.local(),
                 local: OURS,
                 transport: Transport::Udp,
                 socket: 0,
                 conn: None,
             },
+            _peer: peer,
             _tokio: tokio,
         }
     }
 
-    /// Handles a message as if it had come by UDP.
+    /// Handles a message as if it had come by UDP, and sends what it causes.
     pub fn handle(&mut self, message: &[u8]) {
         self.receiver.message(message, self.source);
+        self.receiver.live.outbox.flush();
     }
 
     /// The value of a counter by its group and name.

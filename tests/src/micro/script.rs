@@ -1,4 +1,4 @@
-//! Scripts: a message from the bytes that came to the reply that is queued, the socket apart.
+//! Scripts: a message from the bytes that came to the reply that is handed to the kernel.
 
 use std::hint::black_box;
 
@@ -67,7 +67,7 @@ request_route {
 route[MARK] {
     setflag(3);
     $avp(seen) = $ci + "@" + $si;
-    if (isflagset(3) && $avp(seen) != "" && src_port == 5062) return 1;
+    if (isflagset(3) && $avp(seen) != "" && src_port > 1023) return 1;
     exit;
 }
 "#;

@@ -37,7 +37,7 @@ branch_route[OUT] {
 "#;
 
 fn runtime() -> Arc<Runtime> {
-    micro::runtime(SCRIPT, testing::tokio())
+    micro::runtime(SCRIPT, None, testing::tokio())
 }
 
 fn rpc(script: &Arc<Script>, method: &str, params: &[Value]) -> Result<Value, String> {
