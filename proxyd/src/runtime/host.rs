@@ -268,6 +268,21 @@ impl Host for Live {
         // Nothing is held that would need it: an answered transaction ends by its timers.
     }
 
+    fn drop_transaction(&mut self, status: u16) -> bool {
+        let Some(mut guard) = self.current.take() else {
+            return false;
+        };
+        if guard.status < 200 {
+            self.send_upstream(&mut guard, status, Vec::new());
+        }
+        self.current = Some(guard);
+        true
+    }
+
+    fn cancel_call(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
+        self.cancel_other(call_id, cseq, flag, cause)
+    }
+
     fn cancel_branches(&mut self, scope: Scope<'_>, which: u32) -> Code {
         self.cancel_pending(scope, which)
     }
@@ -297,7 +312,14 @@ impl Host for Live {
             replied: branch.replied,
             uri: branch.uri(),
             flags: branch.flags,
-            ruid: branch.ruid.as_deref().map(Vec::as_slice),
+            ruid: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.ruid.as_deref()),
+            path: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.path.as_deref()),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),
