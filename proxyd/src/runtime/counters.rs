@@ -13,22 +13,34 @@ macro_rules! counters {
             sl_codes: Vec<(u16, Arc<Counter>)>,
             sl_classes: [Arc<Counter>; 6],
             tm_classes: [Arc<Counter>; 5],
+            by_method: [[Arc<Counter>; 8]; 6],
         }
 
         impl Counters {
             /// Registers them.
             pub(crate) fn new(statistics: &Statistics) -> Self {
+                let tmx = |name| statistics.counter("tmx", name);
+                let (received, relayed) = (tmx("rpl_received"), tmx("rpl_relayed"));
+                statistics.gauge("tmx", "rpl_absorbed", move || received.value() - relayed.value());
                 let code = |code: &u16| (*code, statistics.counter("sl", &format!("{code}_replies")));
                 Self {
                     $($field: statistics.counter($group, $name),)*
                     sl_codes: SL_CODES.iter().map(code).collect(),
                     sl_classes: ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("sl", &format!("{class}_replies"))),
+                    by_method: ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| {
+                        METHODS.map(|method| statistics.counter("core", &format!("rcv_replies_{class}_{method}")))
+                    }),
                     tm_classes: ["2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("tmx", &format!("{class}_transactions"))),
                 }
             }
         }
     };
 }
+
+/// Methods whose replies are counted by themselves as well.
+const METHODS: [&str; 8] = [
+    "invite", "cancel", "bye", "reg", "message", "prack", "update", "refer",
+];
 
 /// Statuses that `sl` counts by themselves, and not with their class.
 const SL_CODES: [u16; 13] = [200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483, 500];
@@ -57,6 +69,7 @@ counters! {
     rcv_4xx: "core" "rcv_replies_4xx",
     rcv_5xx: "core" "rcv_replies_5xx",
     rcv_6xx: "core" "rcv_replies_6xx",
+    rcv_18x: "core" "rcv_replies_18x",
     rcv_401: "core" "rcv_replies_401",
     rcv_404: "core" "rcv_replies_404",
     rcv_407: "core" "rcv_replies_407",
@@ -70,15 +83,14 @@ counters! {
     sl_sent: "sl" "sent_replies",
     sl_failures: "sl" "failures",
     sl_acks: "sl" "received_ACKs",
-    tm_active: "tmx" "active_transactions",
     tm_inuse: "tmx" "inuse_transactions",
+    tm_active: "tmx" "active_transactions",
     tm_uas: "tmx" "UAS_transactions",
     tm_uac: "tmx" "UAC_transactions",
     tm_received: "tmx" "rpl_received",
     tm_relayed: "tmx" "rpl_relayed",
     tm_answered: "tmx" "rpl_generated",
-    tm_total: "tmx" "total_transactions",
-    tm_freed: "tmx" "freed_transactions",
+    tm_sent: "tmx" "rpl_sent",
 }
 
 impl Counters {
@@ -104,8 +116,23 @@ impl Counters {
         .inc();
     }
 
-    pub(crate) fn reply_in(&self, status: u16) {
+    pub(crate) fn reply_in(&self, status: u16, method: Method<'_>) {
         self.rcv_replies.inc();
+        let column = match method {
+            Method::Invite => Some(0),
+            Method::Cancel => Some(1),
+            Method::Bye => Some(2),
+            Method::Register => Some(3),
+            Method::Message => Some(4),
+            Method::Prack => Some(5),
+            Method::Update => Some(6),
+            Method::Refer => Some(7),
+            _ => None,
+        };
+        let class = self.by_method.get(usize::from(status / 100).saturating_sub(1));
+        if let Some(counter) = class.zip(column).and_then(|(class, column)| class.get(column)) {
+            counter.inc();
+        }
         match status / 100 {
             1 => &self.rcv_1xx,
             2 => &self.rcv_2xx,
@@ -116,6 +143,7 @@ impl Counters {
         }
         .inc();
         match status {
+            180..=189 => self.rcv_18x.inc(),
             401 => self.rcv_401.inc(),
             404 => self.rcv_404.inc(),
             407 => self.rcv_407.inc(),
@@ -160,23 +188,27 @@ impl Counters {
     }
 
     pub(crate) fn tm_created(&self) {
-        self.tm_active.inc();
         self.tm_inuse.inc();
+        self.tm_active.inc();
         self.tm_uas.inc();
-        self.tm_total.inc();
     }
 
     pub(crate) fn tm_local(&self) {
-        self.tm_active.inc();
         self.tm_inuse.inc();
+        self.tm_active.inc();
         self.tm_uac.inc();
-        self.tm_total.inc();
     }
 
-    pub(crate) fn tm_freed(&self) {
+    /// A transaction is answered and only absorbs late copies.
+    pub(crate) fn tm_waits(&self) {
         self.tm_active.dec();
+    }
+
+    pub(crate) fn tm_freed(&self, waiting: bool) {
         self.tm_inuse.dec();
-        self.tm_freed.inc();
+        if !waiting {
+            self.tm_active.dec();
+        }
     }
 
     pub(crate) fn rpl_received(&self) {
@@ -185,6 +217,7 @@ impl Counters {
 
     /// A reply went upstream: made here, or passed on.
     pub(crate) fn rpl_sent(&self, status: u16, local: bool) {
+        self.tm_sent.inc();
         if local {
             self.tm_answered.inc()
         } else {

@@ -138,7 +138,8 @@ impl Receiver {
 
     fn sip(&mut self) -> Option<Verdict> {
         if self.ctx.msg.is_reply() {
-            self.live.runtime.counters.reply_in(self.ctx.msg.status());
+            let msg = &self.ctx.msg;
+            self.live.runtime.counters.reply_in(msg.status(), msg.method());
             if self.ctx.msg.mandatory().is_ok() {
                 self.keep_sequence();
                 self.live

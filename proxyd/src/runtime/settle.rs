@@ -10,11 +10,15 @@ impl Live {
     /// Arms the timer for what is due next, or takes an ended transaction out of the table.
     pub(crate) fn settle(&mut self, mut guard: Guard) {
         self.release_messages(&mut guard);
+        if !guard.waiting && guard.is_answered() && guard.server.is_settled() {
+            guard.waiting = true;
+            self.runtime.counters.tm_waits();
+        }
         if guard.is_over() {
-            let id = guard.id;
+            let (id, waiting) = (guard.id, guard.waiting);
             self.release_request(&mut guard);
             drop(guard);
-            return self.end(id);
+            return self.end(id, waiting);
         }
         if guard.is_answered() {
             self.release_request(&mut guard);
@@ -37,13 +41,13 @@ impl Live {
         if end > self.now {
             self.runtime.transactions.arm(id, end);
         } else {
-            self.end(id);
+            self.end(id, true);
         }
     }
 
-    fn end(&self, id: TransactionId) {
+    fn end(&self, id: TransactionId, waiting: bool) {
         if self.runtime.transactions.remove(id).is_some() {
-            self.runtime.counters.tm_freed();
+            self.runtime.counters.tm_freed(waiting);
         }
     }
 

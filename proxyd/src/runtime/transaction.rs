@@ -248,6 +248,8 @@ pub(crate) struct Transaction {
     pub(crate) replicate: bool,
     /// Waiting for `t_continue`.
     pub(crate) suspended: bool,
+    /// Answered, and only there to absorb late copies.
+    pub(crate) waiting: bool,
     /// Its longest life is over.
     pub(crate) expired: bool,
     pub(crate) script: Arc<Script>,
@@ -284,6 +286,7 @@ impl Transaction {
             cancelled: false,
             replicate: false,
             suspended: false,
+            waiting: false,
             expired: false,
             script: Arc::clone(script),
             done: None,

@@ -68,7 +68,6 @@ pub static FUNCTIONS: &[Function] = &[
     row(&["exec"], &[Arg::Text("command")], Routes::ANY, "Runs a shell command and waits for it.", exec),
     row(&["error"], &[Arg::Text("text"), Arg::Text("text")], Routes::ANY, "Writes two texts to the log.", error),
     row(&["log"], &[Arg::Text("level or text"), Arg::OptText("text")], Routes::ANY, "Writes a log line.", log),
-    row(&["is_int"], &[Arg::Pv("variable")], Routes::ANY, "True when a pseudo-variable holds an integer.", is_int),
 ];
 
 /// The function of this name.
@@ -417,10 +416,6 @@ fn log(call: &mut Call<'_, '_>) -> Code {
         crate::log::script(Level::Debug, &call.text(0));
     }
     Code::TRUE
-}
-
-fn is_int(call: &mut Call<'_, '_>) -> Code {
-    Code::from(matches!(call.value(0), super::value::Value::Int(_)))
 }
 
 #[cfg(test)]

@@ -368,6 +368,8 @@ pub(super) struct Invoke {
     pub(super) name: &'static str,
     pub(super) args: Box<[CompiledArg]>,
     pub(super) span: Span,
+    /// It is the core's, not a module's.
+    pub(super) core: bool,
 }
 
 impl fmt::Debug for Invoke {

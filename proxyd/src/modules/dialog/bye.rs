@@ -80,7 +80,7 @@ pub(super) fn nobody(dialog: &Dialog) -> Vec<u8> {
         }
     };
     [
-        b"BYE ",
+        b"OPTIONS ",
         &*inner.callee.contact,
         b" SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <",
         &dialog.from_uri,
@@ -92,7 +92,7 @@ pub(super) fn nobody(dialog: &Dialog) -> Vec<u8> {
         &tag(&inner.callee),
         b"\r\nCall-ID: ",
         &dialog.call_id,
-        b"\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+        b"\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
     ]
     .concat()
 }

@@ -22,8 +22,11 @@ use crate::script::module::PvParam;
 use crate::script::module::Routes;
 use crate::script::module::State;
 use crate::script::program::PvRef;
+use crate::stats::Counter;
 use functions::FlagAction;
 use profile::Profile;
+use record::ANSWERED;
+use record::EARLY;
 use std::sync::Arc;
 use table::Table;
 
@@ -228,7 +231,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Pv {
             names: &["DLG_count"],
             param: PvParam::None,
-            doc: "How many dialogs there are.",
+            doc: "How many calls are answered and not over.",
             compile: None,
             get: pv::count,
             set: None,
@@ -292,9 +295,17 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     ..ModuleDef::new("dialog", "Calls as a whole.")
 };
 
+/// What is counted over time.
+struct Counts {
+    processed: Arc<Counter>,
+    expired: Arc<Counter>,
+    failed: Arc<Counter>,
+}
+
 /// The module's state.
 struct Dialogs {
     table: Arc<Table>,
+    counts: Counts,
     profiles: Vec<Profile>,
     rr_param: String,
     timeout_pv: Option<Arc<PvRef>>,
@@ -311,6 +322,11 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let profiles: Vec<Profile> = profile::parse(&init.text("profiles_with_value"), true)
         .chain(profile::parse(&init.text("profiles_no_value"), false))
         .collect();
+    let counts = Counts {
+        processed: init.statistics.counter("dialog", "processed_dialogs"),
+        expired: init.statistics.counter("dialog", "expired_dialogs"),
+        failed: init.statistics.counter("dialog", "failed_dialogs"),
+    };
     let previous = init.previous::<Dialogs>();
     let table = previous
         .as_ref()
@@ -321,8 +337,14 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
             .iter()
             .for_each(|dialog| profile::recount(&profiles, &old.profiles, dialog));
     }
+    for (name, states) in [("active_dialogs", &ANSWERED[..]), ("early_dialogs", &[EARLY])] {
+        let table = Arc::clone(&table);
+        let count = move || i64::try_from(table.count(states)).unwrap_or(i64::MAX);
+        init.statistics.gauge("dialog", name, count);
+    }
     Ok(Arc::new(Dialogs {
         table,
+        counts,
         profiles,
         rr_param: init.text("rr_param"),
         timeout_pv: init.pv("timeout_avp"),

@@ -1,6 +1,7 @@
 //! `$DLG_…`, `$dlg(…)`, `$dlg_ctx(…)`, `$dlg_var(…)`.
 
 use super::Dialogs;
+use super::record::ANSWERED;
 use super::record::CONFIRMED_NA;
 use super::track;
 use crate::script::lists::Item;
@@ -13,7 +14,9 @@ use crate::script::value::Value;
 
 /// `$DLG_count`.
 pub(super) fn count<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
-    let active = env.state::<Dialogs>().map_or(0, |state| state.table.active());
+    let active = env
+        .state::<Dialogs>()
+        .map_or(0, |state| state.table.count(&ANSWERED));
     Value::Int(i64::try_from(active).unwrap_or(i64::MAX))
 }
 
@@ -117,16 +120,20 @@ pub(super) fn attribute<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     }
 }
 
-const CONTEXT: [&str; 8] = [
+const CONTEXT: [&str; 9] = [
     "on",
     "set",
     "flags",
     "dir",
+    "timeout",
     "timeout_route",
     "timeout_route_id",
     "timeout_bye",
     "to_tag",
 ];
+
+/// Kamailio: these keys are notes for the script; how long a dialog lasts is said by `timeout_avp`.
+const NOTED: [&[u8]; 2] = [b"on", b"timeout"];
 
 /// Reads the key of `$dlg_ctx`.
 pub(super) fn compile_context(inner: &PvInner<'_>) -> Result<PvData, String> {
@@ -166,12 +173,13 @@ pub(super) fn context<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     let PvData::Text(key) = &spec.data else {
         return Value::Null;
     };
-    let Some((dialog, side)) = track::current(env) else {
+    let current = track::current(env).filter(|_| !NOTED.contains(&&**key));
+    let Some((dialog, side)) = current else {
         return pending(env, track::PENDING_CTX, key).unwrap_or(Value::Int(0));
     };
     let inner = dialog.inner.lock();
     match &**key {
-        b"on" | b"set" => Value::Int(1),
+        b"set" => Value::Int(1),
         b"dir" => Value::Int(if side == super::record::Side::Caller { 1 } else { 2 }),
         b"timeout_bye" => Value::Int(inner.timeout_bye.into()),
         b"timeout_route" if !inner.timeout_route.is_empty() => Value::owned(&*inner.timeout_route),
@@ -186,7 +194,8 @@ pub(super) fn set_context(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) ->
     let PvData::Text(key) = &spec.data else {
         return Ok(());
     };
-    let Some((dialog, _)) = track::current(env) else {
+    let current = track::current(env).filter(|_| !NOTED.contains(&&**key));
+    let Some((dialog, _)) = current else {
         set_pending(env, track::PENDING_CTX, key, value);
         return Ok(());
     };

@@ -14,6 +14,9 @@ pub(super) const CONFIRMED: u8 = 4;
 /// Over.
 pub(super) const DELETED: u8 = 5;
 
+/// The states of a call that is answered and not over.
+pub(super) const ANSWERED: [u8; 2] = [CONFIRMED_NA, CONFIRMED];
+
 /// One side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Leg {

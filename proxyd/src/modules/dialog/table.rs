@@ -118,8 +118,8 @@ impl Table {
         wanted
     }
 
-    /// How many are not over.
-    pub(super) fn active(&self) -> usize {
+    /// How many are in one of these states.
+    pub(super) fn count(&self, states: &[u8]) -> usize {
         self.shards
             .iter()
             .map(|shard| {
@@ -127,7 +127,7 @@ impl Table {
                     .lock()
                     .values()
                     .flatten()
-                    .filter(|d| d.state() != DELETED)
+                    .filter(|d| states.contains(&d.state()))
                     .count()
             })
             .sum()

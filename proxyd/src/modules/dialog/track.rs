@@ -145,8 +145,9 @@ fn create(state: &Dialogs, env: &mut Env<'_>) -> Option<Shared> {
         init_ts: now,
         inner: Mutex::new(inner),
     });
-    if made.is_none() {
-        log::error("dialog", format_args!("there are too many dialogs"));
+    match &made {
+        Some(_) => state.counts.processed.inc(),
+        None => log::error("dialog", format_args!("there are too many dialogs")),
     }
     made
 }
@@ -276,6 +277,9 @@ pub(super) fn response_out(env: &mut Env<'_>, end_of: &TransactionEnd<'_>) {
     }
     let Some((dialog, _)) = current(env) else { return };
     if dialog.state() < CONFIRMED_NA {
+        if let Some(state) = env.state::<Dialogs>() {
+            state.counts.failed.inc();
+        }
         end(env, &dialog, "dialog:failed");
     }
 }
@@ -340,6 +344,9 @@ pub(super) fn run(env: &mut Env<'_>) {
             && let Some(route) = env.script.program.route(&route)
         {
             exec::run(route, env);
+        }
+        if wish.is_none() {
+            state.counts.expired.inc();
         }
         if is_up && (wish.is_some() || bye) {
             super::bye::send(env, &dialog, super::bye::Whom::Both, &wish.unwrap_or_default());

@@ -177,13 +177,11 @@ fn set_shtex(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), S
     Ok(())
 }
 
-type ReadTest = fn(&[u8]) -> Result<Test, String>;
-
-fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &Item) -> bool, read: ReadTest) -> Value<'static> {
+fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &Item) -> bool) -> Value<'static> {
     let Some((table, text)) = place(env, spec) else {
         return Value::Null;
     };
-    match read(&text) {
+    match Test::written(&text) {
         Ok(test) => Value::Int(table.count(now(env), |item| by(&test, item))),
         Err(why) => {
             crate::log::error("htable", format_args!("{why}"));
@@ -193,16 +191,11 @@ fn counted(env: &Env<'_>, spec: &PvSpec, by: fn(&Test, &Item) -> bool, read: Rea
 }
 
 fn shtcn<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    counted(env, spec, |test, item| test.holds(&item.key), Test::written)
+    counted(env, spec, |test, item| test.holds(&item.key))
 }
 
 fn shtcv<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    // Kamailio: `eq` in front of a value is `==`.
-    let read = |text: &[u8]| match text {
-        [b'e', b'q', rest @ ..] => Ok(Test::Equal(rest.to_vec())),
-        _ => Test::written(text),
-    };
-    counted(env, spec, |test, item| test.holds_value(&item.value), read)
+    counted(env, spec, |test, item| test.holds_value(&item.value))
 }
 
 fn added(env: &Env<'_>, spec: &PvSpec, n: i64) -> Value<'static> {

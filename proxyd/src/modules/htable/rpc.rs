@@ -98,6 +98,16 @@ fn state(script: &Arc<Script>) -> Result<&Htable, RpcFault> {
         .ok_or_else(|| RpcFault::failed("htable is not loaded"))
 }
 
+/// The state of a module that has a database.
+fn with_database(script: &Arc<Script>) -> Result<&Htable, RpcFault> {
+    let state = state(script)?;
+    state
+        .stored
+        .as_ref()
+        .ok_or_else(|| RpcFault::failed("No htable db_url"))?;
+    Ok(state)
+}
+
 fn table<'s>(call: &RpcCall<'_>, script: &'s Arc<Script>) -> Result<&'s Table, RpcFault> {
     let name = call
         .opt_str(0)?
@@ -209,7 +219,8 @@ fn dump(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn reload(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let (state, table) = (state(script)?, table(call, script)?);
+    let state = with_database(script)?;
+    let table = table(call, script)?;
     match state.load(table, now()) {
         None => Err(RpcFault::failed("No database htable")),
         Some(Ok(())) => Ok("Ok. Htable reloaded.".into()),
@@ -224,7 +235,8 @@ fn reload(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn store(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let (state, table) = (state(script)?, table(call, script)?);
+    let state = with_database(script)?;
+    let table = table(call, script)?;
     match state.store(table, now()) {
         None => Err(RpcFault::failed("No database htable")),
         Some(Ok(_)) => Ok("Ok. Htable successfully stored to DB.".into()),

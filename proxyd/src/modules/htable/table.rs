@@ -4,6 +4,7 @@ use super::definition::Definition;
 use crate::script::lists::Owned;
 use crate::script::regex::Regex;
 use crate::script::value::Value;
+use crate::script::value::leading_int;
 use ahash::RandomState;
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
@@ -322,6 +323,9 @@ pub(super) enum Test {
     Ends(Vec<u8>),
     Holds(Vec<u8>),
     Matches(Regex),
+    /// An integer of this value.
+    Number(i64),
+    All,
 }
 
 impl Test {
@@ -346,13 +350,15 @@ impl Test {
             .map_err(|_| shown())
     }
 
-    /// As `$shtcn` and `$shtcv` write it: `~~expression`, `~%end`, `%~beginning`, `==text`, or an expression.
+    /// As `$shtcn` and `$shtcv` write it: `~~expression`, `~%end`, `%~beginning`, `==text`, `eq7`, `**`, or an expression.
     pub(super) fn written(text: &[u8]) -> Result<Self, String> {
         match text {
             [b'~', b'~', rest @ ..] => Self::regex(rest),
             [b'~', b'%', rest @ ..] => Ok(Self::Ends(rest.to_vec())),
             [b'%', b'~', rest @ ..] => Ok(Self::Begins(rest.to_vec())),
             [b'=', b'=', rest @ ..] => Ok(Self::Equal(rest.to_vec())),
+            [b'e', b'q', rest @ ..] if !rest.is_empty() => Ok(Self::Number(leading_int(rest).unwrap_or(0))),
+            b"**" => Ok(Self::All),
             _ => Self::regex(text),
         }
     }
@@ -365,12 +371,19 @@ impl Test {
             Self::Ends(wanted) => text.ends_with(wanted),
             Self::Holds(wanted) => wanted.is_empty() || memchr::memmem::find(text, wanted).is_some(),
             Self::Matches(regex) => regex.is_match(text),
+            Self::Number(_) => false,
+            Self::All => true,
         }
     }
 
-    /// Kamailio: integers never pass.
+    /// Kamailio: integers pass no test of texts.
     pub(super) fn holds_value(&self, value: &Value<'_>) -> bool {
-        matches!(value, Value::Str(text) if self.holds(text))
+        match (self, value) {
+            (Self::Number(wanted), Value::Int(n)) => n == wanted,
+            (Self::All, _) => true,
+            (_, Value::Str(text)) => self.holds(text),
+            _ => false,
+        }
     }
 }
 

@@ -63,8 +63,8 @@ fn pseudo_variables_read_tables() {
             "2 2 1 1 3",
         ),
         (
-            "$shtcv(h=>~~^ab) $shtcv(h=>==7) $shtcv(h=>eqabc) $shtcv(h=>[)",
-            "2 0 1 0",
+            "$shtcv(h=>~~^ab) $shtcv(h=>==7) $shtcv(h=>eq8) $shtcv(h=>eqabc) $shtcv(h=>**) $shtcv(h=>[)",
+            "2 0 1 0 3 0",
         ),
         ("$shtex(h=>v1) $shtex(e=>k) $shtex(e=>none)", "0 100 0"),
         ("$shtitkey(x) $shtrecord(key)", "<null> <null>"),
@@ -233,12 +233,12 @@ fn operators_see_and_change_tables() {
         (
             "htable.store",
             json!(["h"]),
-            json!({"fault": "500 No database htable"}),
+            json!({"fault": "500 No htable db_url"}),
         ),
         (
             "htable.reload",
             json!(["h"]),
-            json!({"fault": "500 No database htable"}),
+            json!({"fault": "500 No htable db_url"}),
         ),
         ("htable.flush", json!(["h"]), json!("Ok. Htable flushed.")),
         ("htable.dump", json!(["h"]), json!([])),

@@ -11,6 +11,7 @@ use crate::script::value::print_int;
 use shared::net::Transport;
 use shared::sip::HeaderName;
 use shared::sip::ListValue;
+use shared::sip::Message;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
 use shared::sip::params::Params;
@@ -24,7 +25,7 @@ thread_local! {
 }
 
 /// Whether the Contact of this message was rewritten.
-pub(crate) fn is_rewritten(ctx: &Context) -> bool {
+fn is_rewritten(ctx: &Context) -> bool {
     ctx.id != 0 && REWRITTEN.get() == ctx.id
 }
 
@@ -108,10 +109,25 @@ pub(crate) fn source_uri(source: &Source) -> Vec<u8> {
     uri
 }
 
-/// Applies an edit to every Contact: the range to be replaced and what comes there.
+/// The message with what was made of its Contact, if anything was.
+pub(crate) fn rewritten(ctx: &Context) -> Option<Message> {
+    is_rewritten(ctx)
+        .then(|| Message::parse(ctx.lumps.apply(&ctx.msg)).ok())
+        .flatten()
+}
+
+/// Applies an edit to every Contact that was not rewritten before: the range to be replaced and what comes there.
 fn edit(env: &mut Env<'_>, make: impl Fn(&Found<'_>, &Source) -> Option<(Range<usize>, Vec<u8>)>) -> Code {
     let source = env.ctx.source;
-    let edits: Vec<_> = contacts(env.ctx).map(|found| make(&found, &source)).collect();
+    let lumps = &env.ctx.lumps;
+    let untouched = |found: &Found<'_>| {
+        let place = hostport(found.addr.uri, &found.uri);
+        !lumps.is_deleted(found.range.start + place.start)
+    };
+    let edits: Vec<_> = contacts(env.ctx)
+        .filter(untouched)
+        .map(|found| make(&found, &source))
+        .collect();
     if edits.is_empty() {
         return Code::FALSE;
     }

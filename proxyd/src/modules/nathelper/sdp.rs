@@ -121,11 +121,11 @@ pub(super) fn fix_nated_sdp(call: &mut Call<'_, '_>) -> Code {
             added.extend_from_slice(b"a=direction:active\r\n");
         }
     }
-    if nathelper.append_sdp_oldmediaip {
-        added.extend_from_slice(&old);
-    }
     if flags & MARK != 0 {
         added.extend_from_slice(&nathelper.nortpproxy_str);
+    }
+    if nathelper.append_sdp_oldmediaip {
+        added.extend_from_slice(&old);
     }
     if !added.is_empty() {
         if !body.ends_with(b"\n") {

@@ -1,6 +1,7 @@
 //! nat_uac_test(): signs that a client is behind NAT (Kamailio nathelper module).
 
 use super::Nathelper;
+use super::contact::rewritten;
 use super::sdp;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -40,7 +41,6 @@ fn test(env: &Env<'_>, flags: i64, reserved: bool) -> bool {
     let wants = |flag| flags & flag != 0;
     let (msg, source) = (&env.ctx.msg, &env.ctx.source);
     let private = |ip: Option<IpAddr>| ip.is_some_and(|ip| is_private(ip, reserved));
-    let contact = || msg.contacts().next()?.ok()?.parsed_uri().ok();
     if wants(VIA_DIFFERS | VIA_PRIVATE | PORT_DIFFERS)
         && let Some(via) = msg.top_via()
     {
@@ -54,7 +54,9 @@ fn test(env: &Env<'_>, flags: i64, reserved: bool) -> bool {
         }
     }
     if wants(CONTACT_PRIVATE | CONTACT_PORT_DIFFERS)
-        && let Some(uri) = contact()
+        && let rewritten = rewritten(env.ctx)
+        && let Some(Ok(contact)) = rewritten.as_ref().unwrap_or(msg).contacts().next()
+        && let Ok(uri) = contact.parsed_uri()
         && (wants(CONTACT_PRIVATE) && private(address(uri.host))
             || wants(CONTACT_PORT_DIFFERS) && uri.port_or_default() != source.peer.port())
     {

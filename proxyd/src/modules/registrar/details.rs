@@ -8,6 +8,8 @@ use crate::script::module::Env;
 use crate::script::value::Value;
 
 /// Puts details of a contact in `$xavp(xavp_rcd)`.
+///
+/// Kamailio: there is one item, in which those of the last contact stand before the others'.
 pub(super) fn keep_details(env: &mut Env<'_>, registrar: &Registrar, contact: Contact<'_>) {
     let now = seconds(env.host.wall());
     let all: [(i64, &[u8], Value<'_>); 5] = [
@@ -20,8 +22,12 @@ pub(super) fn keep_details(env: &mut Env<'_>, registrar: &Registrar, contact: Co
     let wanted = all
         .into_iter()
         .filter(|(bit, _, value)| registrar.xavp_rcd_mask & bit == 0 && !value.is_null());
-    let fields = wanted
+    let fields: Vec<_> = wanted
         .map(|(_, name, value)| (Box::from(name), value.into_owned()))
         .collect();
-    env.lists.xavp.push(&registrar.xavp_rcd, Item::Fields(fields));
+    let name = &registrar.xavp_rcd;
+    match env.lists.xavp.item_mut(name, 0) {
+        Some(Item::Fields(known)) => drop(known.splice(..0, fields)),
+        _ => env.lists.xavp.push(name, Item::Fields(fields)),
+    }
 }

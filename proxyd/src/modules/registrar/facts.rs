@@ -5,7 +5,9 @@ use super::socket::SocketText;
 use super::socket::socket_of;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::attributes;
+use crate::modules::usrloc::contact::Contact;
 use crate::modules::usrloc::contact::NO_CONNECTION;
+use crate::modules::usrloc::contact::OwnedContact;
 use crate::modules::usrloc::expire::seconds;
 use crate::script::lists::Item;
 use crate::script::module::Env;
@@ -25,11 +27,17 @@ pub(super) struct Facts {
     pub(super) q: Option<i16>,
     pub(super) expires: Option<u32>,
     pub(super) max_contacts: u32,
-    /// Details of the last contact are wanted.
+    /// Details of the contacts are wanted.
     pub(super) details: bool,
 }
 
 impl Facts {
+    /// The contacts that count, when their details are wanted.
+    pub(super) fn details<'c>(&self, contacts: impl Iterator<Item = Contact<'c>>) -> Vec<OwnedContact> {
+        let wanted = contacts.filter(|contact| self.details && contact.is_alive(self.now));
+        wanted.map(|contact| contact.to_owned()).collect()
+    }
+
     /// Gathers it.
     pub(super) fn collect(env: &mut Env<'_>, registrar: &Registrar, usrloc: &Usrloc, flags: i64) -> Self {
         let random = env.host.random();

@@ -133,7 +133,7 @@ fn find(
     }
     found.apply(env.ctx);
     if !registrar.xavp_rcd.is_empty() {
-        for contact in found.details.iter().rev() {
+        if let Some(contact) = found.details.first() {
             keep_details(env, registrar, contact.view());
         }
     }

@@ -13,7 +13,6 @@ use super::save::EXACT_EXPIRES;
 use super::save::MEMORY_ONLY;
 use super::save::ONE_CONTACT;
 use super::save::Saved;
-use crate::modules::usrloc::Ruid;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::contact::Binding;
 use crate::modules::usrloc::matching::Found;
@@ -48,7 +47,6 @@ impl Register<'_, '_> {
         }
         let plans = self.check(edit)?;
         let mut code = 1;
-        let mut last = Ruid::new();
         for (index, plan) in plans.iter().enumerate() {
             let binding = &plan.binding;
             // The contacts before this one may have moved those that are there.
@@ -78,33 +76,22 @@ impl Register<'_, '_> {
             let result = match at {
                 Some(at) => {
                     code = 2;
-                    if self.facts.details {
-                        last = edit
-                            .contacts()
-                            .nth(at)
-                            .map_or_else(Ruid::new, |contact| Ruid::from_slice(contact.ruid()));
-                    }
                     edit.update(at, binding)
                 }
                 None => {
                     code = 1;
-                    last = self.usrloc.new_ruid();
                     edit.insert(&Binding {
-                        ruid: &last,
+                        ruid: &self.usrloc.new_ruid(),
                         ..*binding
                     })
                 }
             };
             result.map_err(|_| Refusal::TooLong)?;
         }
-        let details = self
-            .facts
-            .details
-            .then(|| edit.contacts().find(|contact| *contact.ruid() == *last));
         Ok(Saved {
             code,
             ticket: None,
-            details: details.flatten().map(|contact| contact.to_owned()),
+            details: Vec::new(),
         })
     }
 
@@ -122,7 +109,7 @@ impl Register<'_, '_> {
         Ok(Saved {
             code: 3,
             ticket: None,
-            details: None,
+            details: Vec::new(),
         })
     }
 

@@ -15,7 +15,7 @@ use super::reply::Gruu;
 use super::request::PathVector;
 use super::request::Request;
 use super::states;
-use crate::modules::nathelper::contact::is_rewritten;
+use crate::modules::nathelper::contact::rewritten;
 use crate::modules::usrloc::COMMIT_TIMEOUT;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::contact::OwnedContact;
@@ -40,7 +40,8 @@ pub(super) const PREPARE_REPLY: i64 = 0x10;
 pub(super) struct Saved {
     pub(super) code: i32,
     pub(super) ticket: Option<Ticket>,
-    pub(super) details: Option<OwnedContact>,
+    /// The contacts that the reply lists, when the script wants their details.
+    pub(super) details: Vec<OwnedContact>,
 }
 
 pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
@@ -58,8 +59,7 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     let facts = Facts::collect(env, registrar, usrloc, flags);
     let mut headers = Vec::with_capacity(256);
     // What nathelper made of the Contact is what is stored.
-    let rewritten = is_rewritten(env.ctx).then(|| Message::parse(env.ctx.lumps.apply(&env.ctx.msg)).ok());
-    let rewritten = rewritten.flatten();
+    let rewritten = rewritten(env.ctx);
     let result = run(
         rewritten.as_ref().unwrap_or(&env.ctx.msg),
         uri.as_deref(),
@@ -95,11 +95,7 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     } else {
         registrar.rejected.inc()
     }
-    if let Ok(Saved {
-        details: Some(contact),
-        ..
-    }) = &result
-    {
+    for contact in result.iter().flat_map(|saved| &saved.details) {
         keep_details(env, registrar, contact.view());
     }
     if !held {
@@ -175,14 +171,15 @@ fn run(
 
     let result = if request.contacts.is_empty() && !request.star {
         let listed = domain.read(&aor, |contacts| {
-            reply::write_contacts(headers, contacts, facts.now, registrar, gruu)
+            reply::write_contacts(headers, contacts.clone(), facts.now, registrar, gruu);
+            facts.details(contacts)
         });
-        listed.map(|()| {
+        listed.map(|details| {
             (
                 Ok(Saved {
                     code: 4,
                     ticket: None,
-                    details: None,
+                    details,
                 }),
                 None,
             )
@@ -194,12 +191,15 @@ fn run(
         listed.map(|()| (Err(*refusal), None))
     } else {
         let edited = domain.edit(&aor, |edit| {
-            let result = register.apply(edit);
+            let mut result = register.apply(edit);
             if result
                 .as_ref()
                 .map_or_else(|refusal| refusal.lists_contacts(), |_| true)
             {
                 reply::write_contacts(headers, edit.contacts(), facts.now, registrar, gruu);
+            }
+            if let Ok(saved) = &mut result {
+                saved.details = facts.details(edit.contacts());
             }
             result
         });

@@ -121,13 +121,14 @@ pub(crate) fn place_of_type(msg: &Message, wanted: &[u8]) -> Option<Range<usize>
     Some(start..start + content.len())
 }
 
+/// Leaves one part of the body; its type is the script's to set.
 pub(super) fn filter_body(call: &mut Call<'_, '_>) -> Code {
     let wanted = call.text_owned(0);
     let Some(part) = of_type(&call.env.ctx.msg, &wanted) else {
         return Code::FALSE;
     };
-    let (content, content_type) = (part.content.to_vec(), part.content_type.to_vec());
-    body::replace(call.env.ctx, &content, &content_type);
+    let content = part.content.to_vec();
+    body::replace(call.env.ctx, &content, b"");
     Code::TRUE
 }
 

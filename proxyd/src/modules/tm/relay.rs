@@ -180,7 +180,7 @@ pub(super) fn t_release(call: &mut Call<'_, '_>) -> Code {
 }
 
 /// The list that waiting branches are kept in, one item a branch, lowest q at the bottom.
-fn waiting<'e>(script: &'e Script) -> Option<&'e [u8]> {
+fn waiting(script: &Script) -> Option<&[u8]> {
     let name = &script.states.get::<Tm>()?.contacts_avp;
     if name.is_empty() {
         crate::log::error(

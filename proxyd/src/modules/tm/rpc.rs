@@ -21,28 +21,28 @@ pub(super) static RPCS: &[Rpc] = &[Rpc {
 /// The counters that the answer is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Counts {
+    current: Arc<Counter>,
     active: Arc<Counter>,
-    total: Arc<Counter>,
-    local: Arc<Counter>,
     received: Arc<Counter>,
+    served: Arc<Counter>,
+    local: Arc<Counter>,
     answered: Arc<Counter>,
-    relayed: Arc<Counter>,
-    freed: Arc<Counter>,
+    sent: Arc<Counter>,
     classes: Vec<(&'static str, Arc<Counter>)>,
 }
 
 impl Counts {
     pub(super) fn new(statistics: &Statistics) -> Self {
-        let counter = |name: &str| statistics.counter("tm", name);
+        let counter = |name: &str| statistics.counter("tmx", name);
         let class = |class: &'static str| (class, counter(&format!("{class}_transactions")));
         Self {
+            current: counter("inuse_transactions"),
             active: counter("active_transactions"),
-            total: counter("total_transactions"),
+            received: counter("rpl_received"),
+            served: counter("UAS_transactions"),
             local: counter("UAC_transactions"),
-            received: counter("received_replies"),
-            answered: counter("local_replies"),
-            relayed: counter("relayed_replies"),
-            freed: counter("freed_transactions"),
+            answered: counter("rpl_generated"),
+            sent: counter("rpl_sent"),
             classes: ["6xx", "5xx", "4xx", "3xx", "2xx"].map(class).to_vec(),
         }
     }
@@ -56,18 +56,22 @@ fn stats(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let counts = &tm.counts;
     let mut answer = Map::new();
     let mut put = |name: &str, n: i64| answer.insert(name.to_owned(), Value::from(n));
-    put("current", counts.active.value());
-    put("waiting", 0);
-    put("total", counts.total.value());
+    let (current, total) = (
+        counts.current.value(),
+        counts.served.value() + counts.local.value(),
+    );
+    put("current", current);
+    put("waiting", current - counts.active.value());
+    put("total", total);
     put("total_local", counts.local.value());
     put("rpl_received", counts.received.value());
     put("rpl_generated", counts.answered.value());
-    put("rpl_sent", counts.answered.value() + counts.relayed.value());
+    put("rpl_sent", counts.sent.value());
     for (class, counter) in &counts.classes {
         put(class, counter.value());
     }
-    put("created", counts.total.value());
-    put("freed", counts.freed.value());
+    put("created", total);
+    put("freed", total - current);
     put("delayed_free", 0);
     Ok(Value::Object(answer).into())
 }

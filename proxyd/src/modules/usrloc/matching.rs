@@ -72,7 +72,7 @@ impl Matching {
         contacts: impl Iterator<Item = Contact<'a>> + Clone,
         new: &Binding<'_>,
     ) -> Option<usize> {
-        if !new.instance.is_empty() && new.reg_id > 0 {
+        if !new.instance.is_empty() {
             return contacts
                 .clone()
                 .position(|old| old.reg_id() == new.reg_id && old.instance() == new.instance);

@@ -82,6 +82,7 @@ impl Compiler {
             name,
             args: args.into(),
             span: call.span,
+            core,
         })
     }
 

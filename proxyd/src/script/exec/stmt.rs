@@ -1,7 +1,8 @@
 //! Statements: what runs next, and what a block returns (Kamailio core cookbook, "Script Statements").
 //!
 //! Kamailio: a block without `return` gives the result of its last statement; `return 0` and a function that gives 0
-//! end the script; `$rc` is set by functions and route blocks alone.
+//! end the script; `$rc` is set by functions of modules and by route blocks, while a core function leaves it alone, and in
+//! an expression makes it 0.
 
 use super::Run;
 use super::expr::int_of;
@@ -91,7 +92,11 @@ impl<'a> Run<'a> {
     ) -> Result<Step, Flow> {
         match &stmt.op {
             Op::Call(invoke) => {
+                let before = env.rc;
                 let code = self.call(invoke, env)?;
+                if invoke.core {
+                    env.rc = before;
+                }
                 self.code = i64::from(code);
             }
             Op::Route(call) => self.code = self.call_route(call, env)?,
@@ -224,7 +229,7 @@ impl<'a> Run<'a> {
         } else {
             call_function(invoke, env)
         };
-        env.rc = i64::from(code.0);
+        env.rc = if invoke.core { 0 } else { i64::from(code.0) };
         if code.0 == 0 { Err(Flow::Exit) } else { Ok(code.0) }
     }
 
