@@ -65,20 +65,13 @@ pub struct Domain {
 
 /// One AoR of a dump.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
 pub enum AorEntry {
     /// With its contacts.
-    Full {
-        /// All of it.
-        #[serde(rename = "Info")]
-        info: AorInfo,
-    },
+    #[serde(rename = "Info")]
+    Full(AorInfo),
     /// By name alone.
-    Brief {
-        /// The AoR.
-        #[serde(rename = "AoR")]
-        aor: String,
-    },
+    #[serde(rename = "AoR")]
+    Brief(String),
 }
 
 /// An AoR with its contacts.

@@ -83,7 +83,7 @@ pub(crate) fn show(
     record
         .contacts
         .iter()
-        .for_each(|entry| report.push(row(&record.aor, &entry.contact)));
+        .for_each(|entry| report.push(row(&record.aor, &entry.contact, width)));
     Ok(Answer::report(report))
 }
 
@@ -105,8 +105,8 @@ pub(crate) fn online(context: &Context<'_>) -> Result<Answer, Error> {
     let mut printer = Printer::new(context.output, &["aor"]);
     let mut visit = |entry: AorEntry| {
         let aor = match entry {
-            AorEntry::Full { info } => info.aor,
-            AorEntry::Brief { aor } => aor,
+            AorEntry::Full(info) => info.aor,
+            AorEntry::Brief(aor) => aor,
         };
         printer.push([json!(aor)]).map_err(|e| e.to_string())
     };
@@ -117,12 +117,12 @@ pub(crate) fn online(context: &Context<'_>) -> Result<Answer, Error> {
 fn all(context: &Context<'_>, table: Table, width: Width) -> Result<Answer, Error> {
     let mut printer = Printer::new(context.output, &width.columns());
     let mut visit = |entry: AorEntry| {
-        let AorEntry::Full { info } = entry else {
+        let AorEntry::Full(info) = entry else {
             return Ok(());
         };
         let mut contacts = info.contacts.iter();
         contacts
-            .try_for_each(|entry| printer.push(row(&info.aor, &entry.contact)))
+            .try_for_each(|entry| printer.push(row(&info.aor, &entry.contact, width)))
             .map_err(|e| e.to_string())
     };
     dump(context, table, &[], &mut visit)?;
@@ -140,7 +140,7 @@ fn dump(
 }
 
 /// A contact's cells, the short ones first.
-fn row(aor: &str, contact: &Contact) -> Vec<Value> {
+fn row(aor: &str, contact: &Contact, width: Width) -> Vec<Value> {
     let set = |text: &str| {
         if text == ul::NOT_SET {
             Value::Null
@@ -152,7 +152,7 @@ fn row(aor: &str, contact: &Contact) -> Vec<Value> {
         Expires::Seconds(n) => json!(n),
         Expires::Word(word) => json!(word),
     };
-    vec![
+    let mut cells = vec![
         json!(aor),
         json!(contact.address),
         expires,
@@ -165,22 +165,27 @@ fn row(aor: &str, contact: &Contact) -> Vec<Value> {
         set(&contact.received),
         set(&contact.socket),
         set(&contact.user_agent),
-        set(&contact.path),
-        json!(contact.call_id),
-        json!(contact.cseq),
-        json!(contact.state),
-        json!(contact.flags),
-        json!(contact.cflags),
-        json!(contact.methods),
-        json!(contact.ruid),
-        set(&contact.instance),
-        json!(contact.reg_id),
-        json!(contact.server_id),
-        json!(contact.tcpconn_id),
-        json!(contact.last_keepalive),
-        json!(contact.ka_roundtrip),
-        json!(contact.last_modified),
-    ]
+    ];
+    if width == Width::Wide {
+        cells.extend([
+            set(&contact.path),
+            json!(contact.call_id),
+            json!(contact.cseq),
+            json!(contact.state),
+            json!(contact.flags),
+            json!(contact.cflags),
+            json!(contact.methods),
+            json!(contact.ruid),
+            set(&contact.instance),
+            json!(contact.reg_id),
+            json!(contact.server_id),
+            json!(contact.tcpconn_id),
+            json!(contact.last_keepalive),
+            json!(contact.ka_roundtrip),
+            json!(contact.last_modified),
+        ]);
+    }
+    cells
 }
 
 /// A number without a fraction it does not have.
