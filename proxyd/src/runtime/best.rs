@@ -102,6 +102,10 @@ impl Live {
         // Kamailio: what a failure route changes in the request holds for its own leg
         let lumps = request.lumps.clone();
         let reply_headers = request.reply_headers.clone();
+        let bflags = request.bflags;
+        if let Some(branch) = guard.branches.get(guard.current_branch) {
+            request.bflags = branch.flags;
+        }
         let target = (
             request.new_uri.clone(),
             request.dst_uri.clone(),
@@ -116,6 +120,7 @@ impl Live {
         };
         request.lumps = lumps;
         request.reply_headers = reply_headers;
+        request.bflags = bflags;
         (request.new_uri, request.dst_uri, request.path) = target;
         request.branches.clear();
         guard.request = Some(request);
