@@ -149,13 +149,8 @@ impl Live {
             reply: reply.as_ref().map(|ctx| &ctx.msg),
             to_tag: reply.as_ref().map_or(b"", |ctx| ctx.msg.to_tag()),
         };
-        // Kamailio: accounting sees the Request-URI of the branch that rang last
-        let rang = guard
-            .relayed_branch
-            .map(usize::from)
-            .filter(|rang| *rang >= guard.leg);
-        let failed = guard.uri_of(rang.unwrap_or(best));
-        let uri = std::mem::replace(&mut request.new_uri, failed);
+        let heard = guard.heard_uri();
+        let uri = std::mem::replace(&mut request.new_uri, heard);
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::LegFailed(run) = hook {

@@ -188,6 +188,10 @@ impl Live {
         guard.leg = earlier;
         if !tried {
             ctx.failure = Failure::NoBranches;
+            // relayed once more without a new target: what was sent goes on
+            if guard.is_pending() {
+                return Code::FALSE;
+            }
         }
         self.answer_failure(
             Scope {
