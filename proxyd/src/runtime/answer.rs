@@ -121,6 +121,8 @@ impl Live {
         }
         if status >= 200 {
             self.cancel_pending_for(&mut guard, script, || format!("SIP;cause={status}").into());
+            let heard = guard.heard_uri();
+            let uri = heard.map(|uri| ctx.new_uri.replace(uri));
             self.current = Some(guard);
             let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
             let end = TransactionEnd {
@@ -130,6 +132,9 @@ impl Live {
                 to_tag: &tag,
             };
             self.run_response_out(ctx, lists, vars, script, &end);
+            if let Some(uri) = uri {
+                ctx.new_uri = uri;
+            }
         } else {
             self.current = Some(guard);
         }
@@ -180,8 +185,13 @@ impl Live {
                 reply,
                 to_tag: &tag,
             };
+            let heard = guard.heard_uri();
+            let uri = heard.map(|uri| request.new_uri.replace(uri));
             self.current = Some(guard);
             self.run_response_out(&mut request, &mut lists, vars, &script, &end);
+            if let Some(uri) = uri {
+                request.new_uri = uri;
+            }
             let Some(back) = self.current.take() else {
                 unreachable!("a hook leaves its transaction")
             };

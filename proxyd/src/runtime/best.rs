@@ -103,6 +103,10 @@ impl Live {
         // Kamailio: what a failure route changes in the request holds for its own leg
         let lumps = request.lumps.clone();
         let reply_headers = request.reply_headers.clone();
+        let bflags = request.bflags;
+        if let Some(branch) = guard.branches.get(guard.current_branch) {
+            request.bflags = branch.flags;
+        }
         let target = (
             request.new_uri.clone(),
             request.dst_uri.clone(),
@@ -117,6 +121,7 @@ impl Live {
         };
         request.lumps = lumps;
         request.reply_headers = reply_headers;
+        request.bflags = bflags;
         (request.new_uri, request.dst_uri, request.path) = target;
         request.branches.clear();
         guard.request = Some(request);
@@ -145,13 +150,8 @@ impl Live {
             reply: reply.as_ref().map(|ctx| &ctx.msg),
             to_tag: reply.as_ref().map_or(b"", |ctx| ctx.msg.to_tag()),
         };
-        // Kamailio: accounting sees the Request-URI of the branch that rang last
-        let rang = guard
-            .relayed_branch
-            .map(usize::from)
-            .filter(|rang| *rang >= guard.leg);
-        let failed = guard.uri_of(rang.unwrap_or(best));
-        let uri = std::mem::replace(&mut request.new_uri, failed);
+        let heard = guard.heard_uri();
+        let uri = std::mem::replace(&mut request.new_uri, heard);
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::LegFailed(run) = hook {

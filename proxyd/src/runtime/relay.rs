@@ -200,6 +200,10 @@ impl Live {
         guard.leg = earlier;
         if !tried {
             scope.ctx.failure = Failure::NoBranches;
+            // relayed once more without a new target: what was sent goes on
+            if guard.is_pending() {
+                return Code::FALSE;
+            }
         }
         // Kamailio: what went wrong is told only where a request's own route relays, and only if something was tried
         let code = if !tried && guard.intent.disable & disable::INTERNAL_REPLY != 0 {

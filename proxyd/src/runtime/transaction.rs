@@ -366,6 +366,17 @@ impl Transaction {
         (!uri.is_empty()).then(|| uri.to_vec())
     }
 
+    /// The Request-URI that accounting is told: of the branch whose reply went upstream last, or else of the one at hand.
+    ///
+    /// Kamailio: that is so also when the answer is made here.
+    pub(crate) fn heard_uri(&self) -> Option<Vec<u8>> {
+        let last = self
+            .relayed_branch
+            .map(usize::from)
+            .filter(|last| *last >= self.leg);
+        self.uri_of(last.unwrap_or(self.current_branch))
+    }
+
     /// The reply of the branch a route is about.
     pub(crate) fn current_reply(&self) -> Option<&Message> {
         self.branches

@@ -49,6 +49,7 @@ pub static FUNCTIONS: &[Function] = &[
     row(&["strip"], &[Arg::Int("count")], CHANGING, "Removes characters at the start of the Request-URI's user.", |call| strip(call, |user, n| user.get(n..))),
     row(&["strip_tail"], &[Arg::Int("count")], CHANGING, "Removes characters at the end of the Request-URI's user.", |call| strip(call, |user, n| user.get(..user.len().checked_sub(n)?))),
     row(&["userphone"], &[], CHANGING, "Adds user=phone to the Request-URI.", user_phone),
+    row(&["remove_branch"], &[Arg::OptInt("index")], CHANGING, "Removes the first appended branch, or the one at an index; -1 is the last.", remove_branch),
     row(&["revert_uri"], &[], CHANGING, "Takes back every change of the Request-URI.", revert_uri),
     row(&["forward", "forward_udp", "forward_tcp", "forward_tls", "forward_sctp", "send", "send_tcp"], &[Arg::OptText("host"), Arg::OptText("port")], NOT_REPLIES, "Forwards without a transaction, to $du or the Request-URI unless a host is given.", forward),
     row(&["force_rport", "add_rport"], &[], Routes::ANY, "Sends the reply to the source port (RFC 3581).", |call| switch(call, |switches| switches.force_rport = true)),
@@ -78,6 +79,21 @@ pub fn find(name: &str) -> Option<&'static Function> {
 fn flag(call: &mut Call<'_, '_>, act: fn(&mut u32, u32) -> bool) -> Code {
     let bit = u32::try_from(call.int(0)).ok().and_then(|n| 1u32.checked_shl(n));
     bit.map_or(Code::FALSE, |bit| act(&mut call.env.ctx.flags, bit).into())
+}
+
+fn remove_branch(call: &mut Call<'_, '_>) -> Code {
+    let index = call.int(0);
+    let branches = &mut call.env.ctx.branches;
+    let back = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
+    let at = if index < 0 {
+        branches.len().checked_sub(back)
+    } else {
+        Some(back)
+    };
+    if let Some(at) = at.filter(|at| *at < branches.len()) {
+        branches.remove(at);
+    }
+    Code::TRUE
 }
 
 fn advertise(call: &mut Call<'_, '_>, set: impl FnOnce(&mut Advertised)) -> Code {

@@ -21,13 +21,13 @@ pub(super) enum Quality {
 }
 
 impl Quality {
-    fn of(state: &Auth, flags: i64) -> Self {
+    fn of(flags: i64) -> Self {
         if flags & 2 != 0 {
             Self::AuthInt
         } else if flags & 1 != 0 {
             Self::Auth
         } else {
-            state.qop
+            Self::None
         }
     }
 }
@@ -158,7 +158,7 @@ fn challenge(call: &mut Call<'_, '_>, role: Role) -> Code {
     let stale = flags & 16 != 0 || state.is_stale(call.env, role, state.strip(&realm));
     let before = call.env.ctx.reply_headers.len();
     let mut lines = std::mem::take(&mut call.env.ctx.reply_headers);
-    let quality = Quality::of(state, flags);
+    let quality = Quality::of(flags);
     let challenge = Challenge {
         role,
         realm: &realm,
@@ -209,7 +209,7 @@ pub(super) fn auth_get_www_authenticate(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     }
     let mut line = Vec::new();
-    let quality = Quality::of(state, flags);
+    let quality = Quality::of(flags);
     let stale = flags & 16 != 0;
     let challenge = Challenge {
         role: Role::Www,

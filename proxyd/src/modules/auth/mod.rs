@@ -20,7 +20,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Routes;
 use crate::script::module::State;
-use challenge::Quality;
 use nonce::Nonces;
 use nonce::Tracker;
 use shared::digest::Algorithm;
@@ -46,7 +45,6 @@ pub(crate) struct Auth {
     nonces: Nonces,
     /// The secret, for the script that follows this one.
     secret: Box<[u8]>,
-    qop: Quality,
     algorithm: Option<Algorithm>,
     realm_prefix: Box<[u8]>,
     force_stateless_reply: bool,
@@ -91,11 +89,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             3,
             "How far in the future a nonce may seem to be made, s.",
         ),
-        Param::Text(
-            "qop",
-            "",
-            "What challenges ask for when their flags do not say: auth, auth-int or nothing.",
-        ),
+        Param::Ignored("qop", "what challenges ask for is said by their flags"),
         Param::Text(
             "algorithm",
             "",
@@ -317,15 +311,6 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         bounded("nonce_auth_max_drift")?,
         tracker,
     );
-    let qop = match init.text("qop").as_str() {
-        "" => Quality::None,
-        "auth" => Quality::Auth,
-        "auth-int" => Quality::AuthInt,
-        other => {
-            let why = format!("{other:?} is neither auth nor auth-int");
-            return Err(InitError::Param { name: "qop", why });
-        }
-    };
     let algorithm = match init.text("algorithm").as_str() {
         "" => None,
         name => Some(
@@ -343,7 +328,6 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     Ok(Arc::new(Auth {
         nonces,
         secret,
-        qop,
         algorithm,
         realm_prefix: init.text("realm_prefix").into_bytes().into(),
         force_stateless_reply: init.int("force_stateless_reply") != 0,

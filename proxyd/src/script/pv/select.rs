@@ -12,9 +12,11 @@ use crate::script::module::PvInner;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
 use shared::sip::HeaderName;
+use shared::sip::Message;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
 use shared::sip::Via;
+use shared::sip::scan::CommaList;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
@@ -33,17 +35,34 @@ pub(super) static TABLE: &[Pv] = &[
 enum Select {
     Custom(Named),
     Method,
-    Message,
+    Message(Text),
     CallId,
     CSeq(Option<bool>),
-    Header(Box<[u8]>, i64),
+    /// One value of the comma lists of all headers of a name, or all of them.
+    Header(Box<[u8]>, Option<i64>),
+    /// Whether a header lists a value.
+    Lists(Box<[u8]>, Box<[u8]>),
+    Whole(HeaderName),
+    Branches,
     RequestUri(Vec<Box<[u8]>>),
     NextHop(Vec<Box<[u8]>>),
+    DestinationUri(Vec<Box<[u8]>>),
     Address(HeaderName, Vec<Box<[u8]>>),
     Via(i64, Vec<Box<[u8]>>),
     Source(End, Part),
     Pid,
     Now,
+}
+
+/// A part of the message's own text.
+#[derive(Debug, Clone, Copy)]
+enum Text {
+    Whole,
+    FirstLine,
+    Body,
+    Length,
+    /// 1 a request, 2 a reply.
+    Type,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,21 +134,35 @@ fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
         return Err(unknown());
     };
     let rest: Vec<Box<[u8]>> = steps.iter().skip(1).map(|(name, ..)| name.clone()).collect();
-    let index = index.unwrap_or(0);
+    let index = index.unwrap_or(1);
+    let header = |name: &[u8]| name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect();
     let one = rest.first().map(|name| &**name);
     let select = match (&**first, one) {
         (b"method", None) => Select::Method,
-        (b"msg", None) => Select::Message,
+        (b"msg", None | Some(b"request" | b"response")) => Select::Message(Text::Whole),
+        (b"msg", Some(b"first_line")) => Select::Message(Text::FirstLine),
+        (b"msg", Some(b"body")) => Select::Message(Text::Body),
+        (b"msg", Some(b"len")) => Select::Message(Text::Length),
+        (b"msg", Some(b"type")) => Select::Message(Text::Type),
         (b"call_id", None) => Select::CallId,
         (b"cseq", None) => Select::CSeq(None),
         (b"cseq", Some(b"num")) => Select::CSeq(Some(true)),
         (b"cseq", Some(b"method")) => Select::CSeq(Some(false)),
-        (b"hf_value" | b"hf_body" | b"msg", Some(name)) => Select::Header(
-            name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect(),
-            steps.get(1).and_then(|s| s.1).unwrap_or(0),
-        ),
+        (b"hf_value" | b"hf_body", Some(name)) => {
+            Select::Header(header(name), steps.get(1).and_then(|step| step.1))
+        }
+        (b"hf_value2" | b"msg", Some(name)) => Select::Header(header(name), Some(1)),
+        (b"hf_value_exists", Some(name)) => {
+            Select::Lists(header(name), rest.get(1).cloned().ok_or_else(unknown)?)
+        }
+        (b"expires", None) => Select::Whole(HeaderName::Expires),
+        (b"max_forwards", None) => Select::Whole(HeaderName::MaxForwards),
+        (b"record_route" | b"rr", None) => Select::Whole(HeaderName::RecordRoute),
+        (b"date", None) => Select::Whole(HeaderName::Date),
+        (b"branch", Some(b"count")) => Select::Branches,
         (b"ruri", _) => Select::RequestUri(rest),
-        (b"next_hop" | b"dst_uri", _) => Select::NextHop(rest),
+        (b"next_hop", _) => Select::NextHop(rest),
+        (b"dst_uri", _) => Select::DestinationUri(rest),
         (b"from" | b"f", _) => Select::Address(HeaderName::From, rest),
         (b"to" | b"t", _) => Select::Address(HeaderName::To, rest),
         (b"contact" | b"m", _) => Select::Address(HeaderName::Contact, rest),
@@ -164,7 +197,13 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
             text => text,
         },
         Some(Select::Method) => Value::text(msg.method().as_bytes()),
-        Some(Select::Message) => Value::text(msg.as_bytes()),
+        Some(Select::Message(part)) => match part {
+            Text::Whole => Value::text(msg.as_bytes()),
+            Text::FirstLine => Value::text(msg.first_line().trim_ascii_end()),
+            Text::Body => Value::text(msg.body()),
+            Text::Length => Value::Int(i64::try_from(msg.as_bytes().len()).unwrap_or(i64::MAX)),
+            Text::Type => Value::Int(if msg.is_request() { 1 } else { 2 }),
+        },
         Some(Select::CallId) => Value::text_or_null(msg.call_id()),
         Some(Select::CSeq(None)) => Value::maybe(msg.first(HeaderName::CSeq)),
         Some(Select::CSeq(Some(number))) => msg.cseq().map_or(Value::Null, |cseq| {
@@ -175,22 +214,48 @@ fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
             }
         }),
         Some(Select::Header(name, index)) => {
-            let mut all = msg.all_named(name);
-            let header = match usize::try_from(*index) {
-                Ok(at) => all.nth(at),
-                Err(_) => all.next_back(),
-            };
-            Value::maybe(header.map(|header| msg.value(header)))
+            let all: Vec<&[u8]> = listed(msg, name).collect();
+            match index {
+                None if all.is_empty() => Value::Null,
+                None => Value::owned(all.join(&b","[..])),
+                Some(index) => Value::maybe(nth(*index, all.len()).and_then(|at| all.get(at).copied())),
+            }
         }
+        Some(Select::Lists(name, wanted)) => {
+            let found = listed(msg, name).any(|value| *value == **wanted);
+            Value::owned(if found { *b"1" } else { *b"0" })
+        }
+        Some(Select::Whole(name)) => Value::maybe(msg.first(*name)),
+        Some(Select::Branches) => Value::Int(i64::try_from(env.ctx.branches.len()).unwrap_or(i64::MAX)),
         Some(Select::RequestUri(path)) => uri_part(env.ctx.uri(), path),
         Some(Select::NextHop(path)) => {
             uri_part(env.ctx.dst_uri.as_deref().unwrap_or_else(|| env.ctx.uri()), path)
+        }
+        Some(Select::DestinationUri(path)) => {
+            let uri = env.ctx.dst_uri.as_deref();
+            uri.map_or(Value::Null, |uri| uri_part(uri, path))
         }
         Some(Select::Address(name, path)) => address_part(env, *name, path),
         Some(Select::Via(index, path)) => via_part(env, *index, path),
         Some(Select::Source(end, part)) => source_part(env, *end, *part),
         Some(Select::Pid) => Value::Int(i64::from(env.host.worker().1)),
         Some(Select::Now) => Value::Int(i64::try_from(env.host.wall().as_secs()).unwrap_or(i64::MAX)),
+    }
+}
+
+/// The values of all headers of a name, comma lists taken apart.
+fn listed<'m>(msg: &'m Message, name: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
+    msg.all_named(name)
+        .flat_map(|header| CommaList::new(msg.value(header)))
+}
+
+/// The place that an index means: 1 is the first, -1 the last.
+fn nth(index: i64, count: usize) -> Option<usize> {
+    let back = usize::try_from(index.unsigned_abs()).ok()?;
+    if index < 0 {
+        count.checked_sub(back)
+    } else {
+        Some(back.saturating_sub(1))
     }
 }
 
@@ -205,6 +270,10 @@ fn uri_part<'e>(text: &'e [u8], path: &[Box<[u8]>]) -> Value<'e> {
         b"user" => user(text),
         b"pwd" => Value::maybe(uri.password),
         b"host" => host(text),
+        b"hostport" => Value::owned(match uri.port {
+            Some(port) => [uri.host, b":", port.to_string().as_bytes()].concat(),
+            None => uri.host.to_vec(),
+        }),
         b"port" => uri.port.map_or(Value::Null, |port| Value::Int(i64::from(port))),
         b"type" | b"scheme" => Value::text(uri.scheme_name),
         b"params" => match path.get(1) {
@@ -249,7 +318,8 @@ fn address_part<'e>(env: &'e Env<'_>, name: HeaderName, path: &[Box<[u8]>]) -> V
 
 fn via_part<'e>(env: &'e Env<'_>, index: i64, path: &[Box<[u8]>]) -> Value<'e> {
     let msg = &env.ctx.msg;
-    let at = super::place(Some(index), msg.vias().count());
+    // Kamailio: whatever is below 0 is the first
+    let at = usize::try_from(index).unwrap_or(1).checked_sub(1);
     let Some(text) = at.and_then(|at| msg.vias().nth(at)).map(|value| value.bytes) else {
         return Value::Null;
     };
@@ -265,10 +335,10 @@ fn via_part<'e>(env: &'e Env<'_>, index: i64, path: &[Box<[u8]>]) -> Value<'e> {
         b"branch" => Value::maybe(via.branch()),
         b"received" => Value::maybe(via.received()),
         b"params" => match path.get(1) {
-            Some(name) => Value::maybe(via.param(name).map(Option::unwrap_or_default)),
+            Some(name) => Value::maybe(via.param(name).flatten()),
             None => Value::text_or_null(via.params),
         },
-        other => Value::maybe(via.param(other).map(Option::unwrap_or_default)),
+        other => Value::maybe(via.param(other).flatten()),
     }
 }
 
