@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use shared::report::Output;
 
+use crate::Error;
 use crate::cmd::Command;
 
 const EXAMPLES: &str = "\
@@ -109,9 +110,40 @@ impl Args {
 /// Global options that take a value, which is no command.
 const VALUED: [&str; 6] = ["-o", "--output", "--home", "--db-url", "--socket", "--rc"];
 
-/// Writes `rpc` before a command with a dot in its name, as every RPC is a command with kamcmd, and `--help` for kamctl's `NOUN help`.
-pub(crate) fn expanded(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut words: Vec<OsString> = line.collect();
+/// Commands of kamctl that mean nothing here, and what does instead.
+const ABSENT: [(&str, &str); 5] = [
+    ("trap", GDB),
+    ("pstrap", GDB),
+    (
+        "showdb",
+        "`proxyctl show` lists subscribers, `proxyctl ul showdb` the contacts in the database",
+    ),
+    (
+        "userdb",
+        "`proxyctl show` lists subscribers, `proxyctl ul showdb` the contacts in the database",
+    ),
+    (
+        "rpcprint",
+        "`proxyctl --output json rpc METHOD` prints the daemon's answer",
+    ),
+];
+const GDB: &str = "proxyd is one process: `gdb -p PID -batch -ex 'thread apply all bt'` shows what its threads do, and `proxyctl ps` its PID";
+
+/// The command line as clap reads it; an error for a command of kamctl that has no counterpart.
+pub(crate) fn command_line(line: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, Error> {
+    let words = expanded(line);
+    let command = command(&words).and_then(|at| words.get(at));
+    match ABSENT
+        .iter()
+        .find(|(name, _)| command.is_some_and(|word| word == name))
+    {
+        Some((name, instead)) => Err(Error::Usage(format!("there is no `{name}`: {instead}"))),
+        None => Ok(words),
+    }
+}
+
+/// Where the command stands, after the global options.
+fn command(words: &[OsString]) -> Option<usize> {
     let mut is_value = false;
     let command = words.iter().skip(1).position(|word| {
         let text = word.to_string_lossy();
@@ -121,13 +153,21 @@ pub(crate) fn expanded(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
         }
         true
     });
-    if let Some(at) = command.map(|at| at + 1) {
+    command.map(|at| at + 1)
+}
+
+/// Writes `rpc` before a command with a dot in its name, as every RPC is a command with kamcmd, and `--help` for kamctl's `NOUN help`.
+fn expanded(line: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = line.collect();
+    if let Some(at) = command(&words) {
         let is_rpc = words.get(at).is_some_and(|word| {
             let text = word.to_string_lossy();
             text.contains('.') && !text.contains('/') && !text.starts_with('.')
         });
         if is_rpc {
             words.insert(at, "rpc".into());
+        } else if words.len() == at + 1 && words.last().is_some_and(|word| word == "help") {
+            words = vec!["proxyctl".into(), "--help".into()];
         } else if words.len() == at + 2 && words.last().is_some_and(|word| word == "help") {
             let is_noun = words
                 .get(at)
@@ -168,10 +208,24 @@ mod tests {
             ("proxyctl", "proxyctl"),
             ("proxyctl speeddial help", "proxyctl speeddial --help"),
             ("proxyctl show help", "proxyctl show help"),
+            ("proxyctl help", "proxyctl --help"),
         ];
         for (line, expected) in table {
             let words = expanded(line.split(' ').map(OsString::from));
             assert_eq!(words.join(&OsString::from(" ")), *expected);
+        }
+    }
+
+    #[test]
+    fn what_is_absent_says_what_to_do_instead() {
+        let read = |line: &str| command_line(line.split(' ').map(OsString::from));
+        assert!(read("proxyctl show trap").is_ok());
+        for (name, _) in ABSENT {
+            let error = read(&format!("proxyctl --home trap {name} x")).unwrap_err();
+            assert!(
+                error.to_string().starts_with(&format!("there is no `{name}`: ")),
+                "{error}"
+            );
         }
     }
 }

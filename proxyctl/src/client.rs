@@ -1,6 +1,7 @@
 //! JSON-RPC 2.0 over HTTP/1.1 on the daemon's control socket (RFC 9112), one call a connection; a large answer is read while it arrives.
 
 mod body;
+mod subscription;
 
 use std::fmt;
 use std::io;

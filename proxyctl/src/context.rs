@@ -19,10 +19,13 @@ use shared::paths::Environment;
 use shared::paths::Places;
 use shared::paths::Settings;
 use shared::report::Output;
+use shared::rpc::ul;
 
 use crate::Error;
 use crate::args::Args;
 use crate::client::Client;
+use crate::error::Fault;
+use crate::unknown;
 
 /// Steps that are so many that a terminal is shown how many are done.
 const MANY: u64 = 5_000;
@@ -92,7 +95,23 @@ impl<'e> Context<'e> {
 
     /// Calls the daemon.
     pub(crate) fn call(&self, method: &str, params: &[Value]) -> Result<Value, Error> {
-        self.client.call(method, params)
+        let called = self.client.call(method, params);
+        called.map_err(|error| self.explained(method, error))
+    }
+
+    /// The refusal of a method, with what may have been meant when there is none of that name.
+    pub(crate) fn explained(&self, method: &str, error: Error) -> Error {
+        match error {
+            Error::Fault(fault) if fault.is_unknown_method() => Error::Fault(Fault {
+                hint: unknown::hint(&self.client, method),
+                ..fault
+            }),
+            Error::Fault(fault) if fault.message == ul::DOMAIN_MISSING => Error::Fault(Fault {
+                hint: ": write user@domain, or set SIP_DOMAIN in the resource file".to_owned(),
+                ..fault
+            }),
+            other => other,
+        }
     }
 
     /// Tells a running daemon that a table has changed; a daemon that is down, or without the module, reads it later.
@@ -100,7 +119,7 @@ impl<'e> Context<'e> {
         if !self.reload || !self.client.may_be_there() {
             return Reloaded::No;
         }
-        match self.call(method, &[]) {
+        match self.client.call(method, &[]) {
             Ok(_) => Reloaded::Yes,
             Err(Error::Daemon(_)) => Reloaded::No,
             Err(Error::Fault(fault)) if fault.is_unknown_method() => Reloaded::No,

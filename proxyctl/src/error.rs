@@ -113,6 +113,17 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// A program that is run did not do it.
+    #[error("{program} failed: {reason}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// It is told already: only the exit code is left.
+    #[error("the last command failed")]
+    Told(ExitCode),
     /// Standard output is closed.
     #[error("cannot write the answer: {0}")]
     Print(String),
@@ -184,6 +195,7 @@ impl Error {
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Told(code) => *code,
             Self::Database(db::Error::Duplicate(_)) | Self::Exists { .. } => ExitCode::Exists,
             Self::Database(
                 db::Error::ReadOnly(_) | db::Error::NoTable { .. } | db::Error::Version { .. },
@@ -206,6 +218,7 @@ impl Error {
             | Self::NotConfirmed(_)
             | Self::Answer { .. }
             | Self::NoAnswer { .. }
+            | Self::Program { .. }
             | Self::Print(_) => ExitCode::Failed,
         }
     }

@@ -10,6 +10,7 @@ mod error;
 mod printer;
 mod site;
 mod stream;
+mod unknown;
 mod user;
 
 use std::ffi::OsString;
@@ -40,9 +41,17 @@ pub struct Answer {
 
 /// Runs the program with the process's own arguments.
 pub fn main() -> process::ExitCode {
-    let args = Args::parse_from(args::expanded(std::env::args_os()));
+    let line = match args::command_line(std::env::args_os()) {
+        Ok(line) => line,
+        Err(error) => {
+            complain("proxyctl", &error);
+            return error.exit_code().into();
+        }
+    };
+    let args = Args::parse_from(line);
     let code = match run_with(&args).and_then(|answer| print(&args, &answer)) {
         Ok(()) => ExitCode::Done,
+        Err(Error::Told(code)) => code,
         Err(error) => {
             complain("proxyctl", &error);
             if let (Error::Fault(fault), Some(Output::Json)) = (&error, args.output) {
@@ -60,7 +69,7 @@ pub fn main() -> process::ExitCode {
 
 /// Runs one command line, its first word being the program's name; prints nothing but what commands stream.
 pub fn run(line: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Answer, Error> {
-    let line = args::expanded(line.into_iter().map(Into::into));
+    let line = args::command_line(line.into_iter().map(Into::into))?;
     run_with(&Args::try_parse_from(line).map_err(|e| Error::Usage(e.to_string()))?)
 }
 

@@ -14,6 +14,7 @@ use crate::control::methods::RpcDef;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
+use crate::control::push;
 use crate::control::rights::Rights;
 use crate::control::servers::id_of;
 use crate::control::socket::Control;
@@ -26,14 +27,15 @@ use crate::modules;
 use crate::runtime::Runtime;
 use crate::runtime::endpoints::Endpoints;
 use crate::runtime::explain;
-use crate::runtime::explain::live::Filter;
 use crate::runtime::explain::live::explain_live;
+use crate::runtime::filter::Filter;
 use crate::runtime::listen::ListenError;
 use crate::runtime::load;
 use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
 use crate::runtime::receive;
 use crate::runtime::status::Running;
+use crate::runtime::tls;
 use crate::runtime::tm_rpcs;
 use crate::script::compile;
 use crate::script::compile::Additions;
@@ -55,6 +57,8 @@ use shared::db;
 use shared::db::Access;
 use shared::db::schema;
 use shared::paths::Places;
+use shared::rpc::trace::TRACE;
+use shared::rpc::trace::UNTRACE;
 use std::io;
 use std::io::Write;
 use std::path::Path;
@@ -333,7 +337,7 @@ impl Daemon {
         let compiled = compiled(&args, &layout)?;
         let program = &compiled.program;
         configure::log(&args, program);
-        let change = configure::sockets(program, &args, &Endpoints::default())?;
+        let change = configure::sockets(&compiled, &args, &Endpoints::default())?;
         let children = args
             .children
             .or_else(|| usize::try_from(program.setting_int("children")?).ok());
@@ -367,8 +371,10 @@ impl Daemon {
             Arc::clone(&statistics),
             tokio.handle().clone(),
         );
+        let runtime = Arc::new(runtime);
+        runtime.secure_streams();
         let inner = Arc::new(Inner {
-            runtime: Arc::new(runtime),
+            runtime,
             methods,
             args,
             layout,
@@ -390,6 +396,7 @@ impl Daemon {
         core_rpcs::memory_statistics(&statistics);
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
         daemon.inner.methods.add(core_rpcs::methods(&status));
+        daemon.inner.methods.add(tls::methods(&daemon.inner.runtime));
         daemon.inner.methods.add(tm_rpcs::methods(&daemon.inner.runtime));
         let inner = Arc::clone(&daemon.inner);
         let reload = move |_: &RpcCall<'_>| match inner.reload() {
@@ -445,6 +452,12 @@ impl Daemon {
         let mut control = Control::new(Arc::clone(&self.inner.methods));
         let statistics = Arc::clone(&self.inner.runtime.statistics);
         control.metrics = Arc::new(move || statistics.prometheus("proxyd"));
+        let runtime = Arc::clone(&self.inner.runtime);
+        let follow = move |call: &RpcCall<'_>| {
+            let filter = Filter::parse(&call.opt_str(0)?.unwrap_or_default())?;
+            runtime.tracers.follow(filter)
+        };
+        control.subscriptions = push::subscription(TRACE, UNTRACE, follow);
         let user = account(args.control_user.as_deref(), "/etc/passwd")?;
         let group = account(args.control_group.as_deref(), "/etc/group")?;
         let mut wanted = vec![ControlOptions {

@@ -85,7 +85,7 @@ static SINK: LazyLock<ArcSwap<Sink>> = LazyLock::new(|| {
 
 thread_local! {
     static WORKER: Cell<u32> = const { Cell::new(0) };
-    static PREFIX: RefCell<String> = const { RefCell::new(String::new()) };
+    static PREFIX: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static LINE: RefCell<Line> = RefCell::new(Line::default());
 }
 
@@ -214,11 +214,13 @@ pub fn set_worker(index: u32) {
 }
 
 /// Sets what this thread's lines carry behind the level (`log_prefix`), until it is set again.
-pub fn set_prefix(prefix: &str) {
-    PREFIX.with_borrow_mut(|p| {
-        p.clear();
-        p.push_str(prefix);
-    });
+///
+/// `write` appends it; what is logged meanwhile has none. A script may want it for every message, and few messages log.
+pub fn set_prefix(write: impl FnOnce(&mut Vec<u8>)) {
+    let mut prefix = PREFIX.take();
+    prefix.clear();
+    write(&mut prefix);
+    PREFIX.set(prefix);
 }
 
 /// Lines that no log daemon took.
@@ -339,6 +341,7 @@ fn emit(line: &mut Line, level: Level, module: &str) {
     let sink = SINK.load();
     line.out.clear();
     PREFIX.with_borrow(|prefix| {
+        let prefix = &String::from_utf8_lossy(prefix);
         let _ = match sink.format {
             Format::Json => json_line(&mut line.out, level, module, prefix, &line.text),
             Format::Kamailio => kamailio_line(&mut line.out, level, module, prefix, &line.text, &sink),

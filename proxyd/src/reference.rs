@@ -6,6 +6,7 @@ use crate::control::core_rpcs;
 use crate::control::methods::Methods;
 use crate::control::stats_rpcs;
 use crate::modules::MODULES;
+use crate::runtime::tls;
 use crate::runtime::tm_rpcs;
 use crate::script::core_functions;
 use crate::script::core_params;
@@ -115,6 +116,7 @@ fn core_rpcs() -> Vec<(String, String)> {
         let doc = methods.doc(&name).unwrap_or_default().into_owned();
         (name, doc)
     }));
+    rows.extend(tls::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.extend(tm_rpcs::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.sort();
     rows

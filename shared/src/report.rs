@@ -372,7 +372,7 @@ fn scalar(value: &Value) -> String {
 }
 
 /// Replaces control characters: what a peer sent must not drive the operator's terminal.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()

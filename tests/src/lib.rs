@@ -9,6 +9,7 @@ pub mod micro;
 pub mod pattern;
 pub mod record;
 pub mod scenario;
+pub mod secure;
 pub mod site;
 pub mod subject;
 pub mod tables;

@@ -1,6 +1,7 @@
 //! What a run left behind as lines that two runs can be compared by: what servers invent is renamed in order of appearance.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -19,7 +20,7 @@ pub struct Record {
 }
 
 /// Parts of RPC results that no two runs share.
-const VOLATILE: [&str; 20] = [
+const VOLATILE: [&str; 21] = [
     "Conn-ID",
     "KA-Roundtrip",
     "Keepalive",
@@ -31,6 +32,7 @@ const VOLATILE: [&str; 20] = [
     "Socket",
     "Stats",
     "Tcpconn-Id",
+    "duration",
     "entry",
     "h_entry",
     "h_id",
@@ -47,6 +49,14 @@ impl Record {
     pub fn sent(&mut self, text: &str) {
         self.sent.push_str(text);
         self.sent.push('\n');
+    }
+
+    /// Notes where a user agent's connection comes from: its port is the system's choice.
+    pub fn connected(&mut self, agent: &str, source: SocketAddr) {
+        for before in ["rport=".to_owned(), format!("{}:", source.ip())] {
+            let name = format!("{before}port-of-{agent}");
+            self.names.insert(format!("{before}{}", source.port()), name);
+        }
     }
 
     /// Notes a message that a user agent received.

@@ -18,6 +18,8 @@ use crate::message::Message;
 use crate::pattern;
 use crate::pattern::Variables;
 use crate::record::Record;
+use crate::secure;
+use crate::secure::Identity;
 use crate::site::Site;
 use crate::subject::Launch;
 use crate::subject::RpcError;
@@ -106,6 +108,7 @@ pub fn play(path: &Path, subject: Subject, site: &Site) -> Result<Record, Scenar
         ("here".to_owned(), scripts.display().to_string()),
         ("host".to_owned(), site.server.ip().to_string()),
         ("server".to_owned(), site.server.to_string()),
+        ("server_tls".to_owned(), site.server_tls.to_string()),
         ("server6".to_owned(), site.server6.to_string()),
     ]);
     let mut stage = Stage {
@@ -216,6 +219,7 @@ impl Stage<'_> {
             }
             ["STOCK", options @ ..] => self.start_stock(options, step),
             ["FILE", name] => self.write(name, step).map(drop),
+            ["CERTIFICATES", names @ ..] => Ok(secure::make_certificates(self.folder, names)?),
             ["CHECK"] => self.check_script(step),
             ["TABLES", names @ ..] => {
                 for name in names {
@@ -301,9 +305,10 @@ impl Stage<'_> {
         self.launch.script = script;
         let mut transports = transports.to_vec();
         transports.insert(0, "udp");
-        let sockets = transports
-            .iter()
-            .map(|name| format!("{name}:{}", self.site.server));
+        let sockets = transports.iter().map(|name| match *name {
+            "tls" => format!("tls:{}", self.site.server_tls),
+            name => format!("{name}:{}", self.site.server),
+        });
         self.launch.listen = sockets.collect();
         self.serve(&[])
     }
@@ -314,7 +319,11 @@ impl Stage<'_> {
         // Several workers would answer in any order; the tests' database is SQLite.
         let script = script
             .replace("children=8", "children=1")
-            .replace("db_mysql.so", "db_sqlite.so");
+            .replace("db_mysql.so", "db_sqlite.so")
+            .replace(
+                "/etc/kamailio/tls.cfg",
+                &self.folder.join("tls.cfg").display().to_string(),
+            );
         let path = self.folder.join("kamailio.cfg");
         fs::write(&path, script)?;
         if options.contains(&"WITH_MYSQL") {
@@ -326,7 +335,8 @@ impl Stage<'_> {
         }
         local.push_str(&known(&step.block.join("\n"), &self.variables));
         fs::write(self.folder.join("kamailio-local.cfg"), local + "\n")?;
-        self.start_script(path, &[])
+        let secure = options.contains(&"WITH_TLS").then_some("tls");
+        self.start_script(path, secure.as_slice())
     }
 
     /// Writes the block of a step to a file; the names of variables that the block does not mean stay as they are.
@@ -437,9 +447,14 @@ impl Stage<'_> {
         let transport = match kind.trim_end_matches('6') {
             "udp" => Transport::Udp,
             "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
             other => return Err(format!("no such transport: {other}").into()),
         };
-        let server = if ipv6 { self.site.server6 } else { self.site.server };
+        let server = match transport {
+            Transport::Tls => self.site.server_tls,
+            _ if ipv6 => self.site.server6,
+            _ => self.site.server,
+        };
         let mut address = self.site.user_agent(ipv6);
         if !ipv6 {
             address.set_port(FIRST_PORT + u16::try_from(self.agents.len()).unwrap_or_default());
@@ -451,7 +466,10 @@ impl Stage<'_> {
             Err(error) if !free(&error) => None,
             opened => Some(opened),
         });
-        let agent = agent.unwrap_or_else(open)?;
+        let mut agent = agent.unwrap_or_else(open)?;
+        if transport == Transport::Tls {
+            agent.identify(Identity::new(self.folder, name, DOMAIN)?);
+        }
         self.variables
             .insert(format!("{name}.address"), agent.address.to_string());
         self.variables.insert(format!("{name}.contact"), agent.contact());
@@ -609,6 +627,9 @@ impl Stage<'_> {
     fn log(&mut self, name: &str, verb: &str, message: &Message) {
         let text = String::from_utf8_lossy(&message.write()).into_owned();
         self.transcript.push_str(&format!("--- {name} {verb}\n{text}\n"));
+        if let Some(source) = self.agents.get(name).and_then(Ua::source) {
+            self.record.connected(name, source);
+        }
         if verb == "sends" {
             self.record.sent(&text);
         } else {

@@ -13,6 +13,8 @@ use std::sync::atomic::Ordering;
 pub struct Site {
     /// The server's IPv4 socket, for UDP and TCP.
     pub server: SocketAddr,
+    /// The server's IPv4 socket for TLS.
+    pub server_tls: SocketAddr,
     /// The server's IPv6 socket.
     pub server6: SocketAddr,
     carrier: SocketAddr,
@@ -36,6 +38,7 @@ impl Site {
         let carrier = [127, 22, 1, host[3]];
         Self {
             server: (host, 22_060).into(),
+            server_tls: (host, 22_061).into(),
             server6: (Ipv6Addr::LOCALHOST, free_port6()).into(),
             carrier: (carrier, 0).into(),
             _taken: Arc::new(taken),

@@ -1,4 +1,4 @@
-//! A scripted SIP user agent over UDP or TCP, IPv4 or IPv6: it sends what it is told and shows what arrives.
+//! A scripted SIP user agent over UDP, TCP or TLS, IPv4 or IPv6: it sends what it is told and shows what arrives.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -15,6 +15,8 @@ use crate::digest;
 use crate::message::Message;
 use crate::message::parameter;
 use crate::message::uri;
+use crate::secure::Identity;
+use crate::secure::Stream;
 use crate::wait;
 
 /// How a user agent is connected.
@@ -24,6 +26,8 @@ pub enum Transport {
     Udp,
     /// A stream that is opened on first use.
     Tcp,
+    /// Such a stream under TLS.
+    Tls,
 }
 
 impl Transport {
@@ -32,6 +36,7 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
     }
 }
@@ -64,7 +69,9 @@ pub struct Ua {
     domain: String,
     udp: Option<UdpSocket>,
     listener: Option<TcpListener>,
-    streams: Vec<(TcpStream, Vec<u8>)>,
+    streams: Vec<(Box<dyn Stream>, Vec<u8>)>,
+    identity: Option<Identity>,
+    source: Option<SocketAddr>,
     inbox: VecDeque<Message>,
     seen: Vec<Vec<u8>>,
     dialogs: BTreeMap<String, Dialog>,
@@ -88,7 +95,7 @@ impl Ua {
                 socket.set_nonblocking(true)?;
                 udp.insert(socket).local_addr()?
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let socket = TcpListener::bind(address)?;
                 socket.set_nonblocking(true)?;
                 listener.insert(socket).local_addr()?
@@ -103,12 +110,19 @@ impl Ua {
             udp,
             listener,
             streams: Vec::new(),
+            identity: None,
+            source: None,
             inbox: VecDeque::new(),
             seen: Vec::new(),
             dialogs: BTreeMap::new(),
             tag: format!("t{name}{:x}", address.port()),
             words: 0,
         })
+    }
+
+    /// Says what it shows of itself under TLS.
+    pub fn identify(&mut self, identity: Identity) {
+        self.identity = Some(identity);
     }
 
     /// Returns a word that this user agent has not used before, the same in each run at the same address.
@@ -122,12 +136,18 @@ impl Ua {
         match self.transport {
             Transport::Udp => format!("sip:{}@{}", self.name, self.address),
             Transport::Tcp => format!("sip:{}@{};transport=tcp", self.name, self.address),
+            Transport::Tls => format!("sip:{}@{};transport=tls", self.name, self.address),
         }
     }
 
     /// Returns the address of record.
     pub fn aor(&self) -> String {
         format!("sip:{}@{}", self.name, self.domain)
+    }
+
+    /// Returns where its connection to the server comes from, once there is one.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.source
     }
 
     /// Sends bytes as they are.
@@ -138,7 +158,14 @@ impl Ua {
         if self.streams.is_empty() {
             let stream = TcpStream::connect_timeout(&self.server, wait::PATIENCE)?;
             stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
+            self.source = Some(stream.local_addr()?);
+            let stream = match &self.identity {
+                Some(identity) => identity.connect(stream)?,
+                None => {
+                    stream.set_nonblocking(true)?;
+                    Box::new(stream) as Box<dyn Stream>
+                }
+            };
             self.streams.push((stream, Vec::new()));
         }
         let Some((stream, _)) = self.streams.first_mut() else {
@@ -350,9 +377,13 @@ impl Ua {
             whole.push(buffer[..length].to_vec());
         }
         while let Some(Ok((stream, _))) = self.listener.as_ref().map(TcpListener::accept) {
-            if stream.set_nonblocking(true).is_ok() {
-                self.streams.push((stream, Vec::new()));
-            }
+            let stream = match &self.identity {
+                Some(identity) => identity.accept(stream),
+                None => stream
+                    .set_nonblocking(true)
+                    .map(|()| Box::new(stream) as Box<dyn Stream>),
+            };
+            self.streams.extend(stream.map(|stream| (stream, Vec::new())));
         }
         for (stream, pending) in &mut self.streams {
             while let Ok(length) = stream.read(&mut buffer) {

@@ -23,4 +23,7 @@ mod sipp;
 mod sources;
 mod support;
 mod tidy;
+mod tls;
+mod tools;
+mod trace;
 mod tutorial;

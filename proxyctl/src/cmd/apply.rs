@@ -11,6 +11,7 @@ use shared::db::Backend;
 use shared::report::Output;
 use shared::report::Report;
 
+use super::subscriber;
 use super::subscriber::Storage;
 use crate::Answer;
 use crate::Error;
@@ -58,7 +59,7 @@ pub(crate) struct Apply {
     /// Only say what would change
     #[arg(long)]
     dry_run: bool,
-    /// Remove rows that no file lists, in the sections the files have
+    /// Remove rows that no file lists, in the sections the files have; subscribers with what belongs to them
     #[arg(long)]
     prune: bool,
     /// Wait until the daemon serves the new state, at most so many seconds
@@ -96,6 +97,7 @@ pub(crate) fn run(context: &Context<'_>, apply: &Apply) -> Result<Answer, Error>
     let reloaded = if apply.dry_run {
         Reloaded::No
     } else {
+        subscriber::unregister(context, plan.gone());
         reload(context, &plan, &sections, apply.wait)?
     };
     Ok(answer(context, &plan, apply.dry_run, reloaded))

@@ -7,6 +7,7 @@ mod alias;
 mod alias_db;
 mod apply;
 mod avp;
+mod cr;
 mod db;
 mod dialog;
 mod dialplan;
@@ -27,7 +28,10 @@ mod speeddial;
 mod srv;
 pub(crate) mod subscriber;
 mod table;
+mod tls;
+mod trace;
 pub(crate) mod trusted;
+mod uid_domain;
 mod ul;
 
 use std::path::PathBuf;
@@ -79,6 +83,9 @@ pub(crate) enum Command {
     /// Domains that are ours
     #[command(subcommand, after_help = domain::EXAMPLES)]
     Domain(domain::Verb),
+    /// Domains of the uid modules
+    #[command(name = "uid_domain", subcommand, after_help = uid_domain::EXAMPLES)]
+    UidDomain(uid_domain::Verb),
     /// Sets of destinations
     #[command(subcommand, after_help = dispatcher::EXAMPLES)]
     Dispatcher(dispatcher::Verb),
@@ -94,6 +101,9 @@ pub(crate) enum Command {
     /// Least cost routes
     #[command(subcommand, after_help = lcr::EXAMPLES)]
     Lcr(lcr::Verb),
+    /// Routes to carriers by prefix
+    #[command(subcommand, after_help = cr::EXAMPLES)]
+    Cr(cr::Verb),
     /// Shared hash tables in memory
     #[command(subcommand, after_help = htable::EXAMPLES)]
     Htable(htable::Verb),
@@ -108,11 +118,17 @@ pub(crate) enum Command {
     /// What the script would do with a message, or did with a live one, line by line
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
+    /// Messages as they come and go, drawn as a ladder of each call
+    #[command(after_help = trace::EXAMPLES)]
+    Trace(trace::Trace),
+    /// Certificates, made by openssl
+    #[command(subcommand, after_help = tls::EXAMPLES)]
+    Tls(tls::Verb),
     /// Sockets, aliases, methods and modules of the daemon
     #[command(subcommand, after_help = srv::EXAMPLES)]
     Srv(srv::Verb),
     /// Call any RPC: `proxyctl rpc METHOD [ARG…]`, or `proxyctl METHOD [ARG…]` where its name has a dot
-    #[command(visible_alias = "kamcmd", after_help = rpc::EXAMPLES)]
+    #[command(visible_alias = "kamcmd", aliases = ["ser", "sercmd"], after_help = rpc::EXAMPLES)]
     Rpc(rpc::Call),
     /// Make the database hold what a YAML or JSON file says
     #[command(after_help = apply::EXAMPLES)]
@@ -124,7 +140,7 @@ pub(crate) enum Command {
     #[command(after_help = import::EXPORT)]
     Export(import::Export),
     /// Counters of the daemon, refreshed
-    #[command(visible_alias = "moni", after_help = monitor::MONITOR)]
+    #[command(visible_alias = "moni", aliases = ["console", "con"], after_help = monitor::MONITOR)]
     Monitor(monitor::Monitor),
     /// Ask whether the daemon, a SIP URI or a registered user answers
     #[command(after_help = monitor::PING)]
@@ -133,7 +149,9 @@ pub(crate) enum Command {
     #[command(name = "cisco_restart", after_help = phone::EXAMPLES)]
     CiscoRestart(phone::Restart),
     /// Read commands from a prompt, or from a file on standard input
-    #[command(after_help = "Examples:\n  proxyctl shell\n  proxyctl shell < commands.txt")]
+    #[command(
+        after_help = "Examples:\n  proxyctl shell\n  proxyctl shell < commands.txt\n\nLines are kept in ~/.proxyctl_history, but for those that may hold a password."
+    )]
     Shell,
     /// Print what makes a shell complete our commands
     #[command(
@@ -167,16 +185,20 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Alias(verb) => alias::run(context, verb),
         Command::Online => ul::online(context),
         Command::Domain(verb) => domain::run(context, verb),
+        Command::UidDomain(verb) => uid_domain::run(context, verb),
         Command::Dispatcher(verb) => dispatcher::run(context, verb),
         Command::Dialog(verb) => dialog::run(context, verb),
         Command::Dialplan(verb) => dialplan::run(context, verb),
         Command::Mtree(verb) => mtree::run(context, verb),
+        Command::Cr(verb) => cr::run(context, verb),
         Command::Lcr(verb) => lcr::run(context, verb),
         Command::Htable(verb) => htable::run(context, verb),
         Command::Acc(verb) => acc::run(context, verb),
         Command::Db(verb) => db::run(context, verb),
         Command::Server(verb) => server::run(context, verb),
         Command::Explain(what) => explain::explain(context, what),
+        Command::Trace(what) => trace::trace(context, what),
+        Command::Tls(verb) => tls::run(context, verb),
         Command::Srv(verb) => srv::run(context, verb),
         Command::Rpc(call) => rpc::run(context, call),
         Command::Apply(what) => apply::run(context, what),

@@ -10,9 +10,11 @@ use std::time::Duration;
 use std::time::Instant;
 
 use clap::Args;
+use console::Term;
 use serde_json::Value;
 use serde_json::json;
 use shared::report::Output;
+use shared::report::Paint;
 use shared::report::Report;
 use shared::rpc::core;
 use shared::rpc::stats;
@@ -74,10 +76,18 @@ pub(crate) fn monitor(context: &Context<'_>, monitor: &Monitor) -> Result<Answer
         if count == Some(round) {
             return Ok(Answer::report(report));
         }
-        let clear = if is_live { "\u{1b}[2J\u{1b}[H" } else { "" };
-        let text = report.render(context.output, shared::report::Paint::of_stdout());
+        let text = if is_live {
+            let (rows, _) = Term::stdout().size();
+            // Overwritten, not cleared before: it does not flicker.
+            format!(
+                "\u{1b}[H{}\u{1b}[J",
+                screen(&now, &before, monitor.interval, rows.into())
+            )
+        } else {
+            report.render(context.output, Paint::Mono)
+        };
         let mut out = io::stdout().lock();
-        out.write_all(format!("{clear}{text}").as_bytes())
+        out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .map_err(|e| Error::Print(e.to_string()))?;
         drop(out);
@@ -95,7 +105,7 @@ fn look(context: &Context<'_>) -> Result<Vec<(String, i64)>, Error> {
     )];
     let optional = [(tm::STATS, "tm"), (tm::SL_STATS, "sl")];
     for (method, group) in optional {
-        match context.call(method, &[]) {
+        match context.client().call(method, &[]) {
             Ok(Value::Object(counters)) => numbers.extend(
                 counters
                     .iter()
@@ -106,7 +116,7 @@ fn look(context: &Context<'_>) -> Result<Vec<(String, i64)>, Error> {
         }
     }
     let groups = [json!("core:"), json!("usrloc:"), json!("shmem:")];
-    match context.call(stats::FETCHN, &groups) {
+    match context.client().call(stats::FETCHN, &groups) {
         Ok(Value::Object(counters)) => {
             numbers.extend(
                 counters
@@ -118,6 +128,23 @@ fn look(context: &Context<'_>) -> Result<Vec<(String, i64)>, Error> {
         Err(error) => return Err(error),
     }
     Ok(numbers)
+}
+
+/// What fits a window of so many rows: the counters that are not zero.
+fn screen(now: &[(String, i64)], before: &[(String, i64)], interval: u64, rows: usize) -> String {
+    // Four lines frame the table, one tells how many are left out.
+    let room = rows.saturating_sub(5).max(1);
+    let counting: Vec<(String, i64)> = now.iter().filter(|(_, value)| *value != 0).cloned().collect();
+    let shown = counting.get(..room).unwrap_or(&counting);
+    let mut text = rates(shown, before, interval).render(Output::Table, Paint::of_stdout());
+    if counting.len() > shown.len() {
+        text.push_str(&format!(
+            "{} more do not fit; `proxyctl stats` shows all",
+            counting.len() - shown.len()
+        ));
+    }
+    // Each line ends what was longer there before.
+    text.replace('\n', "\u{1b}[K\n")
 }
 
 fn rates(now: &[(String, i64)], before: &[(String, i64)], interval: u64) -> Report {
@@ -145,7 +172,7 @@ pub(crate) fn ping(context: &Context<'_>, ping: &Ping) -> Result<Answer, Error> 
     };
     let timeout = Duration::from_secs(ping.timeout);
     let mut report = Report::rows(&["uri", "status", "reason", "ms"]);
-    let mut silent = None;
+    let (mut silent, mut answered) = (None, false);
     let targets = if target.contains(':') {
         vec![target.clone()]
     } else {
@@ -153,7 +180,10 @@ pub(crate) fn ping(context: &Context<'_>, ping: &Ping) -> Result<Answer, Error> 
     };
     for uri in targets {
         match options(&uri, timeout) {
-            Ok((status, reason, ms)) => report.push([json!(uri), json!(status), json!(reason), json!(ms)]),
+            Ok((status, reason, ms)) => {
+                answered = true;
+                report.push([json!(uri), json!(status), json!(reason), json!(ms)]);
+            }
             Err(error) => {
                 report.push([json!(uri), Value::Null, json!(error.to_string()), Value::Null]);
                 silent = Some(error);
@@ -161,14 +191,14 @@ pub(crate) fn ping(context: &Context<'_>, ping: &Ping) -> Result<Answer, Error> 
         }
     }
     match silent {
-        Some(error) if report.len() == 1 => Err(error),
+        Some(error) if !answered => Err(error),
         _ => Ok(Answer::report(report)),
     }
 }
 
 fn contacts(context: &Context<'_>, user: &str) -> Result<Vec<String>, Error> {
     let aor = location::aor(context, user)?;
-    let found = context.call(ul::LOOKUP, &[json!("location"), json!(aor)])?;
+    let found = location::lookup(context, location::Table::Location, &aor)?;
     let record: ul::Record = serde_json::from_value(found).map_err(|e| Error::Answer {
         method: ul::LOOKUP.to_owned(),
         reason: e.to_string(),
@@ -265,4 +295,24 @@ fn address(uri: &str) -> Result<SocketAddr, Error> {
 
 fn milliseconds(start: Instant) -> f64 {
     (start.elapsed().as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_shows_what_counts_and_fits() {
+        let now: Vec<(String, i64)> = (0..20).map(|n| (format!("c{n:02}"), n)).collect();
+        let before = vec![("c01".to_owned(), 0)];
+        let wide = screen(&now, &before, 2, 50);
+        assert!(!wide.contains("c00") && wide.contains("c19"), "{wide}");
+        assert!(wide.contains("0.5"), "{wide}");
+        let small = screen(&now, &before, 2, 15);
+        assert_eq!(small.lines().count(), 15, "{small}");
+        assert!(
+            small.contains("c10") && small.contains("9 more do not fit"),
+            "{small}"
+        );
+    }
 }

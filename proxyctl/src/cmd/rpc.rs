@@ -13,7 +13,6 @@ use shared::rpc::argument;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
-use crate::error::Fault;
 use crate::stream::Copy;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -46,16 +45,14 @@ pub(crate) fn run(context: &Context<'_>, call: &Call) -> Result<Answer, Error> {
 /// Calls a method and shows its result as it is.
 pub(crate) fn show(context: &Context<'_>, method: &str, params: &[Value]) -> Result<Answer, Error> {
     if context.output != Output::Json {
-        let result = context
-            .call(method, params)
-            .map_err(|error| explained(context, method, error))?;
+        let result = context.call(method, params)?;
         return Ok(Answer::report(report_of(result, context.output)));
     }
     // Written while it arrives: a dump may be larger than memory.
     let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut json = serde_json::Serializer::pretty(&mut out);
     let copied = context.client().read(method, params, Copy(&mut json));
-    copied.map_err(|error| explained(context, method, error))?;
+    copied.map_err(|error| context.explained(method, error))?;
     match out.write_all(b"\n").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Print(error.to_string())),
         _ => Ok(Answer::printed()),
@@ -105,48 +102,6 @@ fn flat(entry: &Value) -> Value {
     Value::Object(out)
 }
 
-/// Says which method may have been meant.
-pub(super) fn explained(context: &Context<'_>, method: &str, error: Error) -> Error {
-    match error {
-        Error::Fault(fault) if fault.is_unknown_method() => {
-            let names = context.call("system.listMethods", &[]).unwrap_or_default();
-            let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
-            let near = names
-                .map(|name| (distance(method, name), name))
-                .min()
-                .filter(|(far, _)| *far <= 2);
-            let hint = match near {
-                Some((_, name)) => format!(": did you mean `{name}`?"),
-                None => ": `proxyctl srv rpclist` lists what there is; the script may not load its module"
-                    .to_owned(),
-            };
-            Error::Fault(Fault { hint, ..fault })
-        }
-        other => other,
-    }
-}
-
-/// Levenshtein distance without regard to case, a row at a time.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let (mut diagonal, mut left) = (i, i + 1);
-        for (slot, y) in row.iter_mut().skip(1).zip(&b) {
-            let above = *slot;
-            left = (above + 1)
-                .min(left + 1)
-                .min(diagonal + usize::from(!x.eq_ignore_ascii_case(y)));
-            diagonal = above;
-            *slot = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 /// kamcmd's short names.
 fn method_of(word: &str) -> &str {
     match word {
@@ -179,7 +134,5 @@ mod tests {
         for (entry, expected) in table {
             assert_eq!(flat(&entry), expected);
         }
-        assert_eq!(distance("ul.dmup", "ul.dump"), 2);
-        assert_eq!(distance("", "abc"), 3);
     }
 }

@@ -204,9 +204,10 @@ fn start(context: &Context<'_>, options: &[String]) -> Result<Answer, Error> {
         .args(options);
     let status = command.status().map_err(|e| Error::file("start", program, &e))?;
     if !status.success() {
-        return Err(Error::NotConfirmed(
-            "proxyd did not start: it says above why".to_owned(),
-        ));
+        return Err(Error::Program {
+            program: "proxyd",
+            reason: "it says above why".to_owned(),
+        });
     }
     Ok(Answer::new("started", json!({ "started": true })))
 }

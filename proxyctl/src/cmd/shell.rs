@@ -1,13 +1,16 @@
 //! `completions`, `man` and `shell`: made of the same definitions as the command line.
 
+mod past;
 mod prompt;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use clap::CommandFactory as _;
 use clap::Parser as _;
 use serde_json::json;
+use shared::report::ExitCode;
 use shared::report::Report;
 use shared::report::complain;
 
@@ -16,6 +19,7 @@ use crate::Error;
 use crate::args;
 use crate::args::Args;
 use crate::context::Context;
+use past::Past;
 use prompt::Lines;
 use prompt::Words;
 
@@ -40,12 +44,15 @@ pub(crate) fn man(folder: &Path) -> Result<Answer, Error> {
 
 /// Reads commands until the end of input; a failure does not end it.
 pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
-    let mut last = Ok(());
-    for line in Lines::new(Words::new(Args::command(), methods(context))) {
+    let mut last = ExitCode::Done;
+    let words = Words::new(Args::command(), methods(context));
+    let past = Past::in_home((context.environment)("HOME"));
+    for line in Lines::new(words, past) {
         let words = match split(&line.map_err(|e| Error::file("read", "standard input", &e))?) {
             Ok(words) => words,
             Err(reason) => {
                 complain("proxyctl", &reason);
+                last = ExitCode::Usage;
                 continue;
             }
         };
@@ -63,19 +70,36 @@ pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
             .iter()
             .cloned()
             .chain(words.into_iter().map(Into::into));
-        last = match Args::try_parse_from(args::expanded(line)) {
-            Ok(args) => crate::run_with(&args).and_then(|answer| crate::print(&args, &answer)),
-            Err(error) => {
-                let _ = error.print();
-                Ok(())
-            }
-        };
-        if let Err(error) = &last {
-            complain("proxyctl", error);
-        }
+        last = run(line);
     }
     // A script that is piped in fails when its last command did.
-    last.map(|()| Answer::printed())
+    match last {
+        ExitCode::Done => Ok(Answer::printed()),
+        code => Err(Error::Told(code)),
+    }
+}
+
+/// Runs one line, and tells what went wrong.
+fn run(line: impl Iterator<Item = OsString>) -> ExitCode {
+    let done = match args::command_line(line).map(Args::try_parse_from) {
+        Ok(Err(error)) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::Usage
+            } else {
+                ExitCode::Done
+            };
+        }
+        Ok(Ok(args)) => crate::run_with(&args).and_then(|answer| crate::print(&args, &answer)),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::Done,
+        Err(error) => {
+            complain("proxyctl", &error);
+            error.exit_code()
+        }
+    }
 }
 
 /// The daemon's methods; none where it is down.

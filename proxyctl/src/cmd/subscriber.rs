@@ -16,6 +16,7 @@ use shared::db::Value;
 use shared::digest::Algorithm;
 use shared::digest::ha1;
 use shared::digest::ha1b;
+use shared::report::Output;
 use shared::report::Report;
 use shared::rpc::ul;
 
@@ -246,7 +247,7 @@ fn add(context: &Context<'_>, what: &WithPassword) -> Result<Answer, Error> {
         storage = storage.or(Some(Storage::Plain));
     }
     Credentials::new(&user, &secret.text, storage.unwrap_or(Storage::Hash)).insert(db.as_mut(), &user)?;
-    Ok(done("added", &user, &secret))
+    Ok(done(context, "added", &user, &secret))
 }
 
 /// Says what follows from a domain that nobody named.
@@ -275,7 +276,7 @@ fn passwd(context: &Context<'_>, what: &WithPassword) -> Result<Answer, Error> {
     if !Credentials::new(&user, &secret.text, storage).update(db.as_mut(), &user)? {
         return Err(user.unknown(db.as_mut())?);
     }
-    Ok(done("changed the password of", &user, &secret))
+    Ok(done(context, "changed the password of", &user, &secret))
 }
 
 /// How the password of a subscriber is kept until now.
@@ -292,7 +293,11 @@ fn stored(db: &mut dyn Backend, user: &User) -> Result<Storage, Error> {
     Ok(if plain { Storage::Plain } else { Storage::Hash })
 }
 
-fn done(deed: &str, user: &User, secret: &password::Secret) -> Answer {
+fn done(context: &Context<'_>, deed: &str, user: &User, secret: &password::Secret) -> Answer {
+    if secret.is_generated && context.quiet && matches!(context.output, Output::Table | Output::Plain) {
+        // Nobody else knows it.
+        return Answer::report(Report::Text(secret.text.clone()));
+    }
     let mut data = json!({ "username": user.name, "domain": user.domain });
     let mut words = format!("{deed} {user}");
     if secret.is_generated {
@@ -306,11 +311,7 @@ fn done(deed: &str, user: &User, secret: &password::Secret) -> Answer {
 
 fn remove(context: &Context<'_>, names: &[String]) -> Result<Answer, Error> {
     let mut db = context.open(&["subscriber"])?;
-    let tables = db.tables()?;
-    let belongings: Vec<&str> = BELONGINGS
-        .into_iter()
-        .filter(|name| tables.iter().any(|t| t == name))
-        .collect();
+    let belongings = belongings(db.as_mut())?;
     let users = shared::db::transaction(db.as_mut(), |db| {
         let mut users = Vec::new();
         for name in names {
@@ -320,14 +321,19 @@ fn remove(context: &Context<'_>, names: &[String]) -> Result<Answer, Error> {
         }
         Ok::<_, Error>(users)
     })?;
-    if context.client().may_be_there() {
-        users.iter().for_each(|user| unregister(context, user));
-    }
+    unregister(context, &users);
     let names: Vec<String> = users.iter().map(User::to_string).collect();
     Ok(Answer::new(
         format!("removed {}", names.join(", ")),
         json!({ "removed": names }),
     ))
+}
+
+/// The tables with rows that belong to subscribers, of those that are there.
+pub(crate) fn belongings(db: &mut dyn Backend) -> Result<Vec<&'static str>, Error> {
+    let tables = db.tables()?;
+    let is_there = |name: &&str| tables.iter().any(|table| table == name);
+    Ok(BELONGINGS.into_iter().filter(is_there).collect())
 }
 
 /// Removes a subscriber with the rows that belong to it.
@@ -343,10 +349,19 @@ pub(crate) fn delete(db: &mut dyn Backend, belongings: &[&str], user: &User) -> 
 }
 
 /// Ends the registrations of who is no user any more; where there are none, or no daemon, nothing is to be done.
-fn unregister(context: &Context<'_>, user: &User) {
-    match context.call(ul::RM, &[json!("location"), json!(user.to_string())]) {
-        Ok(_) | Err(Error::Fault(_) | Error::Daemon(_)) => {}
-        Err(error) => context.note(format_args!("{error}")),
+pub(crate) fn unregister<'u>(context: &Context<'_>, users: impl IntoIterator<Item = &'u User>) {
+    if !context.client().may_be_there() {
+        return;
+    }
+    for user in users {
+        let removed = context
+            .client()
+            .call(ul::RM, &[json!("location"), json!(user.to_string())]);
+        match removed {
+            Ok(_) | Err(Error::Fault(_)) => {}
+            Err(Error::Daemon(_)) => return,
+            Err(error) => context.note(format_args!("{error}")),
+        }
     }
 }
 

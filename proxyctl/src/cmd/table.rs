@@ -7,7 +7,6 @@ use shared::db::Select;
 use shared::db::Value;
 use shared::report::Report;
 
-use super::rpc;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
@@ -82,9 +81,7 @@ pub(crate) fn changed(context: &Context<'_>, words: &str, mut data: Json, reload
 
 /// The answer to `reload`.
 pub(crate) fn reloaded(context: &Context<'_>, table: &str, method: &str) -> Result<Answer, Error> {
-    context
-        .call(method, &[])
-        .map_err(|error| rpc::explained(context, method, error))?;
+    context.call(method, &[])?;
     Ok(Answer::new(
         format!("{table} reloaded"),
         serde_json::json!({ "reloaded": table }),

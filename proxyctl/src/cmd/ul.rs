@@ -20,7 +20,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::user::User;
 
-pub(crate) use contacts::{Width, online, show};
+pub(crate) use contacts::{Width, lookup, online, show};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -217,7 +217,17 @@ pub(crate) fn remove(
             ))
         }
         Some(contact) => {
-            context.call(ul::RM_CONTACT, &[json!(from.name()), json!(aor), json!(contact)])?;
+            let removed = context.call(ul::RM_CONTACT, &[json!(from.name()), json!(aor), json!(contact)]);
+            removed.map_err(|error| match error {
+                Error::Fault(fault) if fault.is_not_found() && !fault.is_unknown_method() => {
+                    Error::NotFound {
+                        what: "contact",
+                        name: format!("{contact} of {aor}"),
+                        hint: format!(": `proxyctl ul show {aor}` shows what there is"),
+                    }
+                }
+                other => other,
+            })?;
             Ok(Answer::new(
                 format!("removed {contact} of {aor}"),
                 json!({ "aor": aor, "contact": contact }),

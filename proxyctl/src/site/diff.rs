@@ -15,8 +15,10 @@ use shared::db::Value;
 use super::Item;
 use super::KINDS;
 use super::Kind;
+use super::SUBSCRIBERS;
 use crate::Error;
 use crate::clock;
+use crate::cmd::subscriber;
 use crate::cmd::subscriber::Credentials;
 use crate::cmd::subscriber::Storage;
 use crate::user::User;
@@ -50,6 +52,8 @@ pub(crate) struct Change {
     pub(crate) details: String,
     id: i64,
     cells: Vec<(&'static str, Value)>,
+    /// The subscriber that is removed, with what belongs to it.
+    gone: Option<User>,
 }
 
 /// Every change, in the order of its making.
@@ -79,11 +83,12 @@ pub(crate) fn plan(
             continue;
         }
         let mut present = rows(db, kind)?;
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
         for item in wanted {
-            if !seen.insert(&item.key) {
+            if let Some(first) = seen.insert(&item.key, &item.origin) {
                 return Err(Error::Usage(format!(
-                    "{} `{}` is listed twice",
+                    "{}: {} `{}` is listed already at {first}",
+                    item.origin,
                     kind.noun,
                     item.title()
                 )));
@@ -99,6 +104,7 @@ pub(crate) fn plan(
                 details: String::new(),
                 id: row.id,
                 cells: Vec::new(),
+                gone: (kind.name == SUBSCRIBERS.name).then(|| user(&key)).flatten(),
             }));
         }
     }
@@ -114,6 +120,11 @@ impl Plan {
             .count()
     }
 
+    /// Subscribers that are removed.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &User> {
+        self.changes.iter().filter_map(|change| change.gone.as_ref())
+    }
+
     /// Methods by which the daemon takes the changes over.
     pub(crate) fn reloads(&self) -> BTreeSet<&'static str> {
         self.changes
@@ -125,6 +136,11 @@ impl Plan {
     /// Writes it; the caller has opened a transaction.
     pub(crate) fn write(&self, db: &mut dyn Backend, progress: &ProgressBar) -> Result<(), Error> {
         let now = Value::DateTime(clock::now());
+        let belongings = if self.gone().next().is_some() {
+            subscriber::belongings(db)?
+        } else {
+            Vec::new()
+        };
         for change in self.changes.iter().filter(|change| change.action != Action::Add) {
             progress.inc(1);
             match change.action {
@@ -138,6 +154,9 @@ impl Plan {
                     db.update(&update)?;
                 }
                 Action::Remove => {
+                    if let Some(user) = &change.gone {
+                        subscriber::delete(db, &belongings, user)?;
+                    }
                     db.delete(&Delete::from(change.kind.table).eq("id", change.id))?;
                 }
             }
@@ -230,6 +249,7 @@ fn compared(item: &Item, found: Option<&Present>, storage: Option<Storage>) -> R
         details,
         id,
         cells,
+        gone: None,
     };
     let Some(found) = found else {
         let key = kind.key.iter().copied().zip(item.key.iter().cloned());
@@ -259,6 +279,17 @@ fn compared(item: &Item, found: Option<&Present>, storage: Option<Storage>) -> R
     Ok((!cells.is_empty()).then(|| change(Action::Change, details.join(", "), found.id, cells)))
 }
 
+/// The user that the key of a subscriber names.
+fn user(key: &[String]) -> Option<User> {
+    match key {
+        [name, domain] => Some(User {
+            name: name.clone(),
+            domain: domain.clone(),
+        }),
+        _ => None,
+    }
+}
+
 /// The cells besides the key, passwords hashed.
 fn wanted(
     item: &Item,
@@ -268,17 +299,14 @@ fn wanted(
     if item.kind.name != "subscribers" {
         return Ok(item.values.clone());
     }
-    let user = match item.key.as_slice() {
-        [name, domain] => User {
-            name: name.clone(),
-            domain: domain.clone(),
-        },
-        _ => return Ok(Vec::new()),
+    let Some(user) = user(&item.key) else {
+        return Ok(Vec::new());
     };
     let Some(password) = &item.password else {
         if found.is_none() && !item.values.iter().any(|(column, _)| *column == "ha1") {
             return Err(Error::Usage(format!(
-                "subscriber `{user}` is new and needs password, password_env, password_file or ha1"
+                "{}: subscriber `{user}` is new and needs password, password_env, password_file or ha1",
+                item.origin
             )));
         }
         let mut values = item.values.clone();

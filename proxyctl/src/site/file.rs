@@ -18,6 +18,7 @@ use super::record::Record;
 use super::record::SpeedDial;
 use super::record::Subscriber;
 use super::record::Trusted;
+use super::record::note_origin;
 use crate::Error;
 use crate::context::Context;
 
@@ -124,13 +125,9 @@ fn rows<T: DeserializeOwned + Record>(context: &Context<'_>, path: &Path) -> Res
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut items = Vec::new();
     let mut take = |line: usize, record: T| {
-        record
-            .items(context, folder, &mut items)
-            .map_err(|error| Error::Document {
-                path: path.to_owned(),
-                place: format!("line {line}"),
-                error: Box::new(error),
-            })
+        note_origin(path, format!("line {line}"), &mut items, |items| {
+            record.items(context, folder, items)
+        })
     };
     if text.trim_start().starts_with('{') {
         for (index, line) in text

@@ -174,6 +174,8 @@ pub(crate) struct Item {
     pub(crate) values: Vec<(&'static str, String)>,
     /// A password still to be hashed.
     pub(crate) password: Option<String>,
+    /// Where it is listed: `users.csv: line 3`.
+    pub(crate) origin: String,
 }
 
 impl Item {

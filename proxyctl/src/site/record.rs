@@ -153,13 +153,9 @@ impl Site {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut all = |section: &str, records: Vec<&dyn Record>| -> Result<(), Error> {
             for (index, record) in records.into_iter().enumerate() {
-                record
-                    .items(context, folder, items)
-                    .map_err(|error| Error::Document {
-                        path: path.to_owned(),
-                        place: format!("{section}[{index}]"),
-                        error: Box::new(error),
-                    })?;
+                note_origin(path, format!("{section}[{index}]"), items, |items| {
+                    record.items(context, folder, items)
+                })?;
             }
             Ok(())
         };
@@ -419,12 +415,33 @@ impl Record for Destination {
     }
 }
 
+/// Takes the rows of one record, and notes where they are listed.
+pub(super) fn note_origin(
+    path: &Path,
+    place: String,
+    items: &mut Vec<Item>,
+    take: impl FnOnce(&mut Vec<Item>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let before = items.len();
+    let origin = format!("{}: {place}", path.display());
+    take(items).map_err(|error| Error::Document {
+        path: path.to_owned(),
+        place,
+        error: Box::new(error),
+    })?;
+    for item in items.iter_mut().skip(before) {
+        item.origin.clone_from(&origin);
+    }
+    Ok(())
+}
+
 fn push(items: &mut Vec<Item>, kind: &'static Kind, key: Vec<String>, values: Vec<(&'static str, String)>) {
     items.push(Item {
         kind,
         key,
         values,
         password: None,
+        origin: String::new(),
     });
 }
 

@@ -230,6 +230,11 @@ impl RpcFault {
         Self::new(code::BAD_REQUEST, message)
     }
 
+    /// 403: the method may not be called over this socket.
+    pub fn forbidden(method: &str) -> Self {
+        Self::new(code::FORBIDDEN, format!("{method} is not allowed on this socket"))
+    }
+
     /// 404: what was asked for is not there.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(code::NOT_FOUND, message)
@@ -362,8 +367,7 @@ impl Methods {
     /// Calls a method; no such method is `None`. What changes something is logged with its caller.
     pub fn dispatch(&self, call: &RpcCall<'_>) -> Option<RpcResult> {
         if !call.peer.rights.allow(call.method) {
-            let text = format!("{} is not allowed on this socket", call.method);
-            return Some(Err(RpcFault::new(code::FORBIDDEN, text)));
+            return Some(Err(RpcFault::forbidden(call.method)));
         }
         let result = self.run(call)?;
         if rights::changes(call.method) && call.peer.transport != PeerTransport::Internal {

@@ -72,6 +72,8 @@ const READING: &[&str] = &[
     "htable.listTables",
     "htable.stats",
     "jsonrpc.echo",
+    "mqueue.get_size",
+    "mqueue.get_sizes",
     "mtree.list",
     "mtree.match",
     "mtree.summary",

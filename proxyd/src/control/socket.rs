@@ -81,7 +81,7 @@ pub struct Control {
     pub health: Arc<dyn Fn() -> (bool, serde_json::Value) + Send + Sync>,
     /// Counters in the text format of Prometheus: `GET /metrics`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Methods that push: `trace`, `events`.
+    /// Methods that push: `trace`.
     pub subscriptions: jsonrpsee::server::Methods,
 }
 

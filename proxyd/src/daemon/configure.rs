@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::daemon::StartError;
 use crate::log;
+use crate::modules::tls;
 use crate::proxy::context::Advertised;
 use crate::proxy::context::Context;
 use crate::proxy::sockets::Alias;
@@ -10,6 +11,8 @@ use crate::runtime::endpoints::Change;
 use crate::runtime::endpoints::Endpoints;
 use crate::runtime::listen;
 use crate::runtime::listen::Defaults;
+use crate::runtime::listen::ListenError;
+use crate::script::compile::Compiled;
 use crate::script::module::ParamValue;
 use crate::script::program::Program;
 use crate::transport::conn::StreamOptions;
@@ -87,6 +90,12 @@ pub(super) fn stream_options(program: &Program) -> StreamOptions {
     {
         options.max_connections = most;
     }
+    if let Some(most) = program
+        .setting_int("tls_max_connections")
+        .and_then(|n| usize::try_from(n).ok())
+    {
+        options.max_tls_connections = most;
+    }
     options.lifetime = seconds("tcp_connection_lifetime").unwrap_or(options.lifetime);
     options.connect_timeout = seconds("tcp_connect_timeout").unwrap_or(options.connect_timeout);
     options.send_timeout = seconds("tcp_send_timeout").unwrap_or(options.send_timeout);
@@ -105,8 +114,24 @@ fn advertised(program: &Program) -> Option<Advertised> {
     (host.is_some() || port.is_some()).then_some(Advertised { host, port })
 }
 
+/// The port of TLS sockets that are given without one; none where TLS is off.
+fn tls_port(compiled: &Compiled) -> Result<Option<u16>, StartError> {
+    let program = &compiled.program;
+    if !tls::is_enabled(program) {
+        return Ok(None);
+    }
+    if !compiled.modules.iter().any(|module| module.def.name == "tls") {
+        return Err(ListenError::NoTls.into());
+    }
+    let port = program.setting_int("tls_port_no");
+    Ok(Some(
+        port.and_then(|port| u16::try_from(port).ok()).unwrap_or(5061),
+    ))
+}
+
 /// The sockets that the script and `-l` want, compared with those in force.
-pub(super) fn sockets(program: &Program, args: &Args, now: &Endpoints) -> Result<Change, StartError> {
+pub(super) fn sockets(compiled: &Compiled, args: &Args, now: &Endpoints) -> Result<Change, StartError> {
+    let program = &compiled.program;
     let listens = program.listens().iter();
     let mut specs: Vec<SocketSpec> = listens.map(|listen| listen.spec.clone()).collect();
     for text in args.listen_lines() {
@@ -117,7 +142,14 @@ pub(super) fn sockets(program: &Program, args: &Args, now: &Endpoints) -> Result
         .and_then(|port| u16::try_from(port).ok())
         .unwrap_or(5060);
     let tcp = !args.disable_tcp && program.setting_int("disable_tcp") != Some(1);
-    let mut wanted = listen::listeners(&specs, Defaults { port, tcp })?;
+    let mut wanted = listen::listeners(
+        &specs,
+        Defaults {
+            port,
+            tcp,
+            tls: tls_port(compiled)?,
+        },
+    )?;
     let advertised = Context {
         advertised: advertised(program).map(Box::new),
         ..Context::default()

@@ -36,6 +36,7 @@ const AT_START: &[&str] = &[
     "tcp_max_connections",
     "tcp_no_connect",
     "tcp_send_timeout",
+    "tls_max_connections",
 ];
 
 impl Inner {
@@ -48,7 +49,7 @@ impl Inner {
         let compiled = compiled(&self.args, &self.layout)?;
         let changing = self.runtime.changing.lock();
         let now = self.runtime.endpoints.load_full();
-        let change = configure::sockets(&compiled.program, &self.args, &now)?;
+        let change = configure::sockets(&compiled, &self.args, &now)?;
         let around = Surroundings {
             statistics: &self.runtime.statistics,
             methods: &self.methods,

@@ -424,13 +424,12 @@ fn route_if_exists(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn core_hash(call: &mut Call<'_, '_>) -> Code {
-    let bits = u32::try_from(call.int(2)).unwrap_or(0).min(30);
-    let hash = core_hash_of(&[&call.text(0), &call.text(1)]);
-    let within = if bits == 0 {
-        hash & (i32::MAX as u32 >> 1)
-    } else {
-        hash & ((1 << bits) - 1)
+    // Kamailio: 2^1 without a size, and 2^32 is 2^0
+    let bits = match u32::try_from(call.int(2)) {
+        Ok(size) if size > 0 => size % 32,
+        _ => 1,
     };
+    let within = core_hash_of(&[&call.text(0), &call.text(1)]) & ((1 << bits) - 1);
     // Kamailio: one more, for 0 would end the script
     Code(i32::try_from(within).unwrap_or(0).saturating_add(1))
 }

@@ -99,7 +99,6 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
 
 struct Counters {
     statistics: Arc<Statistics>,
-    group: String,
     /// By name, and by group and name.
     known: AHashMap<String, Arc<Counter>>,
     help: AHashMap<String, String>,
@@ -109,14 +108,13 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let group = init.text("script_cnt_grp_name");
     let mut counters = Counters {
         statistics: Arc::clone(init.statistics),
-        group: group.clone(),
         known: AHashMap::new(),
         help: AHashMap::new(),
     };
     for text in init.list("script_counter") {
         let (id, help) = match text.split_once([' ', ':']) {
             Some((id, help)) => (id, help.trim()),
-            None => (text.as_str(), "custom script counter"),
+            None => (text.as_str(), "custom script counter."),
         };
         let (own, name) = id.split_once('.').unwrap_or((&group, id));
         if own.is_empty() || name.is_empty() {
@@ -188,6 +186,9 @@ fn unknown(id: &str) -> RpcFault {
 }
 
 fn rpc_get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    if call.opt_str(1)?.is_none() {
+        return rpc_values(call, script);
+    }
     let id = id(call)?;
     match counters(script)?.statistics.value(&id) {
         Some(value) => Ok(RpcReply::Value(value.into())),
@@ -226,9 +227,10 @@ fn rpc_help(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     if counters.statistics.value(&id).is_none() {
         return Err(unknown(&id));
     }
-    let known = counters.help.get(&id).map_or("", String::as_str);
-    debug_assert!(!counters.group.is_empty());
-    Ok(RpcReply::from(known))
+    let known = counters.help.get(&id).map(String::as_str);
+    Ok(RpcReply::from(
+        known.unwrap_or("kamailio statistic (no description)"),
+    ))
 }
 
 #[cfg(test)]
@@ -243,7 +245,6 @@ mod tests {
         let known = [("c1".to_owned(), Arc::clone(&counter))].into_iter().collect();
         let state = Counters {
             statistics,
-            group: "script".to_owned(),
             known,
             help: AHashMap::new(),
         };

@@ -27,6 +27,7 @@ mod dialplan;
 mod dispatcher;
 mod dlgs;
 mod domain;
+mod exec;
 mod group;
 mod htable;
 mod ipops;
@@ -34,6 +35,7 @@ mod jsonrpcs;
 mod kex;
 mod maxfwd;
 mod media_relay;
+mod mqueue;
 mod mtree;
 mod nathelper;
 mod outbound;
@@ -64,7 +66,7 @@ mod testing;
 pub(crate) mod textops;
 pub(crate) mod textopsx;
 mod timer;
-mod tls;
+pub(crate) mod tls;
 pub(crate) mod tm;
 mod tmx;
 mod uac;
@@ -97,12 +99,14 @@ pub static MODULES: &[&ModuleDef] = &[
     &dispatcher::MODULE,
     &dlgs::MODULE,
     &domain::MODULE,
+    &exec::MODULE,
     &group::MODULE,
     &htable::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,
+    &mqueue::MODULE,
     &mtree::MODULE,
     &nathelper::MODULE,
     &outbound::MODULE,

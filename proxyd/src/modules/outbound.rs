@@ -121,8 +121,7 @@ impl Outbound {
             return is_first_hop(msg) && contacts.any(|contact| contact.param(b"reg-id").is_some());
         }
         let has_ob = |uri: &Uri<'_>| uri.param(b"ob").is_some();
-        let came_by_flow =
-            top_route(msg).is_some_and(|uri| has_ob(&uri) && env.is_myself(uri.host, uri.port.unwrap_or(0)));
+        let came_by_flow = top_route(msg).is_some_and(|uri| has_ob(&uri) && env.is_own_route(&uri));
         came_by_flow
             || is_first_hop(msg)
                 && names_outbound(msg)
@@ -232,7 +231,7 @@ fn check_flow_token(call: &mut Call<'_, '_>) -> Code {
     let Some(uri) = top_route(&env.ctx.msg) else {
         return Code(-7);
     };
-    if !env.is_myself(uri.host, uri.port.unwrap_or(0)) {
+    if !env.is_own_route(&uri) {
         return Code(-2);
     }
     match outbound.flow(uri.user.unwrap_or_default()) {

@@ -244,7 +244,7 @@ fn use_received(env: &mut Env<'_>) -> bool {
             .next()
             .and_then(|value| value.name_addr().ok());
         let uri = route.and_then(|addr| Uri::parse(addr.uri).ok());
-        let ours = uri.filter(|uri| env.is_myself(uri.host_bare(), uri.port.unwrap_or(0)));
+        let ours = uri.filter(|uri| env.is_own_route(uri));
         let value = ours.and_then(|uri| uri.param(&path.received_name).flatten());
         value
             .map(|value| shared::sip::params::unescape(value).into_owned())

@@ -271,11 +271,6 @@ fn add_rr_param(call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
-/// Whether a Route's URI is ours.
-fn is_local(env: &Env<'_>, uri: &Uri<'_>) -> bool {
-    env.is_myself(uri.host, uri.port.unwrap_or(0))
-}
-
 /// Whether flow tokens are looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tokens {
@@ -322,7 +317,7 @@ fn take_flow(env: &mut Env<'_>, flow: &Flow) {
 fn follow(call: &mut Call<'_, '_>, mode: Mode, tokens: Tokens) -> Code {
     let env = &mut *call.env;
     let mut lumps = std::mem::take(&mut env.ctx.lumps);
-    let local = |uri: &Uri<'_>| is_local(env, uri);
+    let local = |uri: &Uri<'_>| env.is_own_route(uri);
     let verdict = loose_route::loose_route(&env.ctx.msg, env.ctx.uri(), mode, local, &mut lumps);
     let own = verdict.own.map(<[u8]>::to_vec);
     let second = verdict.second.and_then(|text| socket_of(env, text));

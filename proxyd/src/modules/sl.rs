@@ -104,6 +104,8 @@ const COUNTED: [&str; 19] = [
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let counter = |name: &'static str| (name, init.statistics.counter("sl", &format!("{name}_replies")));
+    // Kamailio: shown, but counted by nothing
+    init.statistics.counter("sl", "sent_err_replies");
     Ok(Arc::new(Sl {
         counts: COUNTED.map(counter).to_vec(),
     }))

@@ -18,6 +18,7 @@ use crate::script::module::PvSpec;
 use crate::script::module::Routes;
 use crate::script::nowhere::expand_of;
 use crate::script::value::Value;
+use shared::sip::Method;
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
@@ -135,9 +136,9 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Pv {
             names: &["T_reply_last"],
             param: PvParam::None,
-            doc: "Status of the last reply received.",
+            doc: "Status of the reply that an onreply_route is about; elsewhere empty.",
             compile: None,
-            get: reply_code,
+            get: reply_last,
             set: None,
         },
         Pv {
@@ -145,28 +146,24 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             param: PvParam::None,
             doc: "The ruid of the contact that the branch went to.",
             compile: None,
-            get: |env, _| {
-                of_branch(env, |branch| {
-                    branch.ruid.map(<[u8]>::to_vec).map_or(Value::Null, Value::owned)
-                })
+            get: |env, _| match view_in(env, ABOUT_BRANCH).as_ref().and_then(current_branch) {
+                Some(branch) => Value::owned(branch.ruid.unwrap_or_default()),
+                None => Value::text(b""),
             },
             set: None,
         },
         Pv {
             names: &["T_branch"],
             param: PvParam::Required,
-            doc: "$T_branch(flags), $T_branch(uri): of the branch that the route is about.",
+            doc: "$T_branch(flags) and, in an onreply_route, $T_branch(uri): of the branch that the route is about.",
             compile: Some(branch_part),
-            get: |env, spec| match spec.data {
-                PvData::Number(0) => of_branch(env, |branch| Value::Int(i64::from(branch.flags))),
-                _ => of_branch(env, |branch| Value::owned(branch.uri)),
-            },
+            get: branch_value,
             set: None,
         },
         Pv {
             names: &["T_req"],
             param: PvParam::Required,
-            doc: "$T_req($pv): the variable of the transaction's request.",
+            doc: "$T_req($pv): in routes for replies, the variable of the request as it arrived.",
             compile: Some(other_message),
             get: of_request,
             set: None,
@@ -174,7 +171,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Pv {
             names: &["T_rpl"],
             param: PvParam::Required,
-            doc: "$T_rpl($pv): the variable of the reply that the route is about.",
+            doc: "$T_rpl($pv): in failure routes, the variable of the reply.",
             compile: Some(other_message),
             get: of_reply,
             set: None,
@@ -184,7 +181,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             param: PvParam::Required,
             doc: "$T_inv($pv): the variable of the INVITE that a CANCEL is for.",
             compile: Some(other_message),
-            get: of_request,
+            get: of_invite,
             set: None,
         },
         Pv {
@@ -261,62 +258,84 @@ fn t_flush_flags(_call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
-fn index(view: &TransactionView<'_>, route: Routes) -> i64 {
-    let one = route.meets(Routes::BRANCH.or(Routes::ONREPLY).or(Routes::REPLY));
-    i64::try_from(if one {
-        view.current_branch
-    } else {
-        view.branches.len()
-    })
-    .unwrap_or(0)
+/// The routes that are about one branch.
+const ABOUT_BRANCH: Routes = Routes::ONREPLY.or(Routes::FAILURE).or(Routes::BRANCH_FAILURE);
+
+/// The current transaction, in routes of these kinds alone.
+fn view_in<'e>(env: &'e Env<'_>, routes: Routes) -> Option<TransactionView<'e>> {
+    env.host.transaction().filter(|_| env.route.meets(routes))
+}
+
+fn current_branch<'v, 'e>(view: &'v TransactionView<'e>) -> Option<&'v BranchView<'e>> {
+    view.branches.get(view.current_branch)
 }
 
 fn branch_index<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
-    // Kamailio: the route of every reply knows no transaction yet
+    // Kamailio: the route of every reply knows no branch yet
     if env.route.meets(Routes::REPLY) {
         return Value::Int(-1);
     }
-    Value::Int(env.host.transaction().map_or(0, |view| index(&view, env.route)))
-}
-
-fn status(env: &Env<'_>, view: &TransactionView<'_>) -> i64 {
-    if env.ctx.msg.is_reply() {
-        i64::from(env.ctx.msg.status())
-    } else if env.route.meets(Routes::FAILURE.or(Routes::BRANCH_FAILURE)) {
-        i64::from(view.reply_status)
-    } else {
-        i64::from(view.status)
-    }
+    let index = |view: TransactionView<'_>| {
+        if env.route.meets(Routes::FAILURE) {
+            view.branches.len()
+        } else {
+            view.current_branch
+        }
+    };
+    let view = view_in(env, ABOUT_BRANCH.or(Routes::BRANCH));
+    Value::Int(view.map_or(0, |view| i64::try_from(index(view)).unwrap_or(0)))
 }
 
 fn reply_code<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
-    Value::Int(env.host.transaction().map_or(0, |view| status(env, &view)))
+    if env.ctx.msg.is_reply() {
+        return Value::Int(i64::from(env.ctx.msg.status()));
+    }
+    let failed = env.route.meets(Routes::FAILURE.or(Routes::BRANCH_FAILURE));
+    let status = env
+        .host
+        .transaction()
+        .map_or(0, |view| if failed { view.reply_status } else { view.status });
+    Value::Int(i64::from(status))
 }
 
 fn reply_reason<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
     if env.ctx.msg.is_reply() {
         return Value::text(env.ctx.msg.reason());
     }
-    let Some(view) = env.host.transaction() else {
-        return Value::Null;
-    };
-    if view.reply_reason.is_empty() && view.reply_status >= 300 {
-        return Value::owned(shared::sip::status::reason(view.reply_status));
+    match view_in(env, Routes::FAILURE) {
+        Some(view) if view.reply.is_none() => Value::owned(shared::sip::status::reason(view.reply_status)),
+        Some(view) => Value::owned(view.reply_reason),
+        None => Value::text(b""),
     }
-    Value::owned(view.reply_reason)
+}
+
+fn reply_last<'e>(env: &'e Env<'_>, _spec: &'e PvSpec) -> Value<'e> {
+    if env.route.meets(Routes::ONREPLY) {
+        Value::Int(i64::from(env.ctx.msg.status()))
+    } else {
+        Value::text(b"")
+    }
 }
 
 fn named<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let name = spec.text(env);
+    match &*name {
+        b"reply_code" => return reply_code(env, spec),
+        b"reply_last" => return reply_last(env, spec),
+        b"branch_index" => return branch_index(env, spec),
+        b"reply_reason" => return reply_reason(env, spec),
+        _ => {}
+    }
     let Some(view) = env.host.transaction() else {
         return Value::Null;
     };
-    match &*spec.text(env) {
+    match &*name {
         b"id_index" | b"id_index_n" => Value::Int(i64::from(view.id.0)),
         b"id_label" | b"id_label_n" => Value::Int(i64::from(view.id.1)),
-        b"reply_code" | b"reply_last" => Value::Int(status(env, &view)),
-        b"branch_index" => Value::Int(index(&view, env.route)),
-        b"reply_reason" => reply_reason(env, spec),
-        b"reply_type" => Value::Int(i64::from(view.reply.is_none())),
+        b"reply_type" => {
+            let failed = env.route.meets(Routes::FAILURE.or(Routes::BRANCH_FAILURE));
+            Value::Int(i64::from(failed && view.reply.is_none()))
+        }
         b"method" => match view.request {
             Some(request) => Value::owned(request.msg.method().as_bytes()),
             None => Value::text(env.ctx.msg.method().as_bytes()),
@@ -333,51 +352,48 @@ fn branch_part(inner: &PvInner<'_>) -> Result<PvData, String> {
     }
 }
 
-/// Something of the branch that the route is about.
-fn of_branch<'e>(env: &Env<'_>, get: impl FnOnce(&BranchView<'_>) -> Value<'e>) -> Value<'e> {
-    let view = env.host.transaction();
-    let branch = view
-        .as_ref()
-        .and_then(|view| view.branches.get(view.current_branch));
-    branch.map_or(Value::Null, get)
+fn branch_value<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let view = view_in(env, ABOUT_BRANCH);
+    match (view.as_ref().and_then(current_branch), &spec.data) {
+        (Some(branch), PvData::Number(0)) => Value::Int(i64::from(branch.flags)),
+        // Kamailio: the URI only where the reply is being handled
+        (Some(branch), _) if env.route.meets(Routes::ONREPLY) => Value::owned(branch.uri),
+        _ => Value::Null,
+    }
 }
 
 fn other_message(inner: &PvInner<'_>) -> Result<PvData, String> {
     (inner.parse)(inner.text).map(PvData::Format)
 }
 
-fn of_request<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let PvData::Format(format) = &spec.data else {
-        return Value::Null;
-    };
-    let Some(view) = env.host.transaction() else {
-        return Value::Null;
-    };
-    match view.request {
-        Some(request) => expand_of(env, request.clone(), format),
-        None => Value::owned(format.expand(env).into_owned()),
+/// The variable of another message.
+fn of_message(env: &Env<'_>, spec: &PvSpec, ctx: Option<Context>) -> Value<'static> {
+    match (&spec.data, ctx) {
+        (PvData::Format(format), Some(ctx)) => expand_of(env, ctx, format),
+        _ => Value::Null,
     }
 }
 
+fn of_request<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let request = match view_in(env, Routes::ONREPLY) {
+        Some(view) => view.request.map(Context::as_received),
+        None if env.route.meets(Routes::REPLY) => env.host.related_request(env.ctx),
+        None => None,
+    };
+    of_message(env, spec, request)
+}
+
+fn of_invite<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
+    let is_cancel = env.ctx.msg.is_request() && env.ctx.msg.method() == Method::Cancel;
+    let invite = is_cancel.then(|| env.host.related_request(env.ctx)).flatten();
+    of_message(env, spec, invite)
+}
+
 fn of_reply<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let PvData::Format(format) = &spec.data else {
-        return Value::Null;
-    };
-    if env.ctx.msg.is_reply() {
-        return Value::owned(format.expand(env).into_owned());
-    }
-    let Some(view) = env.host.transaction() else {
-        return Value::Null;
-    };
-    let Some(reply) = view.reply else {
-        return Value::Null;
-    };
-    expand_of(
-        env,
-        Context {
-            msg: reply.clone(),
-            ..Context::default()
-        },
-        format,
-    )
+    let view = view_in(env, Routes::FAILURE.or(Routes::BRANCH_FAILURE));
+    let reply = view.and_then(|view| view.reply).map(|reply| Context {
+        msg: reply.clone(),
+        ..Context::default()
+    });
+    of_message(env, spec, reply)
 }

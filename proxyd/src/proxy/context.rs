@@ -299,6 +299,15 @@ impl Default for Context {
 }
 
 impl Context {
+    /// The message and where it came from, without what a script did to it.
+    pub fn as_received(&self) -> Self {
+        Self {
+            msg: self.msg.clone(),
+            source: self.source,
+            ..Self::default()
+        }
+    }
+
     /// The Request-URI as it stands: changed by the script or received.
     pub fn uri(&self) -> &[u8] {
         self.new_uri.as_deref().unwrap_or_else(|| self.msg.request_uri())

@@ -115,9 +115,13 @@ impl Sockets {
     }
 
     /// Whether host and port name this proxy; `port` 0 and no transport match any (Kamailio's `myself`).
+    /// Kamailio: a listener that advertises another address answers to both hosts and both ports, in any pairing.
     pub fn is_local(&self, host: &[u8], port: u16, transport: Option<Transport>) -> bool {
         let transport_fits = |mine: Transport| transport.is_none_or(|wanted| wanted == mine);
-        let fits = |l: &Listener| (port == 0 || l.address.port() == port) && transport_fits(l.transport);
+        let fits = |l: &Listener| {
+            let shown = l.advertise.as_ref().map(|(_, shown)| *shown);
+            (port == 0 || l.address.port() == port || shown == Some(port)) && transport_fits(l.transport)
+        };
         let bound = match host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")) {
             None if !host.contains(&b':') => {
                 let is_text = |l: &&Listener| l.v4_text.as_ref().is_some_and(|text| text.as_bytes() == host);
@@ -133,9 +137,8 @@ impl Sockets {
             return true;
         }
         let advertised = self.answering().any(|l| {
-            l.advertise.as_ref().is_some_and(|(name, own_port)| {
-                name.as_bytes().eq_ignore_ascii_case(host) && (port == 0 || port == *own_port)
-            }) && transport_fits(l.transport)
+            let names = l.advertise.as_ref().map(|(name, _)| name.as_bytes());
+            names.is_some_and(|name| name.eq_ignore_ascii_case(host)) && fits(l)
         });
         advertised
             || self.aliases.iter().any(|alias| {
@@ -180,12 +183,20 @@ mod tests {
     #[test]
     fn myself_follows_kamailio() {
         let sockets = Sockets {
-            listeners: vec![Listener::new(
-                Transport::Udp,
-                SocketAddr::from(([10, 0, 0, 1], 5060)),
-                None,
-                None,
-            )],
+            listeners: vec![
+                Listener::new(
+                    Transport::Udp,
+                    SocketAddr::from(([10, 0, 0, 1], 5060)),
+                    None,
+                    None,
+                ),
+                Listener::new(
+                    Transport::Udp,
+                    SocketAddr::from(([10, 0, 0, 3], 5060)),
+                    Some(("198.51.100.1".into(), 5080)),
+                    None,
+                ),
+            ],
             aliases: vec![Alias {
                 transport: None,
                 host: "sip.test".into(),
@@ -197,6 +208,10 @@ mod tests {
             ("10.0.0.1", 0, true),
             ("10.0.0.1", 5061, false),
             ("10.0.0.2", 5060, false),
+            ("10.0.0.3", 5080, true),
+            ("198.51.100.1", 5080, true),
+            ("198.51.100.1", 5060, true),
+            ("198.51.100.1", 5061, false),
             ("SIP.test", 0, true),
             ("sip.test", 5070, true),
             ("sip.test", 5060, false),

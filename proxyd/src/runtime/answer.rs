@@ -53,13 +53,13 @@ impl Live {
         }
     }
 
-    /// Sends a reply to whoever sent the request, and keeps it for as long as it may have to be repeated.
+    /// Sends a reply to whoever sent the request, unless nothing is left of it, and keeps it for as long as it may have to be repeated.
     pub(super) fn send_upstream(&mut self, t: &mut Transaction, status: u16, bytes: Vec<u8>) {
         // Kamailio: a local 2xx is not repeated until its ACK; INVITEs are answered 2xx by real user agents.
         let event = ServerEvent::Respond(status, Origin::Relayed);
         let actions = t.server.on(event, self.now, &t.timers, t.reply_to.is_reliable());
         t.status = status;
-        if !actions.contains(Action::SendResponse) {
+        if !actions.contains(Action::SendResponse) || bytes.is_empty() {
             return self.buffers.put(bytes);
         }
         self.outbox

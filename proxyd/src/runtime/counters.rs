@@ -81,6 +81,7 @@ counters! {
     bad_msg: "core" "bad_msg_hdr",
     overload: "core" "overload",
     sl_sent: "sl" "sent_replies",
+    sl_failures: "sl" "failures",
     sl_acks: "sl" "received_ACKs",
     tm_inuse: "tmx" "inuse_transactions",
     tm_active: "tmx" "active_transactions",
@@ -171,6 +172,10 @@ impl Counters {
 
     pub(crate) fn sl_ack(&self) {
         self.sl_acks.inc();
+    }
+
+    pub(crate) fn sl_failed(&self) {
+        self.sl_failures.inc();
     }
 
     pub(crate) fn sl_reply(&self, status: u16) {

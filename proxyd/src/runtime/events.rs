@@ -15,16 +15,13 @@ impl Live {
     fn on_event(
         &mut self,
         event: OwnEvent,
-        msg: impl FnOnce() -> Option<Message>,
+        message: impl FnOnce() -> Option<Context>,
     ) -> Option<(Verdict, Context)> {
         let route = self.script.program.own_event(event)?;
         if self.in_event {
             return None;
         }
-        let mut ctx = Context {
-            msg: msg()?,
-            ..Context::default()
-        };
+        let mut ctx = message()?;
         let script = Arc::clone(&self.script);
         let (mut lists, mut vars) = (Lists::default(), Vars::default());
         self.in_event = true;
@@ -35,16 +32,29 @@ impl Live {
 
     /// Tells the script of a message that was sent or received.
     pub(super) fn tell(&mut self, event: OwnEvent, bytes: &[u8]) {
-        self.on_event(event, || Message::parse(bytes).ok());
+        self.on_event(event, || read(bytes));
     }
 
-    /// `event_route[tm:local-request]`: the request as the script leaves it, none when it drops it.
-    pub(super) fn local_request(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        match self.on_event(OwnEvent::Request, || Message::parse(bytes.as_slice()).ok()) {
+    /// `event_route[tm:local-request]`: the request to this next hop as the script leaves it, none when it drops it.
+    pub(super) fn local_request(&mut self, bytes: Vec<u8>, next: &[u8]) -> Option<Vec<u8>> {
+        let message = || {
+            Some(Context {
+                dst_uri: Some(next.to_vec()),
+                ..read(&bytes)?
+            })
+        };
+        match self.on_event(OwnEvent::Request, message) {
             None => Some(bytes),
             Some((Verdict { dropped: true, .. }, _)) => None,
             Some((_, ctx)) if ctx.lumps.is_empty() => Some(bytes),
             Some((_, ctx)) => Some(ctx.lumps.apply(&ctx.msg)),
         }
     }
+}
+
+fn read(bytes: &[u8]) -> Option<Context> {
+    Some(Context {
+        msg: Message::parse(bytes).ok()?,
+        ..Context::default()
+    })
 }

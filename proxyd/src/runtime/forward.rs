@@ -79,7 +79,7 @@ impl Live {
     pub(crate) fn forward_stateless(&mut self, scope: Scope<'_>, target: Option<Target>) -> Code {
         let mut scope = scope;
         if scope.ctx.msg.is_reply() {
-            return Code::from(self.forward_reply_stateless(scope.ctx));
+            return Code::from(self.forward_reply_stateless(scope));
         }
         let ctx = &mut *scope.ctx;
         let target = match target {
@@ -167,8 +167,8 @@ impl Live {
     }
 
     /// Sends a reply on by its next Via (RFC 3261 §16.11); false when there is none.
-    pub(crate) fn forward_reply_stateless(&mut self, ctx: &mut Context) -> bool {
-        let Some(via) = ctx.msg.vias().nth(1).and_then(|value| value.via().ok()) else {
+    pub(crate) fn forward_reply_stateless(&mut self, mut scope: Scope<'_>) -> bool {
+        let Some(via) = scope.ctx.msg.vias().nth(1).and_then(|value| value.via().ok()) else {
             return false;
         };
         let next = response::destination(&via);
@@ -181,10 +181,18 @@ impl Live {
             socket: None,
             conn: next.connection,
         };
-        let lumps = &mut self.scratch.lumps;
+        let mut bytes = self.buffers.take();
+        write_upstream(&mut bytes, &mut self.scratch.lumps, scope.ctx);
+        if scope.script.program.shows_replies() {
+            match self.let_go(&mut scope, &target, bytes) {
+                Some(allowed) => bytes = allowed,
+                None => return true,
+            }
+        }
         let sent = self.outbox.send_with(&self.endpoints.sockets, &target, |out| {
-            write_upstream(out, lumps, ctx)
+            out.extend_from_slice(&bytes)
         });
+        self.buffers.put(bytes);
         self.runtime.counters.fwd_reply();
         sent
     }

@@ -8,6 +8,7 @@ use super::outbox::Outbox;
 use super::overload::Pressure;
 use super::spares::Buffers;
 use crate::ids::TagKind;
+use crate::proxy::context::ConnId;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
@@ -37,6 +38,7 @@ use crate::transport::udp::Batch;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Uri;
 use std::net::SocketAddr;
@@ -84,7 +86,11 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(runtime: Arc<Runtime>, worker: usize) -> Self {
         let endpoints = runtime.endpoints.load_full();
-        let outbox = Outbox::new(&endpoints.udp, runtime.streams.clone());
+        let outbox = Outbox::new(
+            &endpoints.udp,
+            runtime.streams.clone(),
+            Arc::clone(&runtime.tracers),
+        );
         Self {
             outbox,
             endpoints,
@@ -190,6 +196,10 @@ impl Host for Live {
 
     fn is_connected(&self, transport: Transport, peer: SocketAddr) -> bool {
         self.runtime.streams.find(transport, peer).is_some()
+    }
+
+    fn secured(&self, conn: ConnId) -> Option<Arc<Secured>> {
+        self.runtime.streams.secured(conn)
     }
 
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
@@ -301,6 +311,10 @@ impl Host for Live {
             expired: t.expired,
             local: matches!(t.server, super::transaction::Server::Local),
         })
+    }
+
+    fn related_request(&self, ctx: &Context) -> Option<Context> {
+        self.find_related(ctx)
     }
 
     fn transaction_request(&mut self) -> Option<&mut Context> {

@@ -31,8 +31,11 @@ pub enum ListenError {
     #[error("cannot listen on {0:?}: no interface and no host has this name")]
     Name(String),
     /// A transport that is not served.
-    #[error("cannot listen on {0}: this transport is not served yet; use udp or tcp")]
+    #[error("cannot listen on {0}: this transport is not served; use udp, tcp or tls")]
     Transport(Transport),
+    /// TLS is wanted, and nothing knows its certificates.
+    #[error("enable_tls needs the module tls: add `loadmodule \"tls.so\"`")]
+    NoTls,
     /// The machine's addresses cannot be read.
     #[error("cannot read the addresses of this machine: {0}")]
     Interfaces(io::Error),
@@ -56,6 +59,37 @@ pub(crate) struct Defaults {
     pub(crate) port: u16,
     /// `disable_tcp`.
     pub(crate) tcp: bool,
+    /// `enable_tls`: the port of sockets that are not asked for, `tls_port_no`.
+    pub(crate) tls: Option<u16>,
+}
+
+impl Defaults {
+    /// The sockets that a line asks for, each with its port.
+    ///
+    /// Kamailio: one without a transport asks for all, TLS at the port above.
+    fn sockets(self, spec: &SocketSpec) -> Result<Vec<(Transport, u16)>, ListenError> {
+        let port = spec.port.unwrap_or(self.port);
+        match spec.transport {
+            Some(Transport::Udp) => Ok(vec![(Transport::Udp, port)]),
+            Some(Transport::Tcp) => Ok(self.tcp.then_some((Transport::Tcp, port)).into_iter().collect()),
+            Some(Transport::Tls) => {
+                let port = self.tls.map(|own| (Transport::Tls, spec.port.unwrap_or(own)));
+                Ok(port.filter(|_| self.tcp).into_iter().collect())
+            }
+            Some(other) => Err(ListenError::Transport(other)),
+            None => {
+                let tls = self
+                    .tls
+                    .map(|own| spec.port.map_or(own, |port| port.saturating_add(1)));
+                let streams = [
+                    Some((Transport::Tcp, port)),
+                    tls.map(|port| (Transport::Tls, port)),
+                ];
+                let streams = streams.into_iter().flatten().filter(|_| self.tcp);
+                Ok(std::iter::once((Transport::Udp, port)).chain(streams).collect())
+            }
+        }
+    }
 }
 
 /// The listeners that the specifications ask for; UDP before TCP, as Via is chosen by the first that fits.
@@ -64,25 +98,17 @@ pub(crate) fn listeners(specs: &[SocketSpec], defaults: Defaults) -> Result<Vec<
     let everything = [SocketSpec {
         transport: None,
         host: Host::Any,
-        port: Some(defaults.port),
+        port: None,
         advertise: None,
         name: None,
     }];
     let specs = if specs.is_empty() { &everything[..] } else { specs };
     let mut found: Vec<Listener> = Vec::new();
     for spec in specs {
-        let transports: &[Transport] = match spec.transport {
-            Some(Transport::Udp) => &[Transport::Udp],
-            Some(Transport::Tcp) if !defaults.tcp => continue,
-            Some(Transport::Tcp) => &[Transport::Tcp],
-            Some(other) => return Err(ListenError::Transport(other)),
-            None if defaults.tcp => &[Transport::Udp, Transport::Tcp],
-            None => &[Transport::Udp],
-        };
-        let port = spec.port.unwrap_or(defaults.port);
+        let sockets = defaults.sockets(spec)?;
         for ip in addresses(&spec.host, &machine)? {
-            for transport in transports {
-                let address = SocketAddr::new(ip, port);
+            for (transport, port) in &sockets {
+                let address = SocketAddr::new(ip, *port);
                 let known = found
                     .iter()
                     .any(|l| l.transport == *transport && l.address == address);
@@ -90,7 +116,7 @@ pub(crate) fn listeners(specs: &[SocketSpec], defaults: Defaults) -> Result<Vec<
                     let advertise = spec
                         .advertise
                         .as_ref()
-                        .map(|a| (host_text(&a.host), a.port.unwrap_or(port)));
+                        .map(|a| (host_text(&a.host), a.port.unwrap_or(*port)));
                     found.push(Listener::new(*transport, address, advertise, spec.name.clone()));
                 }
             }
@@ -149,6 +175,7 @@ mod tests {
         let defaults = Defaults {
             port: 5060,
             tcp: true,
+            tls: None,
         };
         let found = listeners(
             &[
@@ -170,11 +197,54 @@ mod tests {
     }
 
     #[test]
+    fn tls_has_a_port_of_its_own() {
+        let defaults = Defaults {
+            port: 5060,
+            tcp: true,
+            tls: Some(5061),
+        };
+        let off = Defaults {
+            tls: None,
+            ..defaults
+        };
+        let no_streams = Defaults {
+            tcp: false,
+            ..defaults
+        };
+        let rows: [(Defaults, &str, &[&str]); 7] = [
+            (
+                defaults,
+                "127.0.0.1",
+                &["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060", "tls:127.0.0.1:5061"],
+            ),
+            (
+                defaults,
+                "127.0.0.1:7",
+                &["udp:127.0.0.1:7", "tcp:127.0.0.1:7", "tls:127.0.0.1:8"],
+            ),
+            (defaults, "tls:127.0.0.1", &["tls:127.0.0.1:5061"]),
+            (defaults, "tls:127.0.0.1:7", &["tls:127.0.0.1:7"]),
+            (defaults, "udp:127.0.0.1", &["udp:127.0.0.1:5060"]),
+            (off, "tls:127.0.0.1", &[]),
+            (no_streams, "127.0.0.1", &["udp:127.0.0.1:5060"]),
+        ];
+        for (defaults, line, expected) in rows {
+            let found = listeners(&[line.parse().expect(line)], defaults).expect(line);
+            let found: Vec<String> = found
+                .iter()
+                .map(|l| format!("{}:{}", l.transport, l.address))
+                .collect();
+            assert_eq!(found, expected, "{line}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_listened_on_is_named() {
         let spec = |text: &str| text.parse::<SocketSpec>().expect(text);
         let defaults = Defaults {
             port: 5060,
             tcp: true,
+            tls: None,
         };
         let error = listeners(&[spec("udp:no-such-interface0.invalid:5060")], defaults).expect_err("unknown");
         assert!(

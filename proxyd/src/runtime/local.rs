@@ -130,7 +130,7 @@ impl Live {
         sent.extend_from_slice(&request.headers);
         sent.extend_from_slice(b"\r\n");
         sent.extend_from_slice(&request.body);
-        let Some(sent) = self.local_request(sent) else {
+        let Some(sent) = self.local_request(sent, next) else {
             drop(guard);
             self.runtime.transactions.remove(id);
             return Code::FALSE;

@@ -19,6 +19,7 @@ use crate::script::module::Code;
 use crate::transaction::action::Action;
 use crate::transaction::action::ServerEvent;
 use crate::transaction::invite_server::InviteServer;
+use crate::transaction::key;
 use crate::transaction::key::Lookup;
 use crate::transaction::non_invite_server::NonInviteServer;
 use crate::transaction::table::Inserted;
@@ -159,6 +160,22 @@ impl Live {
         let related =
             method == Method::Cancel && self.runtime.transactions.find(&lookup.cancelled()).is_some();
         if related { Matched::Related } else { Matched::None }
+    }
+
+    /// The request of the transaction that a reply or a CANCEL belongs to, as it arrived.
+    pub(super) fn find_related(&self, ctx: &Context) -> Option<Context> {
+        let table = &self.runtime.transactions;
+        let found = if ctx.msg.is_reply() {
+            let own = ctx
+                .msg
+                .top_via()
+                .and_then(|via| key::Branch::read(via.branch()?))?;
+            table.by_id(own.id)
+        } else {
+            table.find(&Lookup::request(&parts(&ctx.msg), table.hashers()).cancelled())
+        };
+        let guard = Guard::lock(&found?.transaction).ok()?;
+        guard.request.as_ref().map(|request| request.as_received())
     }
 }
 

@@ -7,12 +7,15 @@ mod counters;
 pub(crate) mod endpoints;
 mod events;
 pub(crate) mod explain;
+pub(crate) mod filter;
 mod forward;
 mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
 mod matching;
+#[cfg(any(test, feature = "micro"))]
+pub mod micro;
 mod outbox;
 mod overload;
 mod progress;
@@ -25,7 +28,9 @@ mod settle;
 mod spares;
 pub(crate) mod status;
 pub(crate) mod timers;
+pub(crate) mod tls;
 pub(crate) mod tm_rpcs;
+pub(crate) mod trace;
 mod transaction;
 pub(crate) mod worker;
 
@@ -54,6 +59,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use tm_rpcs::Errand;
+use trace::Tracers;
 use transaction::Guard;
 use transaction::Slot;
 
@@ -88,6 +94,8 @@ pub struct Runtime {
     pub(crate) loop_keys: ahash::RandomState,
     /// Who waits for a message to be explained.
     pub(crate) watch: Watch,
+    /// Who follows messages.
+    pub(crate) tracers: Arc<Tracers>,
     /// Counters of the runtime.
     pub(crate) counters: Counters,
     /// All counters.
@@ -152,6 +160,7 @@ impl Runtime {
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
             watch: Watch::default(),
+            tracers: Arc::default(),
             counters,
             statistics,
             errands: Mutex::default(),
@@ -161,6 +170,12 @@ impl Runtime {
             stop_asked: tokio::sync::Notify::new(),
             tokio,
         }
+    }
+
+    /// Connections are secured as the script in force says.
+    pub(crate) fn secure_streams(self: &Arc<Self>) {
+        let profiles = tls::ScriptProfiles(Arc::downgrade(self));
+        self.streams.secure_by(Arc::new(profiles));
     }
 
     /// Ends the daemon as a signal would.

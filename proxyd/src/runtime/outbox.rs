@@ -2,6 +2,8 @@
 
 use super::sandbox::Sent;
 use super::sandbox::Why;
+use super::trace::Tracers;
+use super::trace::Way;
 use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
@@ -14,6 +16,7 @@ use crate::transport::send_batch::Order;
 use crate::transport::send_batch::SendBatch;
 use crate::transport::udp::UdpSocket;
 use shared::net::Transport;
+use shared::rpc::trace::Direction;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -26,16 +29,23 @@ pub(crate) struct Outbox {
     pub(crate) order: Order,
     /// Copies of what is sent, while somebody wants to know.
     pub(crate) copies: Option<Vec<Sent>>,
+    /// Who follows messages.
+    tracers: Arc<Tracers>,
 }
 
 impl Outbox {
     /// An outbox over these UDP sockets, by [`SocketId`], and the streams.
-    pub(crate) fn new(sockets: &[Option<Arc<UdpSocket>>], streams: Connections) -> Self {
+    pub(crate) fn new(
+        sockets: &[Option<Arc<UdpSocket>>],
+        streams: Connections,
+        tracers: Arc<Tracers>,
+    ) -> Self {
         Self {
             batches: sockets.iter().map(|socket| socket.as_ref().map(batch)).collect(),
             streams,
             order: Order::default(),
             copies: None,
+            tracers,
         }
     }
 
@@ -77,10 +87,10 @@ impl Outbox {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
         let socket = Self::socket_for(sockets, target);
-        if target.transport != Transport::Udp || self.copies.is_some() {
+        if target.transport != Transport::Udp || self.copies.is_some() || self.tracers.is_any() {
             let mut bytes = Vec::with_capacity(1024);
             write(&mut bytes);
-            self.copy(&Target { socket, ..*target }, &bytes);
+            self.copy(sockets, &Target { socket, ..*target }, &bytes);
             if target.transport != Transport::Udp {
                 return self.send_stream(sockets, target, socket, bytes);
             }
@@ -110,7 +120,18 @@ impl Outbox {
     }
 
     /// Keeps a copy for whoever wants to know what is sent.
-    pub(crate) fn copy(&mut self, target: &Target, bytes: &[u8]) {
+    pub(crate) fn copy(&mut self, sockets: &Sockets, target: &Target, bytes: &[u8]) {
+        if self.tracers.is_any()
+            && let Some(listener) = target.socket.and_then(|id| sockets.get(id))
+        {
+            let way = Way {
+                direction: Direction::Out,
+                transport: target.transport,
+                source: listener.address,
+                destination: target.peer,
+            };
+            self.tracers.tell_sent(bytes, way);
+        }
         let Some(copies) = &mut self.copies else { return };
         let why = if bytes.starts_with(b"SIP/2.0 ") {
             Why::Reply

@@ -4,6 +4,7 @@ use super::Runtime;
 use super::explain::live::Asker;
 use super::explain::live::Handled;
 use super::host::Live;
+use super::trace::Way;
 use crate::modules::stun;
 use crate::proxy::context::Context;
 use crate::proxy::context::Source;
@@ -19,6 +20,7 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transport::send_batch::Order;
+use shared::rpc::trace::Direction;
 use shared::sip::Method;
 use shared::sip::Missing;
 use std::sync::Arc;
@@ -44,11 +46,10 @@ impl Live {
         let Some(format) = script.program.log_prefix() else {
             // A script that was reloaded may have none any more.
             if std::mem::take(&mut self.prefixed) {
-                crate::log::set_prefix("");
+                crate::log::set_prefix(|_| {});
             }
             return;
         };
-        let mut text = Vec::new();
         let env = Env {
             ctx,
             lists,
@@ -58,8 +59,7 @@ impl Live {
             route: RouteKind::REQUEST,
             rc: 0,
         };
-        format.print(&env, &mut text);
-        crate::log::set_prefix(&String::from_utf8_lossy(&text));
+        crate::log::set_prefix(|prefix| format.print(&env, prefix));
         self.prefixed = true;
     }
 }
@@ -119,6 +119,15 @@ impl Receiver {
         if self.ctx.msg.is_http() {
             self.http();
         } else {
+            if self.live.runtime.tracers.is_any() {
+                let way = Way {
+                    direction: Direction::In,
+                    transport: source.transport,
+                    source: source.peer,
+                    destination: source.local,
+                };
+                self.live.runtime.tracers.tell(&self.ctx.msg, bytes, way);
+            }
             match self.live.runtime.watch.taken(&self.ctx.msg, &self.ctx.source) {
                 None => drop(self.sip()),
                 Some(asker) => self.watched(bytes, source, &asker),

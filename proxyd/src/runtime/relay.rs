@@ -151,7 +151,7 @@ impl Live {
         let tm = script.states.get::<Tm>();
         guard.timers = timers(tm, &guard.intent.timers);
         self.try_100(&mut guard, ctx, tm, options);
-        let (first, earlier) = (guard.branches.len(), guard.leg);
+        let (first, earlier, about) = (guard.branches.len(), guard.leg, guard.current_branch);
         if route != RouteKind::BRANCH_FAILURE {
             guard.leg = first;
         }
@@ -176,34 +176,44 @@ impl Live {
         for branch in own.into_iter().chain(appended.into_iter().map(Some)) {
             self.add_branch(branch, ctx, lists, vars, script, &options);
         }
-        ctx.branches.clear();
-        ctx.uri_is_new = false;
+        let mut scope = Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route,
+        };
+        let held = self.send_branches(first, &mut scope);
+        scope.ctx.branches.clear();
+        scope.ctx.uri_is_new = false;
         let Some(guard) = &mut self.current else {
             return Code::FALSE;
         };
+        if route != RouteKind::REQUEST {
+            guard.current_branch = about;
+        }
         if guard.branches.len() > first {
-            ctx.failure = Failure::None;
+            scope.ctx.failure = Failure::None;
             return Code::TRUE;
         }
         guard.leg = earlier;
         if !tried {
-            ctx.failure = Failure::NoBranches;
+            scope.ctx.failure = Failure::NoBranches;
             // relayed once more without a new target: what was sent goes on
             if guard.is_pending() {
                 return Code::FALSE;
             }
         }
-        self.answer_failure(
-            Scope {
-                ctx,
-                lists,
-                vars,
-                script,
-                route,
-            },
-            &options,
-        );
-        Code(-i32::from(ctx.failure.number()))
+        // Kamailio: what went wrong is told only where a request's own route relays, and only if something was tried
+        let code = if !tried && guard.intent.disable & disable::INTERNAL_REPLY != 0 {
+            Code(-4)
+        } else if !tried || held || route == RouteKind::FAILURE {
+            Code::FALSE
+        } else {
+            Code(-i32::from(scope.ctx.failure.number()))
+        };
+        self.answer_failure(scope, &options);
+        code
     }
 
     /// Kamailio: a relay that reaches nobody answers by itself, unless the script forbids it; failure routes answer later.
@@ -274,19 +284,11 @@ impl Live {
             self.run(route, RouteKind::BRANCH, ctx, lists, vars, script)
                 .dropped
         });
-        let mut scope = Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route: RouteKind::BRANCH,
-        };
         if dropped {
-            scope.ctx.failure = Failure::NoBranches;
-        } else if let Err(failure) = self.send_branch(&mut scope, options) {
-            scope.ctx.failure = failure;
+            ctx.failure = Failure::NoBranches;
+        } else if let Err(failure) = self.prepare_branch(ctx, options) {
+            ctx.failure = failure;
         }
-        let ctx = scope.ctx;
         if let Some(lumps) = lumps {
             ctx.lumps = lumps;
         }
@@ -295,12 +297,11 @@ impl Live {
         }
     }
 
-    /// Writes one copy of the request, starts its client machine and sends it.
-    fn send_branch(&mut self, scope: &mut Scope<'_>, options: &RelayOptions) -> Result<(), Failure> {
-        let Some(guard) = &self.current else {
+    /// Writes one copy of the request.
+    fn prepare_branch(&mut self, ctx: &Context, options: &RelayOptions) -> Result<(), Failure> {
+        let Some(guard) = &mut self.current else {
             return Ok(());
         };
-        let ctx = &*scope.ctx;
         let target = match options.target {
             Some(target) => target,
             None => next_hop(&self.runtime, ctx)?,
@@ -331,33 +332,72 @@ impl Live {
             branch: ViaBranch::Transaction(id),
         };
         write_request(&mut sent, &mut self.scratch, ctx, &out);
-        let Some(sent) = self.let_go(scope, &target, sent) else {
-            return Ok(());
-        };
-        let Some(guard) = &mut self.current else {
-            return Ok(());
-        };
-        let sockets = &self.endpoints.sockets;
-        let mut client = Client::new(guard.is_invite());
-        let reliable = target.is_reliable();
-        let actions = client.on(ClientEvent::Start, self.now, &guard.timers, reliable);
-        if actions.contains(Action::SendRequest)
-            && !self
-                .outbox
-                .send_with(sockets, &target, |out| out.extend_from_slice(&sent))
-        {
-            self.buffers.put(sent);
-            return Err(Failure::Send);
-        }
-        if guard.cancelled {
-            client.on(ClientEvent::Cancel, self.now, &guard.timers, reliable);
-        }
-        let mut branch = ClientBranch::new(client, target, sent, scope.ctx.bflags);
-        branch.ruid = scope.ctx.ruid.clone().map(Box::new);
+        let client = Client::new(guard.is_invite());
+        let mut branch = ClientBranch::new(client, target, sent, ctx.bflags);
+        branch.ruid = ctx.ruid.clone().map(Box::new);
         branch.armed = guard.intent.armed;
         guard.branches.push(branch);
-        self.runtime.counters.fwd_request();
         Ok(())
+    }
+
+    /// Sends the branches from this one on; when none could be sent they are forgotten. True when `onsend_route` held one back.
+    ///
+    /// Kamailio: every branch route has run before the first copy leaves.
+    fn send_branches(&mut self, first: usize, scope: &mut Scope<'_>) -> bool {
+        let (mut held, mut any) = (false, false);
+        let last = self.current.as_ref().map_or(first, |guard| guard.branches.len());
+        for number in first..last {
+            let unsent = self.take_unsent(number);
+            let allowed = unsent.and_then(|(target, bytes)| self.let_go(scope, &target, bytes));
+            held |= allowed.is_none();
+            if self.start_branch(number, allowed) {
+                any = true;
+            } else {
+                scope.ctx.failure = Failure::Send;
+            }
+        }
+        if let (Some(guard), false) = (&mut self.current, any) {
+            guard.branches.truncate(first);
+        }
+        held
+    }
+
+    fn take_unsent(&mut self, number: usize) -> Option<(Target, Vec<u8>)> {
+        let branch = self.current.as_mut()?.branches.get_mut(number)?;
+        Some((branch.target, std::mem::take(&mut branch.sent)))
+    }
+
+    /// Starts the client machine of a branch and sends its request; a branch that cannot be sent ends.
+    fn start_branch(&mut self, number: usize, bytes: Option<Vec<u8>>) -> bool {
+        let Some(guard) = &mut self.current else {
+            return false;
+        };
+        let t = &mut **guard;
+        let Some(branch) = t.branches.get_mut(number) else {
+            return false;
+        };
+        let (now, reliable) = (self.now, branch.target.is_reliable());
+        let actions = branch.client.on(ClientEvent::Start, now, &t.timers, reliable);
+        let sockets = &self.endpoints.sockets;
+        let is_sent = bytes.as_ref().is_some_and(|bytes| {
+            !actions.contains(Action::SendRequest)
+                || self
+                    .outbox
+                    .send_with(sockets, &branch.target, |out| out.extend_from_slice(bytes))
+        });
+        branch.sent = bytes.unwrap_or_default();
+        if !is_sent {
+            branch
+                .client
+                .on(ClientEvent::TransportError, now, &t.timers, reliable);
+            branch.dropped = true;
+            return false;
+        }
+        if t.cancelled {
+            branch.client.on(ClientEvent::Cancel, now, &t.timers, reliable);
+        }
+        self.runtime.counters.fwd_request();
+        true
     }
 }
 

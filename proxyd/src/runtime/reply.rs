@@ -172,11 +172,15 @@ impl Live {
             answer.write(ctx, &mut bytes);
             bytes
         });
-        runtime.counters.sl_reply(status);
+        if sent {
+            runtime.counters.sl_reply(status);
+        } else {
+            runtime.counters.sl_failed();
+        }
         if let Some(bytes) = told {
             self.tell(OwnEvent::Stateless, &bytes);
         }
-        if sent { Code::TRUE } else { Code::FALSE }
+        Code::from(sent)
     }
 
     /// Makes an answer without a transaction, for another thread to send; none for one that goes another way.
@@ -201,10 +205,11 @@ impl Live {
         };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
-        self.outbox.copy(&target, &bytes);
-        Some(Box::new(move || {
-            runtime.counters.sl_reply(status);
-            if let Err(error) = socket.send_to(&bytes, target.peer) {
+        self.outbox.copy(&self.endpoints.sockets, &target, &bytes);
+        Some(Box::new(move || match socket.send_to(&bytes, target.peer) {
+            Ok(_) => runtime.counters.sl_reply(status),
+            Err(error) => {
+                runtime.counters.sl_failed();
                 crate::log::debug("udp", format_args!("sending to {}: {error}", target.peer));
             }
         }))

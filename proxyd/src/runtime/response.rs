@@ -9,7 +9,9 @@ use super::transaction::Server;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::context::Context;
+use crate::proxy::context::Target;
 use crate::proxy::response;
+use crate::script::host::Scope;
 use crate::script::lists::Lists;
 use crate::script::module::Env;
 use crate::script::module::Hook;
@@ -42,7 +44,14 @@ impl Live {
         let located =
             found.and_then(|own| Some((self.runtime.transactions.by_id(own.id)?, usize::from(own.number))));
         let Some((found, number)) = located else {
-            if !self.forward_reply_stateless(ctx) {
+            let scope = Scope {
+                ctx,
+                lists,
+                vars,
+                script: &script,
+                route: RouteKind::REPLY,
+            };
+            if !self.forward_reply_stateless(scope) {
                 crate::log::debug(
                     "tm",
                     format_args!("reply {} without a transaction", ctx.msg.status()),
@@ -169,14 +178,15 @@ impl Live {
         self.lent = guard.request.take();
         let mut lists = std::mem::take(&mut guard.lists);
         self.run_response_forwarded(ctx, &mut lists, vars, script);
-        guard.lists = lists;
-        guard.request = self.lent.take();
         let status = ctx
             .new_status
             .as_ref()
             .map_or(ctx.msg.status(), |(status, _)| *status);
         let mut bytes = self.buffers.take();
         write_upstream(&mut bytes, &mut self.scratch.lumps, ctx);
+        let bytes = self.let_reply_go(ctx, &mut lists, vars, script, &guard.reply_to, bytes);
+        guard.lists = lists;
+        guard.request = self.lent.take();
         let is_end = status >= 200 && guard.status < 200;
         guard.relayed_branch = u8::try_from(guard.current_branch).ok();
         self.send_upstream(guard, status, bytes);
@@ -193,13 +203,42 @@ impl Live {
         if !rest.accepted || status / 100 != 2 || ctx.msg.method() != Method::Invite {
             return;
         }
-        self.run_response_forwarded(ctx, &mut Lists::default(), vars, script);
-        let lumps = &mut self.scratch.lumps;
-        self.outbox
-            .send_with(&self.endpoints.sockets, &rest.reply_to, |out| {
-                write_upstream(out, lumps, ctx)
-            });
-        self.runtime.counters.rpl_sent(status, false);
+        let mut lists = Lists::default();
+        self.run_response_forwarded(ctx, &mut lists, vars, script);
+        let mut bytes = self.buffers.take();
+        write_upstream(&mut bytes, &mut self.scratch.lumps, ctx);
+        let bytes = self.let_reply_go(ctx, &mut lists, vars, script, &rest.reply_to, bytes);
+        if !bytes.is_empty() {
+            self.outbox
+                .send_with(&self.endpoints.sockets, &rest.reply_to, |out| {
+                    out.extend_from_slice(&bytes)
+                });
+            self.runtime.counters.rpl_sent(status, false);
+        }
+        self.buffers.put(bytes);
+    }
+
+    /// Runs `onsend_route` for a reply, where the script asks for that; nothing is left of one that it drops.
+    fn let_reply_go(
+        &mut self,
+        ctx: &mut Context,
+        lists: &mut Lists,
+        vars: &mut Vars,
+        script: &Script,
+        target: &Target,
+        bytes: Vec<u8>,
+    ) -> Vec<u8> {
+        if !script.program.shows_replies() {
+            return bytes;
+        }
+        let mut scope = Scope {
+            ctx,
+            lists,
+            vars,
+            script,
+            route: RouteKind::ONREPLY,
+        };
+        self.let_go(&mut scope, target, bytes).unwrap_or_default()
     }
 
     fn run_response_forwarded(

@@ -6,13 +6,16 @@ use super::module::Env;
 use super::module::RouteKind;
 use super::module::Script;
 use super::vars::Vars;
+use crate::proxy::context::ConnId;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Message;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Monotonic milliseconds.
 pub type Millis = u64;
@@ -255,6 +258,11 @@ pub trait Host {
         let _ = (transport, peer);
         false
     }
+    /// What TLS settled for a connection; none for one in the clear.
+    fn secured(&self, conn: ConnId) -> Option<Arc<Secured>> {
+        let _ = conn;
+        None
+    }
     /// Finds where a URI leads (RFC 3263); none when it cannot be resolved.
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target>;
     /// Sends bytes as they are; false when they could not be queued.
@@ -293,6 +301,11 @@ pub trait Host {
     fn intent(&mut self) -> &mut Intent;
     /// The current transaction.
     fn transaction(&self) -> Option<TransactionView<'_>>;
+    /// What arrived and made the transaction that a reply or a CANCEL belongs to, while none is current.
+    fn related_request(&self, ctx: &Context) -> Option<Context> {
+        let _ = ctx;
+        None
+    }
     /// The lists of the current transaction, while a reply runs its own.
     fn transaction_request(&mut self) -> Option<&mut Context>;
     /// Sends a request of our own.

@@ -24,7 +24,7 @@ use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
 use std::time::Duration;
 
-/// A text with variables of another message; its lists are those of the message under way. Empty is null.
+/// A text with variables of another message, or the value of one; its lists are those of the message under way. Empty is null.
 pub fn expand_of(env: &Env<'_>, mut ctx: Context, format: &Format) -> Value<'static> {
     let mut lists: Lists = env.lists.clone();
     let mut host = Nowhere {
@@ -41,9 +41,9 @@ pub fn expand_of(env: &Env<'_>, mut ctx: Context, format: &Format) -> Value<'sta
         route: env.route,
         rc: env.rc,
     };
-    match format.expand(&there) {
-        text if text.is_empty() => Value::Null,
-        text => Value::owned(text.into_owned()),
+    match format.value(&there) {
+        Value::Str(text) if text.is_empty() => Value::Null,
+        value => value.into_owned(),
     }
 }
 

@@ -24,6 +24,7 @@ use shared::net::Transport;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A compiled script.
@@ -47,6 +48,8 @@ pub struct Program {
     pub(super) avp_flags: BTreeMap<Box<str>, u32>,
     /// `#!define`s with a text.
     pub(super) defines: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// Constant arguments of functions, by what they are.
+    pub(super) literals: BTreeSet<(&'static str, Box<[u8]>)>,
     /// `listen=`.
     pub(super) listens: Vec<ListenOn>,
     /// The files of the script.
@@ -105,6 +108,12 @@ pub struct ListenOn {
 }
 
 impl Program {
+    /// What functions are given as constant text for an argument of this name: `domain` of `save("location")`.
+    pub fn literals(&self, what: &str) -> impl Iterator<Item = &[u8]> {
+        let named = self.literals.iter().filter(move |(name, _)| *name == what);
+        named.map(|(_, text)| &**text)
+    }
+
     /// The block that every request runs.
     pub fn request_route(&self) -> Option<RouteId> {
         self.main(RouteKeyword::Request)
@@ -118,6 +127,11 @@ impl Program {
     /// The block that every request sent out runs.
     pub fn onsend_route(&self) -> Option<RouteId> {
         self.main(RouteKeyword::OnSend)
+    }
+
+    /// Whether that block is run for replies as well (`onsend_route_reply`).
+    pub fn shows_replies(&self) -> bool {
+        self.onsend_route().is_some() && self.setting_int("onsend_route_reply").unwrap_or(0) != 0
     }
 
     /// The block of an event: `xhttp:request`.
@@ -470,6 +484,14 @@ pub(super) enum Piece {
 }
 
 impl Format {
+    /// The value of the only pseudo-variable that it is made of, else the text.
+    pub fn value<'e>(&'e self, env: &'e Env<'_>) -> Value<'e> {
+        match &*self.pieces {
+            [Piece::Pv(pv)] => pv.read(env),
+            _ => Value::Str(self.expand(env)),
+        }
+    }
+
     /// The text with every pseudo-variable put in; null is empty. Borrowed when there is nothing to put in.
     pub fn expand<'e>(&'e self, env: &'e Env<'_>) -> Cow<'e, [u8]> {
         match &*self.pieces {

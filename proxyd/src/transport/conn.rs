@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use parking_lot::Mutex;
 use parking_lot::RwLock;
+use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::frame::FrameError;
 use shared::sip::frame::Limits;
@@ -25,6 +27,7 @@ use tokio::time::Instant;
 
 pub use super::tally::ConnRow;
 pub use super::tally::Numbers;
+use super::tls::Profiles;
 
 /// Names a connection; never used twice.
 pub type ConnId = u64;
@@ -182,6 +185,8 @@ pub(super) struct Conn {
     /// Idle time allowed, in milliseconds.
     pub(super) lifetime: AtomicU64,
     pub(super) active: Mutex<Instant>,
+    /// What TLS settled, once it has.
+    pub(super) secured: OnceLock<Arc<Secured>>,
     /// Ports that stand for it besides the peer's own (RFC 5923).
     aliases: Mutex<SmallVec<[u16; 2]>>,
 }
@@ -207,6 +212,7 @@ impl Conn {
             idle: self.active.lock().elapsed().as_secs(),
             lifetime: self.lifetime.load(Relaxed) / 1000,
             queued: self.queued.load(Relaxed),
+            secured: self.secured.get().cloned(),
         }
     }
 }
@@ -230,6 +236,7 @@ pub(super) struct Inner {
     pub(super) events: OnEvent,
     pub(super) numbers: Numbers,
     pub(super) listeners: Mutex<Vec<(SocketId, AbortHandle)>>,
+    pub(super) profiles: OnceLock<Arc<dyn Profiles>>,
     next_id: AtomicU64,
     table: RwLock<Table>,
 }
@@ -259,9 +266,21 @@ impl Connections {
             events,
             numbers: Numbers::default(),
             listeners: Mutex::default(),
+            profiles: OnceLock::new(),
             next_id: AtomicU64::new(1),
             table: RwLock::default(),
         }))
+    }
+
+    /// Says how connections are secured; only the first call counts.
+    pub fn secure_by(&self, profiles: Arc<dyn Profiles>) {
+        // A second call would name the same script.
+        let _ = self.0.profiles.set(profiles);
+    }
+
+    /// What TLS settled for a connection; none for one in the clear, or whose handshake is not over.
+    pub fn secured(&self, id: ConnId) -> Option<Arc<Secured>> {
+        self.0.get(id)?.secured.get().cloned()
     }
 
     /// Queues a message for its target, on an open connection or on a new one; never waits.
@@ -421,9 +440,10 @@ impl Inner {
             accepted: ends.accepted,
             orders,
             queued: AtomicUsize::new(0),
-            open: AtomicBool::new(ends.accepted),
+            open: AtomicBool::new(ends.accepted && !secure),
             lifetime: AtomicU64::new(lifetime),
             active: Mutex::new(Instant::now()),
+            secured: OnceLock::new(),
             aliases: Mutex::default(),
         });
         table.by_id.insert(id, conn.clone());

@@ -11,6 +11,7 @@ mod servers;
 mod sys;
 pub mod tally;
 mod tcp;
+pub mod tls;
 pub mod udp;
 
 pub use queue::Queue;

@@ -1,9 +1,11 @@
 //! Connections as operators see them: rows and counters (Kamailio `core.tcp_list`, statistics group `tcp`).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use shared::net::Secured;
 use shared::net::Transport;
 
 use super::conn::ConnId;
@@ -32,6 +34,8 @@ pub struct ConnRow {
     pub lifetime: u64,
     /// Bytes that wait to be written.
     pub queued: usize,
+    /// What TLS settled.
+    pub secured: Option<Arc<Secured>>,
 }
 
 /// Counters under the names of Kamailio's group `tcp`.

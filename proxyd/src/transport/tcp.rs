@@ -1,4 +1,4 @@
-//! TCP: listening, connecting, and the life of one connection (RFC 3261 §18.2, §18.3; RFC 5626 §4.4.1).
+//! TCP and TLS over it: listening, connecting, and the life of one connection (RFC 3261 §18.2, §18.3; RFC 5626 §4.4.1).
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::frame::Frame;
 use shared::sip::frame::Framer;
@@ -24,6 +25,7 @@ use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
+use tokio_rustls::TlsStream;
 
 use super::conn::Conn;
 use super::conn::ConnEvent;
@@ -34,6 +36,7 @@ use super::conn::Order;
 use super::conn::SendError;
 use super::conn::SocketId;
 use super::conn::StreamTarget;
+use super::tls;
 
 /// Room made for one read.
 const READ: usize = 4096;
@@ -112,13 +115,13 @@ impl Connections {
         self.0.numbers.passive_open.fetch_add(1, Relaxed);
         prepare(&stream);
         let life = Life::new(self.clone(), conn, orders);
-        self.0.runtime.spawn(life.run(stream));
+        self.0.runtime.spawn(life.begin(stream));
     }
 }
 
 /// Starts a connection to a target; what is queued meanwhile goes out when it is open.
 pub(super) fn connect(connections: &Connections, target: &StreamTarget) -> Result<Arc<Conn>, SendError> {
-    if target.transport != Transport::Tcp {
+    if !matches!(target.transport, Transport::Tcp | Transport::Tls) {
         return Err(SendError::Transport(target.transport));
     }
     let ends = Ends {
@@ -153,6 +156,22 @@ async fn dial(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(remote).await
 }
 
+/// How far a stream has taken what was written.
+enum Written {
+    /// So many bytes more.
+    Some(usize),
+    /// Everything has left.
+    All,
+}
+
+async fn write_or_flush<W: AsyncWrite + Unpin>(writer: &mut W, rest: &[u8]) -> io::Result<Written> {
+    if rest.is_empty() {
+        writer.flush().await.map(|()| Written::All)
+    } else {
+        writer.write(rest).await.map(Written::Some)
+    }
+}
+
 /// Why a connection ends.
 enum End {
     Closed,
@@ -169,6 +188,8 @@ struct Life {
     /// Messages to be written, the first of which is written up to `written`.
     unsent: VecDeque<Vec<u8>>,
     written: usize,
+    /// TLS may hold back the end of what was written.
+    unflushed: bool,
     /// Reading stops until then.
     paused: Option<Instant>,
     refusals: u32,
@@ -189,6 +210,7 @@ impl Life {
             framer,
             unsent: VecDeque::new(),
             written: 0,
+            unflushed: false,
             paused: None,
             refusals: 0,
             ending: None,
@@ -208,13 +230,48 @@ impl Life {
             Ok(stream) => {
                 numbers.connect_success.fetch_add(1, Relaxed);
                 prepare(&stream);
-                self.conn.open.store(true, Relaxed);
-                self.run(stream).await;
+                self.begin(stream).await;
             }
             Err(e) => {
                 numbers.connect_failed.fetch_add(1, Relaxed);
                 self.end(e.kind());
             }
+        }
+    }
+
+    /// Secures the connection where that is asked for, in the time a connection may take, and serves it.
+    async fn begin(mut self, stream: TcpStream) {
+        if !self.conn.transport.is_secure() {
+            self.conn.open.store(true, Relaxed);
+            return self.run(stream).await;
+        }
+        let limit = self.connections.0.options.connect_timeout;
+        let result = match tokio::time::timeout(limit, self.shake_hands(stream)).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        match result {
+            Ok((stream, secured)) => {
+                // This task alone sets it, once.
+                let _ = self.conn.secured.set(Arc::new(secured));
+                self.conn.open.store(true, Relaxed);
+                self.run(stream).await;
+            }
+            Err(error) => {
+                let remote = self.conn.remote;
+                crate::log::info("tls", format_args!("handshake with {remote}: {error}"));
+                self.end(error.kind());
+            }
+        }
+    }
+
+    async fn shake_hands(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Secured)> {
+        let profiles = self.connections.0.profiles.get();
+        let profiles = profiles.ok_or(io::ErrorKind::Unsupported)?;
+        if self.conn.accepted {
+            tls::accept(profiles.as_ref(), stream, self.conn.local).await
+        } else {
+            tls::connect(profiles.as_ref(), stream, self.conn.remote).await
         }
     }
 
@@ -270,7 +327,8 @@ impl Life {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let send_timeout = self.connections.0.options.send_timeout;
         loop {
-            if self.ending.is_some() && !self.owed && self.unsent.is_empty() && self.orders.is_empty() {
+            let all_sent = self.unsent.is_empty() && !self.unflushed && self.orders.is_empty();
+            if self.ending.is_some() && !self.owed && all_sent {
                 return End::Closed;
             }
             let reading = self.ending.is_none() && self.paused.is_none();
@@ -286,10 +344,10 @@ impl Life {
                 .unwrap_or_default();
             tokio::select! {
                 read = reader.read_buf(buffer), if reading => match read {
-                    Ok(0) => {
-                        // The peer sends no more; what is queued for it still goes out.
-                        self.end_soon();
-                    }
+                    // The peer sends no more; what is queued for it still goes out.
+                    Ok(0) => self.end_soon(),
+                    // The same without TLS's farewell: messages tell their own length, so nothing can be cut short.
+                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => self.end_soon(),
                     Ok(_) => {
                         self.conn.touch();
                         if !self.frames() {
@@ -298,12 +356,18 @@ impl Life {
                     }
                     Err(e) => return End::Error(e.kind()),
                 },
-                written = writer.write(rest), if !rest.is_empty() => match written {
-                    Ok(0) => return End::Error(io::ErrorKind::WriteZero),
-                    Ok(n) => {
+                written = write_or_flush(&mut writer, rest), if self.unflushed || !rest.is_empty() => match written {
+                    Ok(Written::Some(0)) => return End::Error(io::ErrorKind::WriteZero),
+                    Ok(Written::Some(n)) => {
                         self.wrote(n);
-                        self.write_deadline = (!self.unsent.is_empty()).then(|| Instant::now() + send_timeout);
+                        self.unflushed = self.unsent.is_empty() && self.conn.transport.is_secure();
+                        let waiting = self.unflushed || !self.unsent.is_empty();
+                        self.write_deadline = waiting.then(|| Instant::now() + send_timeout);
                         self.conn.touch();
+                    }
+                    Ok(Written::All) => {
+                        self.unflushed = false;
+                        self.write_deadline = None;
                     }
                     Err(e) => return End::Error(e.kind()),
                 },
@@ -595,13 +659,13 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(net.connections.count(), (0, 0));
-        let tls = StreamTarget {
-            transport: Transport::Tls,
+        let sctp = StreamTarget {
+            transport: Transport::Sctp,
             ..net.target(unused)
         };
         assert_eq!(
-            net.connections.send(&tls, vec![1]),
-            Err(SendError::Transport(Transport::Tls))
+            net.connections.send(&sctp, vec![1]),
+            Err(SendError::Transport(Transport::Sctp))
         );
     }
 

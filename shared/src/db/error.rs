@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::UrlError;
+use super::schema;
+use super::schema::Group;
 
 /// Why a database call failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -57,9 +59,7 @@ pub enum Error {
     #[error("database {0} is locked by another program")]
     Busy(String),
     /// No such table.
-    #[error(
-        "database {url} has no table `{table}`: `dbctl create` makes the standard ones, `dbctl add-tables` others"
-    )]
+    #[error("database {url} has no table `{table}`{}", made_by(table))]
     NoTable {
         /// Where.
         url: String,
@@ -153,5 +153,41 @@ impl Error {
     /// Tells whether a row was refused because its key exists.
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Duplicate(_))
+    }
+}
+
+/// What makes a table, with the punctuation before it; nothing for a table that is not of the schema.
+fn made_by(table: &str) -> String {
+    let Some(table) = schema::table(table) else {
+        return String::new();
+    };
+    match table.group {
+        Group::Standard => ": `dbctl create` makes it".to_owned(),
+        Group::Presence => ": `dbctl presence` makes it".to_owned(),
+        Group::Extra | Group::Uid | Group::Other => {
+            format!(": `dbctl add-tables {}` makes it", table.module)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_table_is_made_by_a_command() {
+        let says = |table: &str| {
+            let (url, table) = ("URL".to_owned(), table.to_owned());
+            Error::NoTable { url, table }.to_string()
+        };
+        for (table, hint) in [
+            ("subscriber", ": `dbctl create` makes it"),
+            ("presentity", ": `dbctl presence` makes it"),
+            ("uid_domain", ": `dbctl add-tables uid_domain` makes it"),
+            ("carrierroute", ": `dbctl add-tables carrierroute` makes it"),
+            ("mine", ""),
+        ] {
+            assert_eq!(says(table), format!("database URL has no table `{table}`{hint}"));
+        }
     }
 }

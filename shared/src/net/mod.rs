@@ -1,8 +1,10 @@
-//! Network words the whole workspace shares: transports, socket specifications and address prefixes.
+//! Network words the whole workspace shares: transports and what secures them, socket specifications and address prefixes.
 
 pub mod cidr;
+mod secured;
 mod socket_spec;
 mod transport;
 
+pub use secured::{Secured, Verdict};
 pub use socket_spec::{Advertise, Host, SocketSpec, SpecError};
 pub use transport::{Transport, UnknownTransport};

@@ -7,6 +7,7 @@ pub mod core;
 pub mod permissions;
 pub mod stats;
 pub mod tm;
+pub mod trace;
 pub mod ul;
 
 /// Makes a parameter of a word of a command line, as kamcmd does: a number where it reads as one, else text; `s:`

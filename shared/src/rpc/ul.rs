@@ -27,6 +27,9 @@ pub const NOT_SET: &str = "[not set]";
 /// The fault of `ul.lookup` for an AoR that is not there.
 pub const AOR_NOT_FOUND: &str = "AOR not found in location table";
 
+/// The fault of a method for an AoR without a domain, where domains count (`use_domain`).
+pub const DOMAIN_MISSING: &str = "Domain missing in AOR";
+
 /// `ul.dump`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dump {

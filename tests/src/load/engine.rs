@@ -119,7 +119,7 @@ impl Engine {
                 "preparation: {lost} lost, {wrong} wrong {example}"
             )));
         }
-        self.callee.acknowledged = 0;
+        (self.done, self.callee.acknowledged) = (0, 0);
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! What small operations cost, one row each, for callgrind to count (`tests/bench/micro`).
 
 mod digest;
+mod location;
 mod message;
 mod parse;
+mod script;
 mod write;
 
 /// One row.
@@ -18,7 +20,15 @@ pub type Operation = Box<dyn FnMut()>;
 
 /// Every row.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [parse::ROWS, write::ROWS, digest::ROWS].into_iter().flatten()
+    [
+        parse::ROWS,
+        script::ROWS,
+        digest::ROWS,
+        location::ROWS,
+        write::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use tests::subject::Subject;
 use tests::subject::built;
 use tests::wait;
 
+use crate::support::split;
 use crate::support::words;
 
 /// How the answers of Kamailio and of proxyd to one command must be alike; their exit statuses always are.
@@ -232,19 +233,5 @@ fn names(text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| line.split_once([':', '=']))
         .map(|(name, _)| name.trim_matches([' ', '\t', '"', '{', '[']).to_owned())
-        .collect()
-}
-
-/// The words of a line; what stands in single quotes is one.
-fn split(line: &str) -> Vec<String> {
-    line.split('\'')
-        .enumerate()
-        .flat_map(|(index, part)| {
-            if index % 2 == 1 {
-                vec![part.to_owned()]
-            } else {
-                part.split_whitespace().map(str::to_owned).collect()
-            }
-        })
         .collect()
 }

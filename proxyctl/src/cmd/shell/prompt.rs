@@ -15,27 +15,36 @@ use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
 
+use super::past::MOST;
+use super::past::Past;
+
 /// Where lines come from.
 pub(super) enum Lines {
     /// A person at a terminal.
-    Terminal(Box<Editor<Words, MemHistory>>),
+    Terminal(Box<Editor<Words, MemHistory>>, Past),
     /// A file or a pipe.
     Input,
 }
 
 impl Lines {
     /// Takes the terminal where there is one.
-    pub(super) fn new(words: Words) -> Self {
+    pub(super) fn new(words: Words, past: Past) -> Self {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Self::Input;
         }
-        match Editor::with_history(rustyline::Config::default(), MemHistory::new()) {
-            Ok(mut editor) => {
-                editor.set_helper(Some(words));
-                Self::Terminal(Box::new(editor))
-            }
-            Err(_) => Self::Input,
+        let editor = rustyline::Config::builder()
+            .max_history_size(MOST)
+            .map(rustyline::config::Builder::build)
+            .and_then(|config| Editor::with_history(config, MemHistory::new()));
+        let Ok(mut editor) = editor else {
+            return Self::Input;
+        };
+        editor.set_helper(Some(words));
+        for line in past.lines() {
+            // A line that is not remembered can be typed again.
+            let _ = editor.add_history_entry(line);
         }
+        Self::Terminal(Box::new(editor), past)
     }
 }
 
@@ -43,13 +52,14 @@ impl Iterator for Lines {
     type Item = io::Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Self::Terminal(editor) = self else {
+        let Self::Terminal(editor, past) = self else {
             return io::stdin().lock().lines().next();
         };
         match editor.readline("proxyctl> ") {
             Ok(line) => {
-                // A line that is not remembered can be typed again.
-                let _ = editor.add_history_entry(&line);
+                if editor.add_history_entry(&line).unwrap_or(false) {
+                    past.add(&line);
+                }
                 Some(Ok(line))
             }
             // Ctrl-C drops the line, Ctrl-D ends the shell.

@@ -43,6 +43,12 @@ impl Password {
             is_generated: false,
         };
         let secret = if let Some(text) = &self.password {
+            if text.starts_with("--") || (text.starts_with('-') && text.len() == 2) {
+                // A mistyped option must not become somebody's password.
+                return Err(Error::Usage(format!(
+                    "`{text}` looks like an option: if it is the password, give it with --password-stdin"
+                )));
+            }
             given(text.clone())
         } else if self.generate {
             Secret {

@@ -88,7 +88,7 @@ pub(crate) fn show(
 }
 
 /// Asks the daemon for the contacts of an AoR.
-pub(super) fn lookup(context: &Context<'_>, table: Table, aor: &str) -> Result<Value, Error> {
+pub(crate) fn lookup(context: &Context<'_>, table: Table, aor: &str) -> Result<Value, Error> {
     let found = context.call(ul::LOOKUP, &[json!(table.name()), json!(aor)]);
     found.map_err(|error| match error {
         Error::Fault(fault) if fault.message == ul::AOR_NOT_FOUND => Error::NotFound {

@@ -12,24 +12,50 @@ use std::borrow::Cow;
 
 mod change;
 mod check;
-
-const DATABASE: &str = "AVPs are read from databases by sqlops";
+mod database;
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Ignored("db_url", DATABASE),
-        Param::Ignored("avp_table", DATABASE),
-        Param::Ignored("use_domain", DATABASE),
-        Param::Ignored("uuid_column", DATABASE),
-        Param::Ignored("username_column", DATABASE),
-        Param::Ignored("domain_column", DATABASE),
-        Param::Ignored("attribute_column", DATABASE),
-        Param::Ignored("value_column", DATABASE),
-        Param::Ignored("type_column", DATABASE),
-        Param::Ignored("db_scheme", DATABASE),
+        Param::Text("db_url", "", "Database of avp_db_load() and its kin."),
+        Param::Text("avp_table", "usr_preferences", "Table of preferences."),
+        Param::Int("use_domain", 0, "A user is known with its domain."),
+        Param::Text("uuid_column", "uuid", "Column."),
+        Param::Text("username_column", "username", "Column."),
+        Param::Text("domain_column", "domain", "Column."),
+        Param::Text("attribute_column", "attribute", "Column."),
+        Param::Text("value_column", "value", "Column."),
+        Param::Text("type_column", "type", "Column."),
+        Param::Ignored(
+            "db_scheme",
+            "a table is named with its columns, $scheme is refused",
+        ),
     ],
     functions: &[
+        Function::anywhere(
+            &["avp_db_load"],
+            &[Arg::Literal("source"), Arg::Literal("name")],
+            "Loads AVPs of a user from the table: source[/username|domain|uri|uuid], $avp(name)[/table].",
+            database::avp_db_load,
+        ),
+        Function::anywhere(
+            &["avp_db_store"],
+            &[Arg::Literal("source"), Arg::Literal("name")],
+            "Stores AVPs that the table has not.",
+            database::avp_db_store,
+        ),
+        Function::anywhere(
+            &["avp_db_delete"],
+            &[Arg::Literal("source"), Arg::Literal("name")],
+            "Deletes AVPs from the table.",
+            database::avp_db_delete,
+        ),
+        Function::anywhere(
+            &["avp_db_query"],
+            &[Arg::Text("query"), Arg::OptLiteral("dest")],
+            "Runs a statement; its columns become AVPs, $avp(i:1) and so on when none are named. -2 without rows.",
+            database::avp_db_query,
+        ),
         Function::anywhere(
             &["avp_delete"],
             &[Arg::Literal("name")],
@@ -80,6 +106,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
         Function::anywhere(&["avp_print"], &[], "Logs all AVPs.", check::avp_print),
     ],
+    init: Some(database::init),
     ..ModuleDef::new("avpops", "Operations on AVPs.")
 };
 
@@ -147,6 +174,17 @@ fn name_of(call: &Call<'_, '_>, text: &[u8]) -> Option<Vec<u8>> {
         Cow::Borrowed(inner)
     };
     Some(avp_name(&inner).to_vec())
+}
+
+/// The names of `$avp(a);$avp(b)`.
+fn names_of(call: &Call<'_, '_>, list: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let names = list
+        .split(|byte| matches!(byte, b';' | b','))
+        .map(<[u8]>::trim_ascii);
+    names
+        .filter(|name| !name.is_empty())
+        .map(|name| name_of(call, name))
+        .collect()
 }
 
 /// The values of a variable, the newest first: of an AVP all, of any other its one.

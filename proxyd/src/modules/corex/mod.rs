@@ -95,8 +95,8 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function::anywhere(
             &["is_incoming"],
             &[],
-            "True: raw data are not intercepted on their way out.",
-            |_| Code::TRUE,
+            "False: no raw data are on their way in when a route runs.",
+            |_| Code::FALSE,
         ),
         Function::anywhere(
             &["msg_iflag_set"],

@@ -66,7 +66,7 @@ fn request(dialog: &Dialog, from: (&Vec<u8>, &Leg), to: (&Vec<u8>, &Leg), extra:
 pub(super) fn is_ours(env: &Env<'_>, route: &[u8]) -> bool {
     let addr = NameAddr::parse(route).ok();
     let uri = addr.and_then(|addr| Uri::parse(addr.uri).ok());
-    uri.is_some_and(|uri| env.is_myself(uri.host, uri.port.unwrap_or(0)))
+    uri.is_some_and(|uri| env.is_own_route(&uri))
 }
 
 /// What an event route works on that no message began: a request of the dialog that nobody sent.

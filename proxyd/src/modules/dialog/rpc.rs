@@ -114,6 +114,11 @@ fn show_leg(leg: &Leg, known: bool) -> Value {
     })
 }
 
+/// Kamailio's flags: 512 it was set up by a transaction, 1 it is answered, 2 it is acknowledged.
+fn flags(state: u8) -> u32 {
+    512 | u32::from(state >= CONFIRMED_NA) | u32::from(state >= CONFIRMED) << 1
+}
+
 fn show(state: &Dialogs, dialog: &Dialog) -> Value {
     let inner = dialog.inner.lock();
     let now = clock::wall().as_secs();
@@ -138,7 +143,7 @@ fn show(state: &Dialogs, dialog: &Dialog) -> Value {
     json!({
         "h_entry": dialog.h_entry,
         "h_id": dialog.h_id,
-        "ref": 1,
+        "ref": if is_up { 2 } else { 1 },
         "call-id": text(&dialog.call_id),
         "from_uri": text(&dialog.from_uri),
         "to_uri": text(&dialog.to_uri),
@@ -149,7 +154,7 @@ fn show(state: &Dialogs, dialog: &Dialog) -> Value {
         "duration": if is_up { now.saturating_sub(inner.start_ts) } else { 0 },
         "timeout": inner.timeout,
         "lifetime": inner.lifetime,
-        "dflags": 0,
+        "dflags": flags(inner.state),
         "sflags": inner.flags,
         "iflags": 0,
         "caller": show_leg(&inner.caller, true),

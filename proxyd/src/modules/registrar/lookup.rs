@@ -114,8 +114,7 @@ fn find(
         );
         return ERROR;
     };
-    let path_local =
-        |uri: &Uri<'_>| registrar.path_check_local && env.is_myself(uri.host_bare(), uri.port.unwrap_or(0));
+    let path_local = |uri: &Uri<'_>| registrar.path_check_local && env.is_myself(uri.host_bare(), 0);
     let mut found = Found::default();
     let result = domain.read(&aor, |contacts| {
         found.take(
@@ -133,10 +132,10 @@ fn find(
         return code;
     }
     found.apply(env.ctx);
-    if !registrar.xavp_rcd.is_empty() {
-        if let Some(contact) = found.details.first() {
-            keep_details(env, registrar, contact.view());
-        }
+    if !registrar.xavp_rcd.is_empty()
+        && let Some(contact) = found.details.first()
+    {
+        keep_details(env, registrar, contact.view());
     }
     if !usrloc.xavp_contact.is_empty() {
         for contact in found

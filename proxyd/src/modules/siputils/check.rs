@@ -110,7 +110,7 @@ pub(super) fn is_first_hop(call: &mut Call<'_, '_>) -> Code {
     let Ok(uri) = Uri::parse(top.uri) else {
         return Code::FALSE;
     };
-    if !call.env.is_myself(uri.host, uri.port_or_default()) {
+    if !call.env.is_myself(uri.host, uri.port.unwrap_or(0)) {
         return Code::FALSE;
     }
     if call.int(0) == 1 {

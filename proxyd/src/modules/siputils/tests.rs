@@ -81,6 +81,22 @@ fn return_codes() {
 }
 
 #[test]
+fn parameters_of_a_phone_number() {
+    let mut stage = Stage::new(MESSAGE);
+    stage
+        .ctx
+        .set_uri(b"sip:+49;ext=7@test.lan;lr;user=phone".to_vec());
+    for (name, args, expected) in [
+        ("uri_param", &["ext", "7"][..], 1),
+        ("uri_param", &["lr"], -1),
+        ("uri_param", &["user", "phone"], -1),
+        ("uri_param_any", &["user"], 1),
+    ] {
+        assert_eq!(stage.call(&MODULE, name, args), expected, "{name}{args:?}");
+    }
+}
+
+#[test]
 fn uris_change() {
     let mut stage = Stage::new(MESSAGE);
     for (name, args, expected) in [

@@ -12,9 +12,25 @@ use shared::sip::Uri;
 use shared::sip::UriParts;
 
 /// A parameter of the Request-URI: absent, a flag, or its value.
+///
+/// Kamailio: with `user=phone` those of the number are looked at, as in a tel URI, unless `phone2tel=no`.
 fn found<'c>(call: &'c Call<'_, '_>) -> Option<Option<&'c [u8]>> {
     let name = call.text(0);
-    Uri::parse(call.env.ctx.uri()).ok()?.param(&name)
+    let uri = Uri::parse(call.env.ctx.uri()).ok()?;
+    let is_phone = matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
+        && uri
+            .param(b"user")
+            .flatten()
+            .is_some_and(|user| user.eq_ignore_ascii_case(b"phone"));
+    if !is_phone || call.env.script.program.setting_int("phone2tel") == Some(0) {
+        return uri.param(&name);
+    }
+    let number = uri.user.unwrap_or_default();
+    let at = number.iter().position(|byte| *byte == b';')?;
+    let mut params = Params::new(number.get(at + 1..)?);
+    params
+        .find(|param| param.name.eq_ignore_ascii_case(&name))
+        .map(|param| param.value)
 }
 
 pub(super) fn uri_param(call: &mut Call<'_, '_>) -> Code {
@@ -27,7 +43,8 @@ pub(super) fn uri_param(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn uri_param_any(call: &mut Call<'_, '_>) -> Code {
-    Code::from(found(call).is_some())
+    let uri = Uri::parse(call.env.ctx.uri());
+    Code::from(uri.is_ok_and(|uri| uri.param(&call.text(0)).is_some()))
 }
 
 pub(super) fn get_uri_param(call: &mut Call<'_, '_>) -> Code {
@@ -61,7 +78,7 @@ pub(super) fn uri_param_rm(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     if uri.param(&name).is_none() {
-        return Code::FALSE;
+        return Code::TRUE;
     }
     let params = without(uri.params, &name);
     Code::from(change_uri(call.env.ctx, |parts, params| parts.params = params, &params).is_ok())

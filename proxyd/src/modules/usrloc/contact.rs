@@ -442,10 +442,13 @@ impl<'a> Contact<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct OwnedContact(Box<[u8]>);
 
+/// More than most contacts take, so that packing one does not look for room again and again.
+const USUAL: usize = 512;
+
 impl OwnedContact {
     /// A binding that was never in the store; none when a text is too long.
     pub(crate) fn of(binding: &Binding<'_>) -> Option<Self> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL);
         pack(binding, Shared::default(), &mut bytes)?;
         Some(Contact::new(&bytes, binding.user_agent, binding.socket, binding.path).to_owned())
     }

@@ -312,6 +312,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         _ => Arc::new(Tables::new(settings, init.seed)?),
     };
     tables.open(b"location");
+    for name in init.program.literals("domain") {
+        tables.open(name);
+    }
     for name in init.list("preload") {
         tables.open(name.as_bytes());
     }

@@ -19,6 +19,7 @@ use crate::script::module::Script;
 use serde_json::Value;
 use shared::db::Op;
 use shared::db::Select;
+use shared::rpc::ul;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -376,7 +377,7 @@ fn table_and_aor(
     let mut aor = aor.into_owned().into_bytes();
     match memchr::memchr(b'@', &aor) {
         Some(at) if !usrloc.use_domain() => aor.truncate(at),
-        None if usrloc.use_domain() => return Err(RpcFault::failed("Domain missing in AOR")),
+        None if usrloc.use_domain() => return Err(RpcFault::failed(ul::DOMAIN_MISSING)),
         _ => {}
     }
     if !usrloc.case_sensitive {

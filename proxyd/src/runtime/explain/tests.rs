@@ -1,33 +1,14 @@
 //! The sandbox shows what a script would do, and does none of it.
 
 use super::explain;
-use crate::control::methods::Methods;
 use crate::control::methods::Peer;
 use crate::control::methods::RpcCall;
-use crate::modules::MODULES;
-use crate::proxy::sockets::Listener;
-use crate::proxy::sockets::Sockets;
 use crate::runtime::Runtime;
-use crate::runtime::endpoints::Endpoints;
-use crate::runtime::load;
-use crate::runtime::load::Surroundings;
-use crate::script::compile;
-use crate::script::compile::Additions;
+use crate::runtime::micro;
 use crate::script::module::Script;
-use crate::script::parse;
-use crate::script::preprocess::Files;
-use crate::script::preprocess::Options;
 use crate::script::testing;
-use crate::stats::Statistics;
-use crate::transport::conn::Connections;
-use crate::transport::conn::StreamOptions;
-use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::json;
-use shared::net::Transport;
-use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 const SCRIPT: &str = r#"loadmodule "sl"
@@ -55,50 +36,8 @@ branch_route[OUT] {
 }
 "#;
 
-struct One;
-
-impl Files for One {
-    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
-        Ok(SCRIPT.as_bytes().to_vec())
-    }
-}
-
 fn runtime() -> Arc<Runtime> {
-    let parsed = parse::load(&One, Path::new("a.cfg"), &Options::default());
-    let compiled = compile::compile(parsed, MODULES, &Additions::default());
-    let found = compiled.found.lines(compiled.program.sources(), false);
-    assert!(compiled.is_ok(), "{found}");
-    let statistics = Arc::new(Statistics::new());
-    let around = Surroundings {
-        statistics: &statistics,
-        methods: &Arc::new(Methods::new()),
-        run_dir: Path::new("/nonexistent"),
-        tokio: testing::tokio(),
-        trial: false,
-    };
-    let script = load::initialise(compiled, None, &around).expect("modules that start");
-    let address = SocketAddr::from(([127, 0, 0, 1], 5060));
-    let sockets = Sockets {
-        listeners: vec![Listener::new(Transport::Udp, address, None, None)],
-        aliases: Vec::new(),
-    };
-    let streams = Connections::new(
-        testing::tokio().clone(),
-        StreamOptions::default(),
-        Arc::new(|_| true),
-        Arc::new(|_| {}),
-    );
-    Arc::new(Runtime::new(
-        Arc::new(script),
-        Endpoints {
-            sockets,
-            udp: vec![None],
-        },
-        streams,
-        Arc::new(Mutex::default()),
-        statistics,
-        testing::tokio().clone(),
-    ))
+    micro::runtime(SCRIPT, None, testing::tokio())
 }
 
 fn rpc(script: &Arc<Script>, method: &str, params: &[Value]) -> Result<Value, String> {

@@ -174,14 +174,16 @@ impl Compiler {
                 }
                 _ => self.misfit(arg, what, function, "a substitution in quotes"),
             },
-            Arg::Literal(what) | Arg::OptLiteral(what) => match &arg.kind {
-                ExprKind::Str(text) => Some(CompiledArg::Text(text.as_bytes().into())),
-                ExprKind::Int(n) => Some(CompiledArg::Text(n.to_string().into_bytes().into())),
-                ExprKind::Word(text) | ExprKind::Network(text) if core => {
-                    Some(CompiledArg::Text(text.as_bytes().into()))
-                }
-                _ => self.misfit(arg, what, function, "a constant text in quotes"),
-            },
+            Arg::Literal(what) | Arg::OptLiteral(what) => {
+                let text: Box<[u8]> = match &arg.kind {
+                    ExprKind::Str(text) => text.as_bytes().into(),
+                    ExprKind::Int(n) => n.to_string().into_bytes().into(),
+                    ExprKind::Word(text) | ExprKind::Network(text) if core => text.as_bytes().into(),
+                    _ => return self.misfit(arg, what, function, "a constant text in quotes"),
+                };
+                self.program.literals.insert((what, text.clone()));
+                Some(CompiledArg::Text(text))
+            }
             Arg::Flag(what) => self.flag_arg(arg, what, function),
             Arg::Route(what, kinds) => self.route_arg(arg, what, function, kinds),
         }

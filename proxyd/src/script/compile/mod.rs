@@ -181,16 +181,11 @@ impl Compiler {
                 names.insert(name.into(), id);
             }
         }
-        if self.program.request_route().is_none() && !routes.is_empty() {
+        if self.program.request_route().is_none() {
+            // Kamailio: starts, and ignores every request
             let span = routes.first().map_or(Span::default(), |route| route.span);
-            let report = Diagnostic::error("no-request-route", span, "the script has no `request_route`");
-            self.report(report.help("every request begins there"));
-        } else if routes.is_empty() && self.found.errors() == 0 {
-            self.error(
-                "no-request-route",
-                Span::default(),
-                "the script has no `request_route`",
-            );
+            let report = Diagnostic::warning("no-request-route", span, "the script has no `request_route`");
+            self.report(report.help("every request begins there; without it none is answered"));
         }
         // blocks are named before they are compiled: dynamic calls and messages need it
         self.program.blocks = routes

@@ -269,7 +269,7 @@ fn mistakes_in_settings() {
         ),
         (
             "route[A] { exit; }",
-            &["1:1: error[no-request-route]: the script has no `request_route`"],
+            &["1:1: warning[no-request-route]: the script has no `request_route`"],
         ),
         (
             "request_route { exit; }\nrequest_route { exit; }\nroute[A] { route(A); }\nroute[A] { exit; }",

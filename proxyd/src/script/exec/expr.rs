@@ -292,7 +292,13 @@ impl Keyword {
         let Some(Ok(uri)) = uri.map(Uri::parse) else {
             return false;
         };
-        env.is_myself(uri.host, uri.port.unwrap_or(0))
+        // Kamailio: `sips:` without a port means 5060
+        let tls = uri
+            .param(b"transport")
+            .flatten()
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"tls"));
+        let default = if tls { 5061 } else { 5060 };
+        env.is_myself(uri.host, uri.port.filter(|port| *port != 0).unwrap_or(default))
     }
 }
 

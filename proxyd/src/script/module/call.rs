@@ -13,6 +13,7 @@ use crate::script::program::PvRef;
 use crate::script::span::Span;
 use crate::script::value::Value;
 use crate::script::vars::Vars;
+use shared::sip::Uri;
 use std::any::Any;
 use std::borrow::Cow;
 
@@ -64,7 +65,12 @@ impl<'a> Env<'a> {
         self.script.states.get::<T>()
     }
 
-    /// Whether a host (and port, 0 for none) is ours, by socket, alias or module.
+    /// Whether the URI of a Route is ours. Kamailio: without a port it means 5060, over TLS too.
+    pub fn is_own_route(&self, uri: &Uri<'_>) -> bool {
+        self.is_myself(uri.host, uri.port.filter(|port| *port != 0).unwrap_or(5060))
+    }
+
+    /// Whether a host (and port, 0 for any) is ours, by socket, alias or module.
     pub fn is_myself(&self, host: &[u8], port: u16) -> bool {
         self.host.sockets().is_local(host, port, None)
             || self

@@ -10,6 +10,9 @@ use shared::db::Access;
 use shared::db::Backend;
 use shared::db::Url;
 use shared::db::schema;
+use tests::subject::built;
+
+use crate::support::split;
 
 pub(crate) struct Home {
     folder: tempfile::TempDir,
@@ -70,11 +73,11 @@ impl Home {
     }
 
     pub(crate) fn run_with(&self, line: &str, environment: &[(&str, &str)], input: &str) -> Run {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_proxyctl"));
+        let mut command = Command::new(built("t-proxyctl"));
         command
             .arg("--home")
             .arg(self.folder.path())
-            .args(words(line))
+            .args(split(line))
             .env_clear()
             .current_dir(self.folder.path());
         command.envs(environment.iter().copied());
@@ -109,17 +112,4 @@ impl Run {
         assert!(self.err.contains(part), "{part:?} is not in {self:?}");
         assert_eq!(self.err.trim_end().lines().count(), 1, "{self:?}");
     }
-}
-
-fn words(line: &str) -> Vec<String> {
-    line.split('\'')
-        .enumerate()
-        .flat_map(|(index, part)| {
-            if index % 2 == 1 {
-                vec![part.to_owned()]
-            } else {
-                part.split_whitespace().map(str::to_owned).collect()
-            }
-        })
-        .collect()
 }

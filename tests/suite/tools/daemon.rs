@@ -12,7 +12,7 @@ use std::thread;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::home::Home;
+use super::home::Home;
 
 /// Calls received, as method and parameters.
 type Calls = Arc<Mutex<Vec<String>>>;
@@ -103,6 +103,8 @@ fn answer(method: &str, params: &Value) -> Result<Value, (i32, &'static str)> {
         "ul.lookup" if params[1] == "alice" => {
             json!({"AoR": "alice", "Contacts": [contact("sip:a@192.0.2.1")]})
         }
+        "ul.lookup" if params[1] == "eve" => return Err((500, "Domain missing in AOR")),
+        "ul.rm_contact" if params[2] == "sip:gone@192.0.2.1" => return Err((404, "Contact not found")),
         "ul.lookup" => return Err((500, "AOR not found in location table")),
         "ul.add" | "ul.rm" | "ul.rm_contact" | "core.kill" => json!({}),
         _ => return Err((-32601, "Method not found")),
@@ -212,6 +214,15 @@ fn refusals() {
         3,
         "no registration of `bob`: `proxyctl online` shows who there is",
     );
+    home.run("ping bob").fails(3, "no registration of `bob`");
+    home.run("ul rm alice sip:gone@192.0.2.1").fails(
+        3,
+        "no contact `sip:gone@192.0.2.1 of alice`: `proxyctl ul show alice` shows what there is",
+    );
+    home.run("ul show eve")
+        .fails(1, "write user@domain, or set SIP_DOMAIN");
+    home.run("domain show")
+        .fails(3, "the script may not load its module");
     home.run("ul.dunp").fails(3, "did you mean `ul.dump`?");
     home.run("no.such")
         .fails(3, "`proxyctl srv rpclist` lists what there is");

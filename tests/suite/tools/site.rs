@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::home::Home;
+use super::home::Home;
 
 const SITE: &str = "\
 domains: [{domain: example.org}]
@@ -84,7 +84,7 @@ fn a_bad_site_changes_nothing() {
         ),
         (
             "domains: [{domain: x.org}, {domain: x.org}]",
-            "domain `x.org` is listed twice",
+            "domain `x.org` is listed already at site.yaml: domains[0]",
         ),
         ("domains: [", "site.yaml:1: "),
     ];
@@ -158,6 +158,65 @@ fn imports_are_all_or_nothing() {
         .collect();
     home.run_with("import -", &[], &rows).ok();
     assert_eq!(home.cell("SELECT count(*) FROM subscriber"), "2000");
+}
+
+#[test]
+fn a_row_that_is_listed_twice_is_named_with_both_places() {
+    let home = Home::new();
+    let run = home.run_with("import -", &[], "user,domain,password\na,x.org,p\na,x.org,q\n");
+    run.fails(
+        2,
+        "-: line 3: subscriber `a@x.org` is listed already at -: line 2",
+    );
+    home.write("a.yaml", "addresses: [{group: 1, address: 10.0.0.1}]\n");
+    home.write("b.yaml", "addresses: [{group: 1, address: 10.0.0.1, mask: 32}]\n");
+    home.run("apply -f a.yaml -f b.yaml").fails(
+        2,
+        "b.yaml: addresses[0]: address `10.0.0.1/32 in group 1` is listed already at a.yaml: addresses[0]",
+    );
+}
+
+#[test]
+fn who_is_pruned_leaves_nothing_behind() {
+    let home = Home::new();
+    for line in [
+        "add a@x.org p",
+        "add b@x.org p",
+        "acl grant b@x.org int",
+        "alias_db add 1000@x.org b@x.org",
+        "speeddial add b@x.org 11 sip:a@x.org",
+        "avp add b@x.org mail 0 box",
+    ] {
+        home.run(line).ok();
+    }
+    home.write("site.yaml", "subscribers: [{user: a@x.org}]\n");
+    assert_eq!(
+        home.run("apply -f site.yaml --prune").ok(),
+        "- subscriber b@x.org\nadded 0, changed 0, removed 1\n"
+    );
+    for table in ["grp", "dbaliases", "speed_dial", "usr_preferences"] {
+        assert_eq!(
+            home.cell(&format!("SELECT count(*) FROM {table}")),
+            "0",
+            "{table}"
+        );
+    }
+}
+
+#[test]
+fn a_shell_tells_a_failure_once() {
+    let home = Home::new();
+    for (line, code, part) in [
+        ("show nobody@x.org", 3, "no subscriber `nobody@x.org`"),
+        ("nonsense", 2, "unrecognized subcommand 'nonsense'"),
+        ("show 'x", 2, "the quote ' does not end"),
+        ("trap", 2, "there is no `trap`"),
+        ("show --help", 0, ""),
+    ] {
+        let run = home.run_with("shell", &[], &format!("{line}\n"));
+        assert_eq!(run.code, code, "{run:?}");
+        assert!(part.is_empty() || run.err.matches(part).count() == 1, "{run:?}");
+    }
 }
 
 #[test]

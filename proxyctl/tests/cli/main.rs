@@ -1,8 +1,0 @@
-//! The program itself, over a database and a daemon of the test's own.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod daemon;
-mod database;
-mod home;
-mod site;

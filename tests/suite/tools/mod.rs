@@ -1,0 +1,7 @@
+//! proxyctl over a database and a daemon of the test's own.
+
+mod certificates;
+mod daemon;
+mod database;
+mod home;
+mod site;
