@@ -132,7 +132,9 @@ fn find(
         return code;
     }
     found.apply(env.ctx);
-    if let (false, Some(contact)) = (registrar.xavp_rcd.is_empty(), found.details.first()) {
+    if !registrar.xavp_rcd.is_empty()
+        && let Some(contact) = found.details.first()
+    {
         keep_details(env, registrar, contact.view());
     }
     if !usrloc.xavp_contact.is_empty() {
