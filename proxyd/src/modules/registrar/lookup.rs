@@ -132,10 +132,10 @@ fn find(
         return code;
     }
     found.apply(env.ctx);
-    if !registrar.xavp_rcd.is_empty() {
-        if let Some(contact) = found.details.first() {
-            keep_details(env, registrar, contact.view());
-        }
+    if !registrar.xavp_rcd.is_empty()
+        && let Some(contact) = found.details.first()
+    {
+        keep_details(env, registrar, contact.view());
     }
     if !usrloc.xavp_contact.is_empty() {
         for contact in found
