@@ -24,6 +24,7 @@ use crate::control::stats_rpcs;
 use crate::control::unix;
 use crate::log;
 use crate::modules;
+use crate::runtime::Ended;
 use crate::runtime::Runtime;
 use crate::runtime::endpoints::Endpoints;
 use crate::runtime::explain;
@@ -37,6 +38,7 @@ use crate::runtime::receive;
 use crate::runtime::status::Running;
 use crate::runtime::tls;
 use crate::runtime::tm_rpcs;
+use crate::runtime::websocket;
 use crate::script::compile;
 use crate::script::compile::Additions;
 use crate::script::compile::Compiled;
@@ -262,25 +264,27 @@ fn create_database(layout: &Layout) -> Result<bool, StartError> {
     }
 }
 
-/// Requests of broken connections that wait to be failed.
-type Unsent = Arc<Mutex<Vec<Vec<u8>>>>;
+/// Leaves something for the timer worker, as long as there is room.
+fn keep<T>(list: &Mutex<Vec<T>>, item: T) {
+    let mut list = list.lock();
+    if list.len() < STREAM_QUEUE {
+        list.push(item);
+    }
+}
 
 fn connections(
     tokio: &tokio::runtime::Runtime,
     program: &Program,
     queue: &Arc<Queue<Inbound>>,
-    unsent: &Unsent,
+    ended: &Arc<Ended>,
 ) -> Connections {
     let queue = Arc::clone(queue);
     let deliver = Arc::new(move |inbound: Inbound| queue.push(inbound).is_ok());
-    let unsent = Arc::clone(unsent);
-    let events = Arc::new(move |event: ConnEvent| {
-        if let ConnEvent::SendFailed { bytes, .. } = event {
-            let mut unsent = unsent.lock();
-            if unsent.len() < STREAM_QUEUE {
-                unsent.push(bytes);
-            }
-        }
+    let ended = Arc::clone(ended);
+    let events = Arc::new(move |event: ConnEvent| match event {
+        ConnEvent::SendFailed { bytes, .. } => keep(&ended.unsent, bytes),
+        ConnEvent::Closed(row) if row.transport.is_web() => keep(&ended.closed, row),
+        ConnEvent::Opened(_) | ConnEvent::Closed(_) => {}
     });
     Connections::new(
         tokio.handle().clone(),
@@ -351,8 +355,8 @@ impl Daemon {
             .build()
             .map_err(at(Path::new("tokio")))?;
         let queue = Arc::new(Queue::new(STREAM_QUEUE));
-        let unsent = Unsent::default();
-        let streams = connections(&tokio, program, &queue, &unsent);
+        let ended = Arc::<Ended>::default();
+        let streams = connections(&tokio, program, &queue, &ended);
         let statistics = Arc::new(Statistics::new());
         let methods = Arc::new(Methods::new());
         let around = Surroundings {
@@ -367,7 +371,7 @@ impl Daemon {
             Arc::clone(&script),
             change.next.clone(),
             streams,
-            unsent,
+            ended,
             Arc::clone(&statistics),
             tokio.handle().clone(),
         );
@@ -397,6 +401,10 @@ impl Daemon {
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
         daemon.inner.methods.add(core_rpcs::methods(&status));
         daemon.inner.methods.add(tls::methods(&daemon.inner.runtime));
+        daemon
+            .inner
+            .methods
+            .add(websocket::methods(&daemon.inner.runtime));
         daemon.inner.methods.add(tm_rpcs::methods(&daemon.inner.runtime));
         let inner = Arc::clone(&daemon.inner);
         let reload = move |_: &RpcCall<'_>| match inner.reload() {

@@ -8,6 +8,7 @@ use crate::control::stats_rpcs;
 use crate::modules::MODULES;
 use crate::runtime::tls;
 use crate::runtime::tm_rpcs;
+use crate::runtime::websocket;
 use crate::script::core_functions;
 use crate::script::core_params;
 use crate::script::core_params::CoreParam;
@@ -116,6 +117,7 @@ fn core_rpcs() -> Vec<(String, String)> {
         let doc = methods.doc(&name).unwrap_or_default().into_owned();
         (name, doc)
     }));
+    rows.extend(websocket::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.extend(tls::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.extend(tm_rpcs::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.sort();

@@ -15,3 +15,4 @@ pub mod subject;
 pub mod tables;
 pub mod ua;
 pub mod wait;
+pub mod web;

@@ -53,7 +53,8 @@ impl Record {
 
     /// Notes where a user agent's connection comes from: its port is the system's choice.
     pub fn connected(&mut self, agent: &str, source: SocketAddr) {
-        for before in ["rport=".to_owned(), format!("{}:", source.ip())] {
+        let ip = source.ip();
+        for before in ["rport=".to_owned(), format!("{ip}:"), format!("{ip}~")] {
             let name = format!("{before}port-of-{agent}");
             self.names.insert(format!("{before}{}", source.port()), name);
         }
@@ -157,7 +158,8 @@ impl Record {
         let lower = name.to_ascii_lowercase();
         let value = self.renamed(value);
         match lower.as_str() {
-            "via" => sorted_parameters(&value, &["i"]),
+            // Space is as good as more of it (RFC 3261 §25.1, LWS).
+            "via" => sorted_parameters(&value.split_whitespace().collect::<Vec<_>>().join(" "), &["i"]),
             "contact" | "from" | "to" => sorted_parameters(&value, &[]),
             // The module dialog names its dialogs here.
             "route" | "record-route" => match value.split_once(";did=") {

@@ -448,10 +448,12 @@ impl Stage<'_> {
             "udp" => Transport::Udp,
             "tcp" => Transport::Tcp,
             "tls" => Transport::Tls,
+            "ws" => Transport::Ws,
+            "wss" => Transport::Wss,
             other => return Err(format!("no such transport: {other}").into()),
         };
         let server = match transport {
-            Transport::Tls => self.site.server_tls,
+            secure if secure.is_secure() => self.site.server_tls,
             _ if ipv6 => self.site.server6,
             _ => self.site.server,
         };
@@ -467,7 +469,7 @@ impl Stage<'_> {
             opened => Some(opened),
         });
         let mut agent = agent.unwrap_or_else(open)?;
-        if transport == Transport::Tls {
+        if transport.is_secure() {
             agent.identify(Identity::new(self.folder, name, DOMAIN)?);
         }
         self.variables

@@ -1,4 +1,4 @@
-//! A scripted SIP user agent over UDP, TCP or TLS, IPv4 or IPv6: it sends what it is told and shows what arrives.
+//! A scripted SIP user agent over UDP, TCP, TLS or WebSocket, IPv4 or IPv6: it sends what it is told and shows what arrives.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -18,6 +18,7 @@ use crate::message::uri;
 use crate::secure::Identity;
 use crate::secure::Stream;
 use crate::wait;
+use crate::web::Web;
 
 /// How a user agent is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,10 @@ pub enum Transport {
     Tcp,
     /// Such a stream under TLS.
     Tls,
+    /// WebSocket over TCP.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
 }
 
 impl Transport {
@@ -37,7 +42,14 @@ impl Transport {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
             Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
+    }
+
+    /// Whether it is under TLS.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
     }
 }
 
@@ -95,7 +107,8 @@ impl Ua {
                 socket.set_nonblocking(true)?;
                 udp.insert(socket).local_addr()?
             }
-            Transport::Tcp | Transport::Tls => {
+            // What speaks WebSocket holds a port and never listens to it.
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 let socket = TcpListener::bind(address)?;
                 socket.set_nonblocking(true)?;
                 listener.insert(socket).local_addr()?
@@ -137,6 +150,7 @@ impl Ua {
             Transport::Udp => format!("sip:{}@{}", self.name, self.address),
             Transport::Tcp => format!("sip:{}@{};transport=tcp", self.name, self.address),
             Transport::Tls => format!("sip:{}@{};transport=tls", self.name, self.address),
+            Transport::Ws | Transport::Wss => format!("sip:{}@{};transport=ws", self.name, self.address),
         }
     }
 
@@ -165,6 +179,10 @@ impl Ua {
                     stream.set_nonblocking(true)?;
                     Box::new(stream) as Box<dyn Stream>
                 }
+            };
+            let stream = match self.transport {
+                Transport::Ws | Transport::Wss => Box::new(Web::connect(stream, &self.server.to_string())?),
+                _ => stream,
             };
             self.streams.push((stream, Vec::new()));
         }

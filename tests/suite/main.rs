@@ -27,3 +27,4 @@ mod tls;
 mod tools;
 mod trace;
 mod tutorial;
+mod websocket;

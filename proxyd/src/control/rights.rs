@@ -107,6 +107,7 @@ const READING: &[&str] = &[
     "ul.db_users",
     "ul.dump",
     "ul.lookup",
+    "ws.dump",
 ];
 
 /// Methods that change nothing, but show the command line, files, or what scripts and operators keep in tables.

@@ -114,13 +114,17 @@ fn advertised(program: &Program) -> Option<Advertised> {
     (host.is_some() || port.is_some()).then_some(Advertised { host, port })
 }
 
+fn has(compiled: &Compiled, module: &str) -> bool {
+    compiled.modules.iter().any(|loaded| loaded.def.name == module)
+}
+
 /// The port of TLS sockets that are given without one; none where TLS is off.
 fn tls_port(compiled: &Compiled) -> Result<Option<u16>, StartError> {
     let program = &compiled.program;
     if !tls::is_enabled(program) {
         return Ok(None);
     }
-    if !compiled.modules.iter().any(|module| module.def.name == "tls") {
+    if !has(compiled, "tls") {
         return Err(ListenError::NoTls.into());
     }
     let port = program.setting_int("tls_port_no");
@@ -147,6 +151,7 @@ pub(super) fn sockets(compiled: &Compiled, args: &Args, now: &Endpoints) -> Resu
         Defaults {
             port,
             tcp,
+            web: has(compiled, "websocket"),
             tls: tls_port(compiled)?,
         },
     )?;

@@ -11,6 +11,7 @@ use std::fmt::Write;
 
 mod acc;
 mod alias_db;
+mod async_routes;
 pub(crate) mod auth;
 mod auth_db;
 mod avpops;
@@ -72,6 +73,7 @@ mod tmx;
 mod uac;
 mod uri_db;
 pub(crate) mod usrloc;
+mod websocket;
 pub(crate) mod xhttp;
 mod xhttp_prom;
 mod xlog;
@@ -81,6 +83,7 @@ mod xml;
 pub static MODULES: &[&ModuleDef] = &[
     &acc::MODULE,
     &alias_db::MODULE,
+    &async_routes::MODULE,
     &auth::MODULE,
     &auth_db::MODULE,
     &avpops::MODULE,
@@ -141,6 +144,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &uac::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
+    &websocket::MODULE,
     &xhttp::MODULE,
     &xhttp_prom::MODULE,
     &xlog::MODULE,

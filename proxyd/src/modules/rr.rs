@@ -64,7 +64,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int("add_username", 0, "Adds the user of the Request-URI."),
         Param::Ignored("ignore_user", "a user part never keeps a URI from being ours"),
         Param::Ignored(
-            "enable_socket_warning",
+            "enable_socket_mismatch_warning",
             "a Route that names no socket of ours is met without a warning",
         ),
         Param::Ignored("custom_user_avp", "the user part is that of the Request-URI"),

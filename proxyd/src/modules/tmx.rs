@@ -100,13 +100,30 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "True; flags are the transaction's own here.",
             t_flush_flags,
         ),
+        Function::anywhere(
+            &["t_drop"],
+            &[Arg::OptInt("rcode")],
+            "Ends the transaction without an answer, and the route; rcode is the status that it is counted with, else 500.",
+            t_drop,
+        ),
         Function {
-            names: &["t_drop"],
-            args: &[Arg::OptInt("mode")],
-            routes: Routes::REQUEST,
-            doc: "Ends the transaction without an answer.",
-            call: t_flush_flags,
+            names: &["t_reuse_branch"],
+            args: &[],
+            routes: Routes::BRANCH_FAILURE,
+            doc: "Makes the contact of the branch that failed the target once more: Request-URI, Path, ruid, branch flags.",
+            call: t_reuse_branch,
         },
+        Function::anywhere(
+            &["t_cancel_callid"],
+            &[
+                Arg::Text("callid"),
+                Arg::Int("cseq"),
+                Arg::Int("flag"),
+                Arg::OptInt("rcode"),
+            ],
+            "Cancels the INVITE with this Call-ID and CSeq, and sets a flag of it; rcode is the cause in Reason.",
+            t_cancel_callid,
+        ),
     ],
     pvs: &[
         Pv {
@@ -256,6 +273,46 @@ fn t_continue(call: &mut Call<'_, '_>) -> Code {
 
 fn t_flush_flags(_call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
+}
+
+fn t_drop(call: &mut Call<'_, '_>) -> Code {
+    let status = call.opt_int(0).and_then(|code| u16::try_from(code).ok());
+    let status = status.filter(|status| (200..700).contains(status)).unwrap_or(500);
+    if call.env.host.drop_transaction(status) {
+        Code::EXIT
+    } else {
+        Code::FALSE
+    }
+}
+
+fn t_reuse_branch(call: &mut Call<'_, '_>) -> Code {
+    let found = call.env.host.transaction().and_then(|view| {
+        let branch = current_branch(&view)?;
+        let owned = |part: Option<&[u8]>| part.map(<[u8]>::to_vec);
+        Some((
+            branch.uri.to_vec(),
+            branch.flags,
+            owned(branch.ruid),
+            owned(branch.path),
+        ))
+    });
+    let Some((uri, flags, ruid, path)) = found else {
+        return Code::FALSE;
+    };
+    let ctx = &mut *call.env.ctx;
+    ctx.set_uri(uri);
+    ctx.set_dst_uri(None);
+    (ctx.bflags, ctx.ruid, ctx.path) = (flags, ruid, path);
+    Code::TRUE
+}
+
+fn t_cancel_callid(call: &mut Call<'_, '_>) -> Code {
+    let (Ok(cseq), Ok(flag)) = (u32::try_from(call.int(1)), u32::try_from(call.int(2))) else {
+        return Code::FALSE;
+    };
+    let cause = call.opt_int(3).and_then(|code| u16::try_from(code).ok());
+    let call_id = call.text_owned(0);
+    Code::from(call.env.host.cancel_call(&call_id, cseq, flag, cause))
 }
 
 /// The routes that are about one branch.

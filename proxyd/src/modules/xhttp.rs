@@ -111,20 +111,33 @@ fn xhttp_reply(call: &mut Call<'_, '_>) -> Code {
 
 /// Answers the HTTP request under way; false when it was answered already, or is none.
 pub(super) fn reply(env: &mut Env<'_>, status: u16, reason: &[u8], kind: &[u8], body: &[u8]) -> bool {
+    let answer = response(env, status, reason, kind, body);
+    answer.is_some_and(|answer| env.host.http_reply(env.ctx, &answer))
+}
+
+/// The answer to the HTTP request under way; none when it was answered already, or is none.
+pub(super) fn response(
+    env: &mut Env<'_>,
+    status: u16,
+    reason: &[u8],
+    kind: &[u8],
+    body: &[u8],
+) -> Option<Vec<u8>> {
     let ctx = &mut *env.ctx;
     if !ctx.msg.is_http() {
         log::error("xhttp", format_args!("only an HTTP request can be answered so"));
-        return false;
+        return None;
     }
     if std::mem::replace(&mut ctx.answered, status) != 0 {
         log::error("xhttp", format_args!("the HTTP request was answered already"));
-        return false;
+        return None;
     }
     let version: &[u8] = if ctx.msg.version().ends_with(b"1.0") {
         b"HTTP/1.0"
     } else {
         b"HTTP/1.1"
     };
+    let interim = status < 200;
     let (status, peer) = (status.to_string(), ctx.source.peer.to_string());
     let mut out = Vec::with_capacity(256 + body.len());
     line(&mut out, &[version, b" ", status.as_bytes(), b" ", reason]);
@@ -145,9 +158,13 @@ pub(super) fn reply(env: &mut Env<'_>, status: u16, reason: &[u8], kind: &[u8], 
     if let Some(server) = env.script.program.server_header() {
         line(&mut out, &[b"Server: ", server]);
     }
-    let _ = write!(out, "Content-Length: {}\r\n\r\n", body.len());
+    // RFC 9110 §8.6: what is no final answer has no body to tell the length of.
+    if !interim {
+        let _ = write!(out, "Content-Length: {}\r\n", body.len());
+    }
+    out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
-    env.host.http_reply(env.ctx, &out)
+    Some(out)
 }
 
 /// Appends a header line; a line end in what a script puts together does not begin another one.

@@ -162,7 +162,7 @@ fn sides<'a>(double: bool, inbound: &'a Hop<'a>, outbound: &'a Hop<'a>) -> impl 
 
 fn write_transport(transport: Transport, out: &mut Vec<u8>) {
     out.extend_from_slice(b";transport=");
-    out.extend_from_slice(transport.as_str().as_bytes());
+    out.extend_from_slice(transport.uri_name().as_bytes());
 }
 
 #[cfg(test)]
@@ -188,6 +188,10 @@ mod tests {
         host: b"[::1]",
         port: b"80",
         transport: Transport::Ws,
+    };
+    const S: Hop<'static> = Hop {
+        transport: Transport::Wss,
+        ..W
     };
     const PLAIN: RecordRoute<'static> = RecordRoute {
         form: Form::Sockets,
@@ -234,6 +238,7 @@ mod tests {
             (&PLAIN, A, T, &["<sip:10.0.0.1;transport=tcp;r2=on;lr;ftag=f1>", "<sip:10.0.0.1;r2=on;lr;ftag=f1>"]),
             (&PLAIN, T, A, &["<sip:10.0.0.1;r2=on;lr;ftag=f1>", "<sip:10.0.0.1;transport=tcp;r2=on;lr;ftag=f1>"]),
             (&PLAIN, T, T, &["<sip:10.0.0.1;transport=tcp;lr;ftag=f1>"]),
+            (&PLAIN, S, S, &["<sip:[::1]:80;transport=ws;lr;ftag=f1>"]),
             (&PLAIN, W, W, &["<sip:[::1]:80;transport=ws;lr;ftag=f1>"]),
             (&RecordRoute { double: Double::Off, ..PLAIN }, A, B, &["<sip:10.0.0.1;lr;ftag=f1>"]),
             (&RecordRoute { sips: true, ..PLAIN }, A, A, &["<sips:10.0.0.1;lr;ftag=f1>"]),

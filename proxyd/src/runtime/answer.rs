@@ -59,8 +59,12 @@ impl Live {
         let event = ServerEvent::Respond(status, Origin::Relayed);
         let actions = t.server.on(event, self.now, &t.timers, t.reply_to.is_reliable());
         t.status = status;
-        if !actions.contains(Action::SendResponse) || bytes.is_empty() {
+        if !actions.contains(Action::SendResponse) {
             return self.buffers.put(bytes);
+        }
+        if bytes.is_empty() {
+            self.buffers.put(std::mem::take(&mut t.reply));
+            return;
         }
         self.outbox
             .send_with(&self.endpoints.sockets, &t.reply_to, |out| {

@@ -80,7 +80,8 @@ impl Live {
             return guard;
         }
         guard.current_branch = number;
-        // Kamailio: branches that the route adds have a route of their own, or none
+        // Kamailio: branches that the route adds have routes of their own, or none
+        guard.intent.armed.branch = None;
         guard.intent.armed.branch_failure = None;
         let script = Arc::clone(&guard.script);
         self.run_failed(guard, route, RouteKind::BRANCH_FAILURE, vars, &script)

@@ -103,6 +103,8 @@ impl Change {
                 }
                 self.udp.push(id);
             }
+            // They have the sockets of the streams beneath.
+            Transport::Ws | Transport::Wss => {}
             _ => {
                 let bound = Connections::bind(listener.address);
                 self.tcp
@@ -115,7 +117,10 @@ impl Change {
     /// The sockets of these numbers, as `listen` lines name them.
     pub(crate) fn names(&self, ids: impl IntoIterator<Item = SocketId>) -> Vec<String> {
         let listener = |id| self.next.sockets.get(id);
-        let names = ids.into_iter().filter_map(listener);
+        let names = ids
+            .into_iter()
+            .filter_map(listener)
+            .filter(|l| !l.transport.is_web());
         names.map(|l| format!("{}:{}", l.transport, l.address)).collect()
     }
 }

@@ -34,10 +34,12 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transaction::key::Lookup;
+use crate::transport::conn::Control;
 use crate::transport::udp::Batch;
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use shared::net::Keepalive;
 use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Uri;
@@ -266,6 +268,21 @@ impl Host for Live {
         // Nothing is held that would need it: an answered transaction ends by its timers.
     }
 
+    fn drop_transaction(&mut self, status: u16) -> bool {
+        let Some(mut guard) = self.current.take() else {
+            return false;
+        };
+        if guard.status < 200 {
+            self.send_upstream(&mut guard, status, Vec::new());
+        }
+        self.current = Some(guard);
+        true
+    }
+
+    fn cancel_call(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
+        self.cancel_other(call_id, cseq, flag, cause)
+    }
+
     fn cancel_branches(&mut self, scope: Scope<'_>, which: u32) -> Code {
         self.cancel_pending(scope, which)
     }
@@ -295,7 +312,14 @@ impl Host for Live {
             replied: branch.replied,
             uri: branch.uri(),
             flags: branch.flags,
-            ruid: branch.ruid.as_deref().map(Vec::as_slice),
+            ruid: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.ruid.as_deref()),
+            path: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.path.as_deref()),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),
@@ -371,5 +395,14 @@ impl Host for Live {
             self.runtime.streams.close(conn);
         }
         sent
+    }
+
+    fn upgrade(&mut self, ctx: &Context, answer: &[u8], keepalive: &Keepalive) -> bool {
+        self.upgrade_connection(ctx, answer, keepalive)
+    }
+
+    fn close_websocket(&mut self, conn: ConnId, status: u16, reason: &str) -> bool {
+        let close = Control::Close(status, reason.to_owned());
+        self.runtime.streams.control(conn, close)
     }
 }

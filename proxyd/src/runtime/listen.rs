@@ -31,7 +31,9 @@ pub enum ListenError {
     #[error("cannot listen on {0:?}: no interface and no host has this name")]
     Name(String),
     /// A transport that is not served.
-    #[error("cannot listen on {0}: this transport is not served; use udp, tcp or tls")]
+    #[error(
+        "cannot listen on {0}: use udp, tcp or tls; WebSocket begins on tcp and tls, with the module websocket"
+    )]
     Transport(Transport),
     /// TLS is wanted, and nothing knows its certificates.
     #[error("enable_tls needs the module tls: add `loadmodule \"tls.so\"`")]
@@ -59,6 +61,8 @@ pub(crate) struct Defaults {
     pub(crate) port: u16,
     /// `disable_tcp`.
     pub(crate) tcp: bool,
+    /// Whether connections may go on in WebSocket: the module is loaded.
+    pub(crate) web: bool,
     /// `enable_tls`: the port of sockets that are not asked for, `tls_port_no`.
     pub(crate) tls: Option<u16>,
 }
@@ -117,7 +121,13 @@ pub(crate) fn listeners(specs: &[SocketSpec], defaults: Defaults) -> Result<Vec<
                         .advertise
                         .as_ref()
                         .map(|a| (host_text(&a.host), a.port.unwrap_or(*port)));
-                    found.push(Listener::new(*transport, address, advertise, spec.name.clone()));
+                    let named =
+                        |transport| Listener::new(transport, address, advertise.clone(), spec.name.clone());
+                    found.push(named(*transport));
+                    // Messages of WebSocket come by the same socket and name their own transport.
+                    if defaults.web && transport.upgraded() != *transport {
+                        found.push(named(transport.upgraded()));
+                    }
                 }
             }
         }
@@ -175,6 +185,7 @@ mod tests {
         let defaults = Defaults {
             port: 5060,
             tcp: true,
+            web: false,
             tls: None,
         };
         let found = listeners(
@@ -201,6 +212,7 @@ mod tests {
         let defaults = Defaults {
             port: 5060,
             tcp: true,
+            web: false,
             tls: Some(5061),
         };
         let off = Defaults {
@@ -244,6 +256,7 @@ mod tests {
         let defaults = Defaults {
             port: 5060,
             tcp: true,
+            web: false,
             tls: None,
         };
         let error = listeners(&[spec("udp:no-such-interface0.invalid:5060")], defaults).expect_err("unknown");

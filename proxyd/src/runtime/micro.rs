@@ -24,7 +24,6 @@ use crate::transport::conn::Connections;
 use crate::transport::conn::StreamOptions;
 use crate::transport::udp::UdpOptions;
 use crate::transport::udp::UdpSocket;
-use parking_lot::Mutex;
 use shared::net::Transport;
 use std::io;
 use std::net::SocketAddr;
@@ -77,7 +76,7 @@ pub(crate) fn runtime(
         Arc::new(script),
         endpoints,
         streams,
-        Arc::new(Mutex::default()),
+        Arc::default(),
         statistics,
         tokio.clone(),
     ))

@@ -32,6 +32,7 @@ pub(crate) mod tls;
 pub(crate) mod tm_rpcs;
 pub(crate) mod trace;
 mod transaction;
+pub(crate) mod websocket;
 pub(crate) mod worker;
 
 use crate::proxy::context::SocketId;
@@ -42,6 +43,7 @@ use crate::script::module::Script;
 use crate::stats::Statistics;
 use crate::transaction::key::Id;
 use crate::transaction::table::Table;
+use crate::transport::conn::ConnRow;
 use crate::transport::conn::Connections;
 use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
@@ -104,14 +106,23 @@ pub struct Runtime {
     pub(crate) errands: Mutex<Vec<Errand>>,
     /// Continuations for the timer worker.
     pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
-    /// Requests that a connection could not send, whole, for the timer worker.
-    pub(crate) unsent: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// What connections have left behind, for the timer worker.
+    pub(crate) ended: Arc<Ended>,
     /// Set when the daemon stops.
     pub(crate) stopping: AtomicBool,
     /// Wakes whoever stops the daemon.
     pub(crate) stop_asked: tokio::sync::Notify,
     /// Runs jobs that may block.
     pub(crate) tokio: tokio::runtime::Handle,
+}
+
+/// What connections have left behind when they ended.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// Requests that could not be sent, whole.
+    pub(crate) unsent: Mutex<Vec<Vec<u8>>>,
+    /// Connections of WebSocket.
+    pub(crate) closed: Mutex<Vec<ConnRow>>,
 }
 
 /// The table of transactions, looked up by message.
@@ -144,7 +155,7 @@ impl Runtime {
         script: Arc<Script>,
         endpoints: Endpoints,
         streams: Connections,
-        unsent: Arc<Mutex<Vec<Vec<u8>>>>,
+        ended: Arc<Ended>,
         statistics: Arc<Statistics>,
         tokio: tokio::runtime::Handle,
     ) -> Self {
@@ -165,7 +176,7 @@ impl Runtime {
             statistics,
             errands: Mutex::default(),
             resumed: Mutex::default(),
-            unsent,
+            ended,
             stopping: AtomicBool::new(false),
             stop_asked: tokio::sync::Notify::new(),
             tokio,
@@ -215,7 +226,7 @@ impl Runtime {
         };
         Some(Target {
             peer: target.addr,
-            transport: target.transport,
+            transport: self.web_transport(target.transport, target.addr),
             socket,
             conn: None,
         })

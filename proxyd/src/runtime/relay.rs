@@ -7,6 +7,7 @@ use super::matching::timers;
 use super::outbox::Outbox;
 use super::transaction::Client;
 use super::transaction::ClientBranch;
+use super::transaction::Reached;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
 use crate::proxy::branch::Branch;
@@ -330,7 +331,12 @@ impl Live {
         write_request(&mut sent, &mut self.scratch, ctx, &out);
         let client = Client::new(guard.is_invite());
         let mut branch = ClientBranch::new(client, target, sent, ctx.bflags);
-        branch.ruid = ctx.ruid.clone().map(Box::new);
+        if ctx.ruid.is_some() || ctx.path.is_some() {
+            branch.contact = Some(Box::new(Reached {
+                ruid: ctx.ruid.clone(),
+                path: ctx.path.clone(),
+            }));
+        }
         branch.armed = guard.intent.armed;
         guard.branches.push(branch);
         Ok(())

@@ -307,6 +307,10 @@ impl Host for Sandbox {
 
     fn release_transaction(&mut self) {}
 
+    fn drop_transaction(&mut self, _: u16) -> bool {
+        self.transaction().is_some()
+    }
+
     fn cancel_branches(&mut self, _: Scope<'_>, _: u32) -> Code {
         Code::TRUE
     }

@@ -63,6 +63,7 @@ impl Status for Running {
         endpoints
             .sockets
             .open()
+            .filter(|(_, listener)| !listener.transport.is_web())
             .map(|(_, listener)| row(listener))
             .collect()
     }

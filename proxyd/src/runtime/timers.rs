@@ -40,8 +40,11 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
         for errand in std::mem::take(&mut *runtime.errands.lock()) {
             errand(&mut receiver.live, &mut receiver.vars);
         }
-        for bytes in std::mem::take(&mut *runtime.unsent.lock()) {
+        for bytes in std::mem::take(&mut *runtime.ended.unsent.lock()) {
             receiver.live.fail_unsent(&bytes, &mut receiver.vars);
+        }
+        for row in std::mem::take(&mut *runtime.ended.closed.lock()) {
+            receiver.live.websocket_closed(&row, &mut receiver.vars);
         }
         intervals.run(&mut receiver, now);
         receiver.live.outbox.flush();

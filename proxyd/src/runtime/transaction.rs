@@ -148,6 +148,14 @@ pub(crate) struct Cancelling {
     pub(crate) sent: Vec<u8>,
 }
 
+/// The contact of a branch, besides its URI.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) ruid: Option<Vec<u8>>,
+    /// Its Path vector.
+    pub(crate) path: Option<Vec<u8>>,
+}
+
 /// One target of a forwarded request.
 #[derive(Debug)]
 pub(crate) struct ClientBranch {
@@ -169,9 +177,8 @@ pub(crate) struct ClientBranch {
     pub(crate) armed: Armed,
     /// Its final reply is not to be chosen any more (`t_drop_replies`).
     pub(crate) dropped: bool,
-    /// The ruid of the contact that it goes to.
-    #[expect(clippy::box_collection, reason = "a transaction has to stay small")]
-    pub(crate) ruid: Option<Box<Vec<u8>>>,
+    /// What else is known of the contact that it goes to; boxed, for a transaction has to stay small.
+    pub(crate) contact: Option<Box<Reached>>,
     pub(crate) cancelling: Option<Box<Cancelling>>,
 }
 
@@ -189,7 +196,7 @@ impl ClientBranch {
             replied: false,
             armed: Armed::default(),
             dropped: false,
-            ruid: None,
+            contact: None,
             cancelling: None,
         }
     }

@@ -11,6 +11,7 @@ use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use shared::net::Keepalive;
 use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Message;
@@ -95,6 +96,8 @@ pub struct BranchView<'a> {
     pub flags: u32,
     /// The ruid of the contact it goes to.
     pub ruid: Option<&'a [u8]>,
+    /// Its Path vector.
+    pub path: Option<&'a [u8]>,
 }
 
 /// A read-only view of the current transaction.
@@ -293,7 +296,18 @@ pub trait Host {
     fn transaction_reply(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code;
     /// Lets go of a transaction that needs nothing more of this script (`t_release`).
     fn release_transaction(&mut self);
-    /// Cancels pending branches (`t_cancel_branches`, `t_cancel_callid`): which ones by bit.
+    /// Ends the transaction with this status and sends nothing (`t_drop`); false when there is none.
+    fn drop_transaction(&mut self, status: u16) -> bool {
+        let _ = status;
+        false
+    }
+    /// Cancels the INVITE with this Call-ID and CSeq number, sets a flag of it unless that is 0, and tells why when
+    /// there is a cause (`t_cancel_callid`); false when there is none.
+    fn cancel_call(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
+        let _ = (call_id, cseq, flag, cause);
+        false
+    }
+    /// Cancels pending branches (`t_cancel_branches`): which ones by bit.
     fn cancel_branches(&mut self, scope: Scope<'_>, which: u32) -> Code;
     /// Forgets the replies of the branches tried so far (`t_drop_replies`).
     fn drop_replies(&mut self);
@@ -318,4 +332,14 @@ pub trait Host {
     fn spawn(&mut self, job: Job);
     /// An HTTP reply on the connection that a request came by (`xhttp_reply`).
     fn http_reply(&mut self, ctx: &Context, bytes: &[u8]) -> bool;
+    /// The same, after which the connection goes on in WebSocket; false when it cannot (`ws_handle_handshake`).
+    fn upgrade(&mut self, ctx: &Context, answer: &[u8], keepalive: &Keepalive) -> bool {
+        let _ = (ctx, answer, keepalive);
+        false
+    }
+    /// Ends a WebSocket connection; false when there is none of this number (`ws_close`).
+    fn close_websocket(&mut self, conn: ConnId, status: u16, reason: &str) -> bool {
+        let _ = (conn, status, reason);
+        false
+    }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU16;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use parking_lot::Mutex;
 use parking_lot::RwLock;
+use shared::net::Keepalive;
 use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::frame::FrameError;
@@ -167,17 +169,34 @@ pub enum SendError {
 /// What a connection's task is told.
 pub(super) enum Order {
     Send(Vec<u8>),
+    /// Goes on in WebSocket when everything before was written.
+    Upgrade(Keepalive),
+    /// Sends a control frame; only in WebSocket.
+    Control(Control),
     /// Ends the connection when everything before was written.
     Close,
+}
+
+/// A frame about a WebSocket connection itself (RFC 6455 §5.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Ends it, with a status and a reason.
+    Close(u16, String),
+    /// Has to be answered.
+    Ping(Vec<u8>),
+    /// Answers one, or nothing.
+    Pong(Vec<u8>),
 }
 
 /// One connection, as its task and its users share it.
 pub(super) struct Conn {
     pub(super) id: ConnId,
-    pub(super) transport: Transport,
+    /// What it began as.
+    stream: Transport,
+    pub(super) web: AtomicBool,
     pub(super) remote: SocketAddr,
     pub(super) local: SocketAddr,
-    pub(super) socket: SocketId,
+    socket: AtomicU16,
     pub(super) accepted: bool,
     pub(super) orders: mpsc::UnboundedSender<Order>,
     pub(super) queued: AtomicUsize,
@@ -192,6 +211,39 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    pub(super) fn transport(&self) -> Transport {
+        if self.web.load(Relaxed) {
+            self.stream.upgraded()
+        } else {
+            self.stream
+        }
+    }
+
+    pub(super) fn socket(&self) -> SocketId {
+        self.socket.load(Relaxed)
+    }
+
+    /// What arrived on it.
+    pub(super) fn inbound(&self, bytes: Vec<u8>, broken: Option<FrameError>) -> Inbound {
+        Inbound {
+            bytes,
+            source: self.remote,
+            local: self.local,
+            transport: self.transport(),
+            conn: Some(self.id),
+            socket: self.socket(),
+            broken,
+        }
+    }
+
+    /// So many bytes wait no more.
+    pub(super) fn sent(&self, len: usize) {
+        // Pongs are not counted when they are queued; the counter must not run below zero for them.
+        let _ = self
+            .queued
+            .fetch_update(Relaxed, Relaxed, |q| Some(q.saturating_sub(len)));
+    }
+
     pub(super) fn touch(&self) {
         *self.active.lock() = Instant::now();
     }
@@ -203,10 +255,10 @@ impl Conn {
     pub(super) fn row(&self) -> ConnRow {
         ConnRow {
             id: self.id,
-            transport: self.transport,
+            transport: self.transport(),
             remote: self.remote,
             local: self.local,
-            socket: self.socket,
+            socket: self.socket(),
             open: self.open.load(Relaxed),
             accepted: self.accepted,
             idle: self.active.lock().elapsed().as_secs(),
@@ -223,6 +275,17 @@ struct Table {
     by_peer: HashMap<(Transport, SocketAddr), SmallVec<[ConnId; 1]>, RandomState>,
     accepted_from: HashMap<IpAddr, usize, RandomState>,
     tls: usize,
+}
+
+impl Table {
+    fn forget(&mut self, peer: &(Transport, SocketAddr), id: ConnId) {
+        if let Some(ids) = self.by_peer.get_mut(peer) {
+            ids.retain(|own| *own != id);
+            if ids.is_empty() {
+                self.by_peer.remove(peer);
+            }
+        }
+    }
 }
 
 /// All connections of the daemon.
@@ -322,6 +385,21 @@ impl Connections {
         }
     }
 
+    /// Goes on in WebSocket after these bytes, as a listening socket of that transport; false when it does so already.
+    pub fn upgrade(&self, id: ConnId, bytes: Vec<u8>, socket: SocketId, keepalive: Keepalive) -> bool {
+        let Some(conn) = self.0.become_web(id, socket) else {
+            return false;
+        };
+        let queued = self.0.queue(&conn, bytes);
+        queued.is_ok() && conn.orders.send(Order::Upgrade(keepalive)).is_ok()
+    }
+
+    /// Sends a control frame on a WebSocket connection; false when there is none of this number.
+    pub fn control(&self, id: ConnId, frame: Control) -> bool {
+        let conn = self.0.get(id).filter(|conn| conn.transport().is_web());
+        conn.is_some_and(|conn| conn.orders.send(Order::Control(frame)).is_ok())
+    }
+
     /// Lets another port of the peer lead to this connection (RFC 5923 §3, `force_tcp_alias`).
     pub fn add_alias(&self, id: ConnId, port: u16) {
         let mut table = self.0.table.write();
@@ -334,7 +412,11 @@ impl Connections {
         }
         aliases.push(port);
         let peer = SocketAddr::new(conn.remote.ip(), port);
-        table.by_peer.entry((conn.transport, peer)).or_default().push(id);
+        table
+            .by_peer
+            .entry((conn.transport(), peer))
+            .or_default()
+            .push(id);
     }
 
     /// Sets how long a connection may be idle, as a registration may want it.
@@ -405,6 +487,31 @@ impl Inner {
         table.by_id.get(id).cloned()
     }
 
+    /// Enters a connection under the transport that it goes on with.
+    fn become_web(&self, id: ConnId, socket: SocketId) -> Option<Arc<Conn>> {
+        let mut table = self.table.write();
+        let conn = table.by_id.get(&id).cloned()?;
+        let ports: SmallVec<[u16; 4]> = {
+            let aliases = conn.aliases.lock();
+            aliases.iter().copied().chain([conn.remote.port()]).collect()
+        };
+        let before = conn.transport();
+        if conn.web.swap(true, Relaxed) {
+            return None;
+        }
+        conn.socket.store(socket, Relaxed);
+        for port in ports {
+            let peer = SocketAddr::new(conn.remote.ip(), port);
+            table.forget(&(before, peer), id);
+            table
+                .by_peer
+                .entry((conn.transport(), peer))
+                .or_default()
+                .push(id);
+        }
+        Some(conn)
+    }
+
     fn queue(&self, conn: &Conn, bytes: Vec<u8>) -> Result<(), SendError> {
         let len = bytes.len();
         if conn.queued.fetch_add(len, Relaxed).saturating_add(len) > self.options.queue_bytes {
@@ -433,10 +540,11 @@ impl Inner {
         let lifetime = u64::try_from(self.options.lifetime.as_millis()).unwrap_or(u64::MAX / 2);
         let conn = Arc::new(Conn {
             id,
-            transport: ends.transport,
+            stream: ends.transport,
+            web: AtomicBool::new(false),
             remote: ends.remote,
             local: ends.local,
-            socket: ends.socket,
+            socket: AtomicU16::new(ends.socket),
             accepted: ends.accepted,
             orders,
             queued: AtomicUsize::new(0),
@@ -467,15 +575,10 @@ impl Inner {
         }
         let aliases = conn.aliases.lock().clone();
         for port in aliases.into_iter().chain([conn.remote.port()]) {
-            let key = (conn.transport, SocketAddr::new(conn.remote.ip(), port));
-            if let Some(ids) = table.by_peer.get_mut(&key) {
-                ids.retain(|id| *id != conn.id);
-                if ids.is_empty() {
-                    table.by_peer.remove(&key);
-                }
-            }
+            let key = (conn.transport(), SocketAddr::new(conn.remote.ip(), port));
+            table.forget(&key, conn.id);
         }
-        table.tls = table.tls.saturating_sub(usize::from(conn.transport.is_secure()));
+        table.tls = table.tls.saturating_sub(usize::from(conn.stream.is_secure()));
         if conn.accepted
             && let Some(n) = table.accepted_from.get_mut(&conn.remote.ip())
         {

@@ -13,5 +13,6 @@ pub mod tally;
 mod tcp;
 pub mod tls;
 pub mod udp;
+mod ws;
 
 pub use queue::Queue;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use shared::net::Keepalive;
 use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::frame::Frame;
@@ -31,7 +32,6 @@ use super::conn::Conn;
 use super::conn::ConnEvent;
 use super::conn::Connections;
 use super::conn::Ends;
-use super::conn::Inbound;
 use super::conn::Order;
 use super::conn::SendError;
 use super::conn::SocketId;
@@ -43,11 +43,11 @@ const READ: usize = 4096;
 /// Buffers are given back when they were larger than this.
 const KEEP: usize = 64 << 10;
 /// Messages without room for them in a row, after which a connection is closed.
-const REFUSALS: u32 = 64;
+pub(super) const REFUSALS: u32 = 64;
 /// How long a connection is not read when there is no room for its messages.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// What the answer to a broken message is waited for.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Connections {
     /// Opens a socket that listens and accepts nothing yet. An IPv6 socket takes IPv6 only.
@@ -173,26 +173,30 @@ async fn write_or_flush<W: AsyncWrite + Unpin>(writer: &mut W, rest: &[u8]) -> i
 }
 
 /// Why a connection ends.
-enum End {
+pub(super) enum End {
     Closed,
     Idle,
     Error(io::ErrorKind),
+    /// It does not: it goes on in WebSocket.
+    Upgrade(Keepalive),
 }
 
 /// The task of one connection.
-struct Life {
-    connections: Connections,
-    conn: Arc<Conn>,
-    orders: UnboundedReceiver<Order>,
-    framer: Framer,
+pub(super) struct Life {
+    pub(super) connections: Connections,
+    pub(super) conn: Arc<Conn>,
+    pub(super) orders: UnboundedReceiver<Order>,
+    pub(super) framer: Framer,
     /// Messages to be written, the first of which is written up to `written`.
-    unsent: VecDeque<Vec<u8>>,
+    pub(super) unsent: VecDeque<Vec<u8>>,
     written: usize,
     /// TLS may hold back the end of what was written.
     unflushed: bool,
     /// Reading stops until then.
     paused: Option<Instant>,
-    refusals: u32,
+    pub(super) refusals: u32,
+    /// What the connection goes on with in WebSocket when all is written.
+    upgrade: Option<Keepalive>,
     /// Closing: nothing is read, what is unsent goes out until then.
     ending: Option<Instant>,
     /// Something was handed over that has to be answered before the end.
@@ -213,6 +217,7 @@ impl Life {
             unflushed: false,
             paused: None,
             refusals: 0,
+            upgrade: None,
             ending: None,
             owed: false,
             write_deadline: None,
@@ -241,7 +246,7 @@ impl Life {
 
     /// Secures the connection where that is asked for, in the time a connection may take, and serves it.
     async fn begin(mut self, stream: TcpStream) {
-        if !self.conn.transport.is_secure() {
+        if !self.conn.transport().is_secure() {
             self.conn.open.store(true, Relaxed);
             return self.run(stream).await;
         }
@@ -279,10 +284,13 @@ impl Life {
         self.connections.0.numbers.established.fetch_add(1, Relaxed);
         self.conn.touch();
         (self.connections.0.events)(ConnEvent::Opened(self.conn.row()));
-        let end = self.exchange(&mut stream).await;
+        let mut end = self.exchange(&mut stream).await;
+        if let End::Upgrade(keepalive) = end {
+            end = self.exchange_frames(&mut stream, keepalive).await;
+        }
         let numbers = &self.connections.0.numbers;
         let error = match end {
-            End::Closed => io::ErrorKind::ConnectionAborted,
+            End::Closed | End::Upgrade(_) => io::ErrorKind::ConnectionAborted,
             End::Idle => {
                 numbers.con_timeout.fetch_add(1, Relaxed);
                 io::ErrorKind::TimedOut
@@ -313,7 +321,7 @@ impl Life {
             }
         }
         for bytes in self.unsent.drain(..).filter(|b| b.as_slice() != b"\r\n") {
-            let (transport, remote) = (self.conn.transport, self.conn.remote);
+            let (transport, remote) = (self.conn.transport(), self.conn.remote);
             (self.connections.0.events)(ConnEvent::SendFailed {
                 bytes,
                 transport,
@@ -331,7 +339,13 @@ impl Life {
             if self.ending.is_some() && !self.owed && all_sent {
                 return End::Closed;
             }
-            let reading = self.ending.is_none() && self.paused.is_none();
+            if self.unsent.is_empty()
+                && !self.unflushed
+                && let Some(keepalive) = self.upgrade.take()
+            {
+                return End::Upgrade(keepalive);
+            }
+            let reading = self.ending.is_none() && self.paused.is_none() && self.upgrade.is_none();
             let deadline = self.next_deadline();
             let buffer = self.framer.buffer();
             if reading && buffer.capacity() - buffer.len() < READ / 2 {
@@ -360,7 +374,7 @@ impl Life {
                     Ok(Written::Some(0)) => return End::Error(io::ErrorKind::WriteZero),
                     Ok(Written::Some(n)) => {
                         self.wrote(n);
-                        self.unflushed = self.unsent.is_empty() && self.conn.transport.is_secure();
+                        self.unflushed = self.unsent.is_empty() && self.conn.transport().is_secure();
                         let waiting = self.unflushed || !self.unsent.is_empty();
                         self.write_deadline = waiting.then(|| Instant::now() + send_timeout);
                         self.conn.touch();
@@ -371,7 +385,7 @@ impl Life {
                     }
                     Err(e) => return End::Error(e.kind()),
                 },
-                order = self.orders.recv(), if self.unsent.len() < 64 => match order {
+                order = self.orders.recv(), if self.unsent.len() < 64 && self.upgrade.is_none() => match order {
                     Some(Order::Send(bytes)) => {
                         if bytes.is_empty() {
                             continue;
@@ -379,6 +393,8 @@ impl Life {
                         self.unsent.push_back(bytes);
                         self.write_deadline.get_or_insert_with(|| Instant::now() + send_timeout);
                     }
+                    Some(Order::Upgrade(keepalive)) => self.upgrade = Some(keepalive),
+                    Some(Order::Control(_)) => {}
                     Some(Order::Close) | None => {
                         self.owed = false;
                         self.end_soon();
@@ -421,12 +437,7 @@ impl Life {
         if let Some(front) = self.unsent.front()
             && self.written >= front.len()
         {
-            // Pongs are not counted when they are queued; the counter must not run below zero for them.
-            let len = front.len();
-            let _ = self
-                .conn
-                .queued
-                .fetch_update(Relaxed, Relaxed, |q| Some(q.saturating_sub(len)));
+            self.conn.sent(front.len());
             self.unsent.pop_front();
             self.written = 0;
             self.owed = false;
@@ -436,16 +447,8 @@ impl Life {
     /// Hands over every whole message; false when nothing more is to be read from the stream.
     fn frames(&mut self) -> bool {
         let inner = self.connections.0.clone();
-        let conn = &self.conn;
-        let inbound = |bytes, broken| Inbound {
-            bytes,
-            source: conn.remote,
-            local: conn.local,
-            transport: conn.transport,
-            conn: Some(conn.id),
-            socket: conn.socket,
-            broken,
-        };
+        let conn = Arc::clone(&self.conn);
+        let inbound = |bytes, broken| conn.inbound(bytes, broken);
         loop {
             match self.framer.next_frame() {
                 Ok(Some(Frame::Message(bytes))) => {
@@ -494,6 +497,7 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
+    use crate::transport::conn::Inbound;
     use std::io::Read;
     use std::io::Write;
     use std::net::TcpStream as Client;

@@ -48,6 +48,28 @@ impl Transport {
         }
     }
 
+    /// Names it as a URI does: secure WebSocket is `ws` too, as TLS is told by the scheme (RFC 7118 §5.2).
+    pub const fn uri_name(self) -> &'static str {
+        match self {
+            Self::Wss => Self::Ws.as_str(),
+            other => other.as_str(),
+        }
+    }
+
+    /// The transport of a stream that goes on in WebSocket.
+    pub const fn upgraded(self) -> Self {
+        match self {
+            Self::Tcp => Self::Ws,
+            Self::Tls => Self::Wss,
+            other => other,
+        }
+    }
+
+    /// Whether it is WebSocket, whose connections are made by clients alone (RFC 7118 §5).
+    pub const fn is_web(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
     /// Names it as a Via header does: `UDP`, `TCP`, `TLS`, `WS`, `WSS`, `SCTP`.
     pub const fn via(self) -> &'static str {
         match self {

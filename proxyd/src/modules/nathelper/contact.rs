@@ -98,13 +98,7 @@ pub(crate) fn source_uri(source: &Source) -> Vec<u8> {
     write_place(&mut uri, source, b':');
     if source.transport != Transport::Udp {
         uri.extend_from_slice(b";transport=");
-        // Kamailio: both WebSocket transports are ws, as RFC 7118 §5.2 has it.
-        let name = if source.transport == Transport::Wss {
-            Transport::Ws
-        } else {
-            source.transport
-        };
-        uri.extend_from_slice(name.as_str().as_bytes());
+        uri.extend_from_slice(source.transport.uri_name().as_bytes());
     }
     uri
 }
@@ -211,6 +205,10 @@ pub(super) fn add_contact_alias(call: &mut Call<'_, '_>) -> Code {
     let Some(nathelper) = call.state::<Nathelper>() else {
         return Code::FALSE;
     };
+    let contact = call.env.ctx.msg.first(HeaderName::Contact);
+    if contact.is_none_or(|value| value == b"*") {
+        return Code(2);
+    }
     let mut given = call.env.ctx.source;
     let forced = call.has(0);
     if forced {

@@ -349,6 +349,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
         Function::anywhere(&["t_exists"], &[], "True within a transaction.", relay::t_exists),
         Function {
+            names: &["t_save_lumps"],
+            args: &[],
+            routes: Routes::REQUEST,
+            doc: "True; a transaction keeps all that was changed in its request.",
+            call: |_| Code::TRUE,
+        },
+        Function {
             names: &["t_release"],
             args: &[],
             routes: Routes::REQUEST.or(Routes::EVENT),

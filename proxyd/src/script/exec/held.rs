@@ -13,7 +13,6 @@ const FUNCTIONS: &[&str] = &[
     "acc_request",
     "add_tcp_alias",
     "avp_db_delete",
-    "avp_db_query",
     "avp_db_store",
     "cnt_add",
     "cnt_inc",
@@ -81,6 +80,7 @@ const FUNCTIONS: &[&str] = &[
     "sht_unlock",
     "sleep",
     "sql_query_async",
+    "t_cancel_callid",
     "timer_enable",
     "trylock",
     "uac_reg_disable",
@@ -92,10 +92,17 @@ const FUNCTIONS: &[&str] = &[
     "unregister",
     "update_stat",
     "usleep",
+    "ws_close",
+    "ws_handle_handshake",
 ];
 
 /// Functions that send SQL, which may read: the place of the statement among their arguments.
-const SQL: &[(&str, usize)] = &[("sql_query", 1), ("sql_xquery", 1), ("sql_pvquery", 1)];
+const SQL: &[(&str, usize)] = &[
+    ("avp_db_query", 0),
+    ("sql_query", 1),
+    ("sql_xquery", 1),
+    ("sql_pvquery", 1),
+];
 
 /// Variables that all workers share.
 const VARIABLES: &[&str] = &["sht", "shtex", "shv"];

@@ -32,7 +32,10 @@ pub(super) static TABLE: &[Pv] = &[
         Value::owned(uri(env.ctx.source.peer, env.ctx.source.transport, Udp::Named))
     }),
     plain(&["sas"], "Source as a socket, proto:address:port.", |env, _| {
-        Value::owned(socket_text(env.ctx.source.transport, env.ctx.source.peer))
+        Value::owned(socket_text(
+            env.ctx.source.transport.uri_name(),
+            env.ctx.source.peer,
+        ))
     }),
     plain(&["pr", "proto"], "Transport of the message.", |env, _| {
         Value::text(env.ctx.source.transport.as_str().as_bytes())
@@ -123,12 +126,7 @@ fn bracketed(address: IpAddr) -> String {
 fn push_transport(out: &mut String, transport: Transport, udp: Udp) {
     if transport != Transport::Udp || udp == Udp::Named {
         out.push_str(";transport=");
-        // RFC 7118 §5.2: secure WebSocket is told by the scheme, not by the parameter
-        out.push_str(if transport == Transport::Wss {
-            "ws"
-        } else {
-            transport.as_str()
-        });
+        out.push_str(transport.uri_name());
     }
 }
 
@@ -138,14 +136,8 @@ fn uri(address: SocketAddr, transport: Transport, udp: Udp) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn socket_text(transport: Transport, address: SocketAddr) -> Vec<u8> {
-    format!(
-        "{}:{}:{}",
-        transport.as_str(),
-        bracketed(address.ip()),
-        address.port()
-    )
-    .into_bytes()
+fn socket_text(transport: &str, address: SocketAddr) -> Vec<u8> {
+    format!("{}:{}:{}", transport, bracketed(address.ip()), address.port()).into_bytes()
 }
 
 fn received<'e>(env: &'e Env<'_>) -> Option<&'e Listener> {
@@ -188,7 +180,9 @@ fn forced_listener<'e>(env: &'e Env<'_>) -> Option<&'e Listener> {
 }
 
 fn forced<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
-    forced_listener(env).map_or(Value::Null, |l| Value::owned(socket_text(l.transport, l.address)))
+    forced_listener(env).map_or(Value::Null, |l| {
+        Value::owned(socket_text(l.transport.as_str(), l.address))
+    })
 }
 
 fn forced_name<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {
