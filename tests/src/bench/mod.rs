@@ -25,6 +25,7 @@ use crate::load::Pace;
 use crate::load::process;
 use crate::subject::StartError;
 use crate::subject::Subject;
+use crate::wait;
 use row::Database;
 use row::Kind;
 use row::ROWS;
@@ -358,42 +359,42 @@ fn time_start(
     let running = side::start(side, row, url.as_deref(), folder, &both, None)?;
     let socket = UdpSocket::bind("127.22.0.2:0")?;
     socket.connect(running.address())?;
-    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    socket.set_read_timeout(Some(Duration::from_millis(2)))?;
     let last = contacts.saturating_sub(1);
     let wanted = format!("sip:u{last:07}@");
-    let mut buffer = [0; 4096];
+    let sent_by = socket.local_addr()?;
     let mut attempt = 0;
-    while begun.elapsed() < Duration::from_secs(120) {
+    let listed = wait::until(Duration::from_secs(120), || {
         attempt += 1;
         // A REGISTER without Contact asks for the contacts there are (RFC 3261 §10.2.3).
         let request = format!(
-            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKstart{attempt}\r\nMax-Forwards: 70\r\n\
+            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {sent_by};branch=z9hG4bKstart{attempt}\r\nMax-Forwards: 70\r\n\
              From: <sip:u{last:07}@{DOMAIN}>;tag=1\r\nTo: <sip:u{last:07}@{DOMAIN}>\r\nCall-ID: start{attempt}\r\n\
-             CSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n",
-            socket.local_addr()?
+             CSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n"
         );
+        let mut buffer = [0; 4096];
         // Until the server listens, sending or receiving fails: that is what is being measured.
-        let answer = socket
+        let length = socket
             .send(request.as_bytes())
-            .and_then(|_| socket.recv(&mut buffer));
-        let Ok(length) = answer else { continue };
-        if buffer[..length]
-            .windows(wanted.len())
-            .any(|window| window == wanted.as_bytes())
-        {
-            let seconds = begun.elapsed().as_secs_f64();
-            let family = process::family(running.server.pid());
-            // Clock ticks count threads that have ended.
-            let used = process::cost(&family).ticks as f64 * 1e7;
-            let resident = process::resident(&family);
-            return Ok(Outcome {
-                done: 1,
-                seconds,
-                cpu_us: used / 1e3,
-                resident: (0, resident),
-                ..Outcome::default()
-            });
-        }
+            .and_then(|_| socket.recv(&mut buffer))
+            .ok()?;
+        let mut places = buffer.get(..length)?.windows(wanted.len());
+        places
+            .any(|place| place == wanted.as_bytes())
+            .then(|| begun.elapsed())
+    });
+    if let Some(ready) = listed {
+        let family = process::family(running.server.pid());
+        // Clock ticks count threads that have ended.
+        let used = process::cost(&family).ticks as f64 * 1e7;
+        let resident = process::resident(&family);
+        return Ok(Outcome {
+            done: 1,
+            seconds: ready.as_secs_f64(),
+            cpu_us: used / 1e3,
+            resident: (0, resident),
+            ..Outcome::default()
+        });
     }
     Err(BenchError::Silent(side.name(), running.server.log()))
 }

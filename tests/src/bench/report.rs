@@ -68,6 +68,24 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
     for record in records {
         line(row, record, out)?;
     }
+    if row.kind == Kind::Overload {
+        for record in records {
+            let most = record.saturated.iter().map(|outcome| outcome.rate);
+            let kept: Vec<f64> = record
+                .second
+                .iter()
+                .zip(most)
+                .map(|(beyond, most)| beyond.rate / most)
+                .collect();
+            if let Some([low, middle, high]) = spread(&kept) {
+                let side = record.side;
+                writeln!(
+                    out,
+                    "  goodput of {side} beyond, of its most: {middle:.2} ({low:.2}-{high:.2})"
+                )?;
+            }
+        }
+    }
     for record in records
         .iter()
         .filter(|record| record.which.subject() == Subject::Proxyd)

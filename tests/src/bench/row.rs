@@ -209,6 +209,7 @@ pub const ROWS: &[Row] = &[
         name: "overload",
         title: "calls past saturation: goodput at 1.5 times the most",
         kind: Kind::Overload,
+        defines: &["WITH_WORK"],
         load: Load::Call,
         users: 1000,
         window: 32,

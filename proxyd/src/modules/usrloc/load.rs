@@ -23,8 +23,8 @@ use std::sync::mpsc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
-/// Rows in a piece.
-const PIECE: u64 = 5000;
+/// Rows in a piece: few enough to be in the processor's cache when they are put into the store.
+const PIECE: u64 = 1000;
 /// Threads that read; putting contacts into the store takes a third of the time, so that more of them would wait.
 const READERS_MAX: usize = 3;
 /// Room made for contacts before any is read.
@@ -279,9 +279,10 @@ mod tests {
         let tables = ["version", "location", "location_attrs"].map(|name| schema::table(name).unwrap());
         schema::create(&mut *db, &tables).unwrap();
         // Contacts of `all` stand in every piece; rows that are gone leave a gap as long as a piece.
-        let rows = 3 * i64::try_from(PIECE).unwrap();
+        let piece = i64::try_from(PIECE).unwrap();
+        let (rows, gap) = (3 * piece, piece / 2..piece * 3 / 2);
         let user = |n: i64| {
-            if n % 1000 == 0 {
+            if n % 100 == 0 {
                 "all".to_owned()
             } else {
                 format!("u{n}")
@@ -300,9 +301,9 @@ mod tests {
         let columns = ["ruid", "username", "contact", "q", "socket"];
         db.insert(&Insert::rows("location", &columns, cells.collect()))
             .unwrap();
-        let gap = Delete::from("location").filter(ID, Op::Gt, 2500);
-        let gone = db.delete(&gap.filter(ID, Op::Le, 7500)).unwrap();
-        let attribute = Insert::into("location_attrs").set("ruid", "r14000");
+        let gone = Delete::from("location").filter(ID, Op::Gt, gap.start);
+        let gone = db.delete(&gone.filter(ID, Op::Le, gap.end)).unwrap();
+        let attribute = Insert::into("location_attrs").set("ruid", "r2900");
         let attribute = attribute.set("username", "all").set("aname", "a");
         db.insert(&attribute.set("atype", 0).set("avalue", "x")).unwrap();
         let layout = Layout::new(
@@ -343,7 +344,7 @@ mod tests {
             )
         });
         let expected: Vec<String> = (0..rows)
-            .filter(|n| n % 1000 == 0 && !(2500..7500).contains(n))
+            .filter(|n| n % 100 == 0 && !gap.contains(n))
             .map(|n| format!("r{n}"))
             .collect();
         assert_eq!(ruids, expected);
