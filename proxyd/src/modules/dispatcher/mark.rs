@@ -4,6 +4,8 @@ use super::Dispatcher;
 use super::destination;
 use super::destination::Change;
 use super::destination::INACTIVE;
+use super::pv;
+use super::pv::Event;
 use super::select;
 use crate::log;
 use crate::script::exec;
@@ -11,6 +13,9 @@ use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
 use shared::sip::Method;
+
+/// The code that an event route is told when a request's route marked the destination.
+const BY_SCRIPT: u16 = 820;
 
 /// `ds_mark_dst([state])`.
 pub(super) fn mark_dst(call: &mut Call<'_, '_>) -> Code {
@@ -57,19 +62,35 @@ fn set_state(state: &Dispatcher, env: &mut Env<'_>, set: i64, uri: &[u8], wanted
         None => return Code::FALSE,
     };
     if state.event_mode != 1 {
-        tell(env, change);
+        let msg = &env.ctx.msg;
+        let (code, reason) = if msg.is_reply() {
+            (msg.status(), Some(msg.reason().to_vec()))
+        } else {
+            (BY_SCRIPT, None)
+        };
+        let uri = uri.to_vec();
+        tell(
+            env,
+            change,
+            Event {
+                set,
+                uri,
+                code,
+                reason,
+            },
+        );
     }
     Code::TRUE
 }
 
 /// Runs the event route of a change.
-pub(super) fn tell(env: &mut Env<'_>, change: Change) {
+pub(super) fn tell(env: &mut Env<'_>, change: Change, event: Event) {
     let name = match change {
         Change::None => return,
         Change::Down => "dispatcher:dst-down",
         Change::Up => "dispatcher:dst-up",
     };
-    exec::run_event(name, env);
+    pv::during(event, || exec::run_event(name, env));
 }
 
 /// `ds_load_update()`.

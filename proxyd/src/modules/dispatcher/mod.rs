@@ -7,6 +7,7 @@ mod latency;
 mod load;
 mod mark;
 mod ping;
+mod pv;
 mod rpc;
 mod select;
 mod sets;
@@ -262,8 +263,15 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "Ends the load of the call.",
             mark::load_unset,
         ),
+        Function::anywhere(
+            &["ds_dsg_fetch"],
+            &[Arg::Int("set")],
+            "Names the set that $dsg(…) tells of.",
+            pv::fetch,
+        ),
         Function::anywhere(&["ds_reload"], &[], "Reads the sets anew.", reload),
     ],
+    pvs: pv::PVS,
     rpcs: rpc::RPCS,
     events: &["dispatcher:dst-down", "dispatcher:dst-up"],
     timers: &[

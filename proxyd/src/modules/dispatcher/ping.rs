@@ -8,6 +8,7 @@ use super::destination::NO_PING;
 use super::destination::PROBING;
 use super::destination::TRYING;
 use super::mark;
+use super::pv::Event;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
 use crate::script::host::Millis;
@@ -195,7 +196,13 @@ fn answered(reply: &mut LocalReply<'_>, set: i64, destination: &Destination, sen
         reply.request.to_vec()
     };
     let Ok(msg) = Message::parse(request) else { return };
-    reply.with_message(msg, |env| mark::tell(env, change));
+    let event = Event {
+        set,
+        uri: destination.uri.clone(),
+        code: reply.status,
+        reason: reply.message.map(|message| message.reason().to_vec()),
+    };
+    reply.with_message(msg, |env| mark::tell(env, change, event));
 }
 
 /// What event routes see when nothing was sent.

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::script::lists::Item;
+use crate::script::module::PvData;
+use crate::script::module::PvSpec;
 use crate::script::testing::Bench;
 use crate::script::value::Value;
 
@@ -185,4 +187,24 @@ fn calls_go_where_there_are_fewest() {
     invite(&mut bench, "c1", "BYE");
     assert_eq!(bench.call("ds_load_update", &[]), 1);
     assert_eq!(load(&bench), 0);
+}
+
+#[test]
+fn a_set_tells_how_it_fares() {
+    let (mut bench, _dir) = bench(&[]);
+    options(&mut bench, "x");
+    let figure = |bench: &mut Bench, key: &str| {
+        let spec = PvSpec {
+            data: PvData::Text(key.as_bytes().into()),
+            ..PvSpec::default()
+        };
+        let dsg = MODULE.pvs.iter().find(|pv| pv.names == ["dsg"]).unwrap();
+        let env = bench.env();
+        (dsg.get)(&env, &spec).to_int()
+    };
+    assert_eq!(bench.call("ds_dsg_fetch", &["4"]), 1);
+    let keys = ["count", "active", "inactive", "pactive", "pinactive"];
+    assert_eq!(keys.map(|key| figure(&mut bench, key)), [5, 3, 2, 60, 40]);
+    assert_eq!(bench.call("ds_dsg_fetch", &["77"]), 1);
+    assert_eq!(figure(&mut bench, "count"), 0, "null: there is no such set");
 }
