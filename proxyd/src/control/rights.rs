@@ -85,6 +85,7 @@ const READING: &[&str] = &[
     "permissions.trustedDump",
     "pike.list",
     "pike.top",
+    "pkg.stats",
     "presence.watcher_list",
     "rtpengine.show",
     "rtpproxy.list",
