@@ -54,10 +54,11 @@ sessions! {
 }
 
 /// These speak to a terminal, their answer is no data, it grows with the daemon, or it is what comes (`trace.rs`).
-const UNSHOWN: [&str; 9] = [
+const UNSHOWN: [&str; 10] = [
     "completions",
     "connect",
     "man",
+    "module",
     "monitor",
     "restart",
     "rpclist",

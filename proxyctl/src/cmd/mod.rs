@@ -14,6 +14,7 @@ mod dialplan;
 pub(crate) mod dispatcher;
 mod domain;
 mod explain;
+mod help;
 mod htable;
 mod import;
 mod lcr;
@@ -161,6 +162,9 @@ pub(crate) enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
+    /// Pages of the reference
+    #[command(subcommand, after_help = help::EXAMPLES)]
+    Help(help::Topic),
     /// Write manual pages into a folder
     #[command(after_help = "Examples:\n  proxyctl man /usr/local/share/man/man1")]
     Man {
@@ -209,6 +213,7 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::CiscoRestart(what) => phone::restart(context, what),
         Command::Shell => shell::shell(context),
         Command::Completions { shell } => Ok(shell::completions(*shell)),
+        Command::Help(topic) => help::run(topic),
         Command::Man { folder } => shell::man(folder),
     }
 }

@@ -238,6 +238,21 @@ fn wrong_usage() {
 }
 
 #[test]
+fn modules_have_pages() {
+    let home = Home::new();
+    let run = home.run("help module maxfwd.so");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("mf_process_maxfwd_header"), "{run:?}");
+    assert!(!run.out.contains("t_relay"), "{run:?}");
+    let names = home.run("help module");
+    assert!(names.out.lines().any(|name| name == "registrar"), "{names:?}");
+    for name in names.out.lines() {
+        assert_eq!(home.run(&format!("help module {name}")).code, 0, "{name}");
+    }
+    assert_eq!(home.run("help module no_such_module").code, 3);
+}
+
+#[test]
 fn every_command_has_examples() {
     fn walk(command: &clap::Command, path: &str, bare: &mut Vec<String>) {
         let help = command
