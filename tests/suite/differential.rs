@@ -4,13 +4,13 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::thread;
 
 use tests::record;
 use tests::scenario;
 use tests::site::Site;
 use tests::subject::Subject;
+
+use crate::support::in_parallel;
 
 #[test]
 fn kamailio_and_proxyd_agree() {
@@ -35,27 +35,7 @@ fn kamailio_and_proxyd_agree() {
     });
     files.sort();
     assert!(!files.is_empty(), "no case is named like {only:?}");
-    let (queue, failures) = (
-        Mutex::new(files.into_iter().rev().collect::<Vec<_>>()),
-        Mutex::new(Vec::new()),
-    );
-    // Most of the time is spent in waiting: four conversations at once keep two processors busy.
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let Some(file) = queue.lock().expect("no holder panics").pop() else {
-                        break;
-                    };
-                    if let Err(error) = compare(&file) {
-                        failures.lock().expect("no holder panics").push(error);
-                    }
-                }
-            });
-        }
-    });
-    let mut failures = failures.into_inner().expect("no holder panicked");
-    failures.sort();
+    let failures = in_parallel(files, compare);
     assert!(
         failures.is_empty(),
         "{} differ\n\n{}",

@@ -4,11 +4,11 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::thread;
 
 use tests::scenario;
 use tests::subject::Subject;
+
+use crate::support::in_parallel;
 
 #[test]
 fn scenarios() {
@@ -26,27 +26,9 @@ fn scenarios() {
     files.sort();
     assert!(!files.is_empty(), "no scenario is named like {only:?}");
     let subject = Subject::chosen();
-    let (queue, failures) = (
-        Mutex::new(files.into_iter().rev().collect::<Vec<_>>()),
-        Mutex::new(Vec::new()),
-    );
-    // Most of the time is spent in waiting: four conversations at once keep two processors busy.
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let Some(file) = queue.lock().expect("no holder panics").pop() else {
-                        break;
-                    };
-                    if let Err(error) = scenario::run(&file, subject) {
-                        failures.lock().expect("no holder panics").push(error.to_string());
-                    }
-                }
-            });
-        }
+    let failures = in_parallel(files, |file| {
+        scenario::run(file, subject).map_err(|error| error.to_string())
     });
-    let mut failures = failures.into_inner().expect("no holder panicked");
-    failures.sort();
     assert!(
         failures.is_empty(),
         "{} failed\n\n{}",

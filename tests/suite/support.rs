@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
+use std::sync::Mutex;
+use std::thread;
 
 use tempfile::TempDir;
 use tests::scenario::DOMAIN;
@@ -77,6 +79,34 @@ pub(crate) fn start(launch: &Launch) -> Server {
         launch.options.extend(["-m", "64", "-M", "8"].map(str::to_owned));
     }
     Server::start(subject, &launch).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Plays files four at a time, for most of the time is spent in waiting; what those that failed say, sorted.
+pub(crate) fn in_parallel(
+    files: Vec<PathBuf>,
+    play: impl Fn(&Path) -> Result<(), String> + Sync,
+) -> Vec<String> {
+    let (queue, failures) = (
+        Mutex::new(files.into_iter().rev().collect::<Vec<_>>()),
+        Mutex::new(Vec::new()),
+    );
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some(file) = queue.lock().expect("no holder panics").pop() else {
+                        break;
+                    };
+                    if let Err(error) = play(&file) {
+                        failures.lock().expect("no holder panics").push(error);
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().expect("no holder panicked");
+    failures.sort();
+    failures
 }
 
 /// Runs one of the project's programs with a home folder and returns what it said.

@@ -84,7 +84,13 @@ impl Live {
     }
 
     /// `t_reply`: a final one ends every branch.
-    pub(crate) fn reply_in_transaction(&mut self, scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+    pub(crate) fn reply_in_transaction(&mut self, mut scope: Scope<'_>, status: u16, reason: &[u8]) -> Code {
+        if self.current.is_none() {
+            let made = self.begin_transaction(scope.again());
+            if !made.is_true() {
+                return made;
+            }
+        }
         let Scope {
             ctx,
             lists,
@@ -92,18 +98,6 @@ impl Live {
             script,
             route,
         } = scope;
-        if self.current.is_none() {
-            let made = self.begin_transaction(Scope {
-                ctx,
-                lists,
-                vars,
-                script,
-                route,
-            });
-            if !made.is_true() {
-                return made;
-            }
-        }
         let Some(mut guard) = self.current.take() else {
             return Code::FALSE;
         };

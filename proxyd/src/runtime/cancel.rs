@@ -17,41 +17,27 @@ use std::borrow::Cow;
 
 impl Live {
     /// A CANCEL that finds its INVITE is answered and goes to each branch; another one goes on without a transaction.
-    pub(super) fn relay_cancel(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
+    pub(super) fn relay_cancel(&mut self, mut scope: Scope<'_>, options: RelayOptions) -> Code {
+        let lookup = self.lookup(scope.ctx).cancelled();
+        let Some(invite) = self.runtime.transactions.find(&lookup) else {
+            let tm = scope.script.states.get::<Tm>();
+            return match tm.map_or(0, |tm| tm.unmatched_cancel) {
+                2 => Code::TRUE,
+                _ => self.forward_stateless(scope, options.target),
+            };
+        };
+        match self.begin_transaction(scope.again()) {
+            Code::EXIT => return Code::TRUE,
+            code if !code.is_true() => return code,
+            _ => {}
+        }
         let Scope {
             ctx,
             lists,
             vars,
             script,
-            route,
+            ..
         } = scope;
-        let lookup = self.lookup(ctx).cancelled();
-        let Some(invite) = self.runtime.transactions.find(&lookup) else {
-            return match script.states.get::<Tm>().map_or(0, |tm| tm.unmatched_cancel) {
-                2 => Code::TRUE,
-                _ => self.forward_stateless(
-                    Scope {
-                        ctx,
-                        lists,
-                        vars,
-                        script,
-                        route,
-                    },
-                    options.target,
-                ),
-            };
-        };
-        match self.begin_transaction(Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        }) {
-            Code::EXIT => return Code::TRUE,
-            code if !code.is_true() => return code,
-            _ => {}
-        }
         let Some(mut cancel) = self.current.take() else {
             return Code::FALSE;
         };

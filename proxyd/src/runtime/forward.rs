@@ -30,7 +30,11 @@ use std::borrow::Cow;
 
 impl Live {
     /// An ACK to a 2xx goes on without a transaction; one to a refusal ends here.
-    pub(super) fn relay_ack(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
+    pub(super) fn relay_ack(&mut self, mut scope: Scope<'_>, options: RelayOptions) -> Code {
+        if self.match_transaction(scope.again()) == Matched::Retransmission {
+            return Code::TRUE;
+        }
+        let code = self.forward_stateless(scope.again(), options.target);
         let Scope {
             ctx,
             lists,
@@ -38,26 +42,6 @@ impl Live {
             script,
             route,
         } = scope;
-        if self.match_transaction(Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        }) == Matched::Retransmission
-        {
-            return Code::TRUE;
-        }
-        let code = self.forward_stateless(
-            Scope {
-                ctx,
-                lists,
-                vars,
-                script,
-                route,
-            },
-            options.target,
-        );
         for hook in script.hooks() {
             if let Hook::EndToEndAck(run) = hook {
                 let mut env = crate::script::module::Env {

@@ -352,27 +352,13 @@ impl Host for Live {
         self.send_local(request)
     }
 
-    fn suspend(&mut self, scope: Scope<'_>) -> Option<(u32, u32)> {
-        let Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        } = scope;
-        let scope = Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        };
-        if self.current.is_none() && self.begin_transaction(scope).0 < 0 {
+    fn suspend(&mut self, mut scope: Scope<'_>) -> Option<(u32, u32)> {
+        if self.current.is_none() && self.begin_transaction(scope.again()).0 < 0 {
             return None;
         }
         let mut transaction = self.current.take()?;
         let options = RelayOptions::default();
-        self.try_100(&mut transaction, ctx, script.states.get(), options);
+        self.try_100(&mut transaction, scope.ctx, scope.script.states.get(), options);
         transaction.suspended = true;
         let id = (transaction.id.index, transaction.id.label);
         self.current = Some(transaction);

@@ -85,7 +85,23 @@ impl From<Branch> for Values {
 
 impl Live {
     /// Forwards the request under way to all its targets.
-    pub(crate) fn relay_request(&mut self, scope: Scope<'_>, options: RelayOptions) -> Code {
+    pub(crate) fn relay_request(&mut self, mut scope: Scope<'_>, options: RelayOptions) -> Code {
+        match scope.ctx.msg.method() {
+            Method::Ack if self.current.is_none() => return self.relay_ack(scope, options),
+            Method::Cancel if self.current.is_none() => return self.relay_cancel(scope, options),
+            _ => {}
+        }
+        if scope.route == RouteKind::REQUEST && self.is_loop(scope.ctx) {
+            self.reply(scope, 482, b"Loop Detected");
+            return Code::FALSE;
+        }
+        if self.current.is_none() {
+            match self.begin_transaction(scope.again()) {
+                Code::EXIT => return Code::TRUE, // a retransmission: answered from its transaction
+                code if !code.is_true() => return code,
+                _ => {}
+            }
+        }
         let Scope {
             ctx,
             lists,
@@ -93,54 +109,6 @@ impl Live {
             script,
             route,
         } = scope;
-        match ctx.msg.method() {
-            Method::Ack if self.current.is_none() => {
-                let scope = Scope {
-                    ctx,
-                    lists,
-                    vars,
-                    script,
-                    route,
-                };
-                return self.relay_ack(scope, options);
-            }
-            Method::Cancel if self.current.is_none() => {
-                let scope = Scope {
-                    ctx,
-                    lists,
-                    vars,
-                    script,
-                    route,
-                };
-                return self.relay_cancel(scope, options);
-            }
-            _ => {}
-        }
-        if route == RouteKind::REQUEST && self.is_loop(ctx) {
-            let scope = Scope {
-                ctx,
-                lists,
-                vars,
-                script,
-                route,
-            };
-            self.reply(scope, 482, b"Loop Detected");
-            return Code::FALSE;
-        }
-        if self.current.is_none() {
-            let made = self.begin_transaction(Scope {
-                ctx,
-                lists,
-                vars,
-                script,
-                route,
-            });
-            match made {
-                Code::EXIT => return Code::TRUE, // a retransmission: answered from its transaction
-                code if !code.is_true() => return code,
-                _ => {}
-            }
-        }
         let Some(mut guard) = self.current.take() else {
             return Code::FALSE;
         };

@@ -35,6 +35,19 @@ pub struct Scope<'a> {
     pub route: RouteKind,
 }
 
+impl Scope<'_> {
+    /// The same for a call that is not the last one.
+    pub fn again(&mut self) -> Scope<'_> {
+        Scope {
+            ctx: self.ctx,
+            lists: self.lists,
+            vars: self.vars,
+            script: self.script,
+            route: self.route,
+        }
+    }
+}
+
 /// Routes armed for a transaction by `t_on_failure` and its kin; names are resolved to ids when they are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Armed {
