@@ -156,9 +156,6 @@ fn add(call: &mut Call<'_, '_>, address: Option<Vec<u8>>, first: usize, received
             lines.extend_from_slice(b";sn=");
             lines.extend_from_slice(name.as_bytes());
         }
-        if path.enable_r2 {
-            lines.extend_from_slice(b";r2=on");
-        }
         if received == Received::Yes {
             write_received(lines, path, env.ctx);
         }
@@ -168,6 +165,9 @@ fn add(call: &mut Call<'_, '_>, address: Option<Vec<u8>>, first: usize, received
         if !parameters.is_empty() {
             lines.push(b';');
             lines.extend_from_slice(&parameters);
+        }
+        if path.enable_r2 {
+            lines.extend_from_slice(b";r2=on");
         }
         lines.extend_from_slice(b">\r\n");
     };

@@ -217,6 +217,7 @@ fn remove(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let mut records = registrations(script)?.records.lock();
     let record = records
         .get_mut(&*uuid)
+        .filter(|record| !record.leaving)
         .ok_or_else(|| RpcFault::not_found("Record not found"))?;
     Action::Unregister.apply(record);
     record.leaving = true;
