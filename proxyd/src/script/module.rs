@@ -396,8 +396,27 @@ pub enum Hook {
     RequestForwarded(fn(&mut Env<'_>)),
     /// A reply of any kind is about to be forwarded upstream: the context is the reply's.
     ResponseForwarded(fn(&mut Env<'_>)),
+    /// A dialog went a step on: the message at hand is of it.
+    Dialog(fn(&mut Env<'_>, DialogStep)),
     /// Whether a host is ours, besides sockets and aliases (`domain`'s register_myself).
     Myself(fn(&Script, &[u8], u16) -> bool),
+}
+
+/// How far a dialog is, for accounting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialogStep {
+    /// Its INVITE is followed from now on.
+    Created,
+    /// The ACK to its 2xx passed.
+    Confirmed,
+    /// It is about to end: the script has not heard of it yet.
+    Ending,
+    /// A BYE ended it, and the script has heard of it.
+    Ended,
+    /// Its time was over.
+    Expired,
+    /// It was refused or cancelled.
+    Failed,
 }
 
 /// A transaction's end, for accounting.

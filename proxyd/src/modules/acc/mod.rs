@@ -1,5 +1,6 @@
 //! `loadmodule "acc"`: transactions accounted to the log and to tables (Kamailio module acc).
 
+mod cdr;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ use crate::modules::database::Database;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
+use crate::script::module::DialogStep;
 use crate::script::module::Env;
 use crate::script::module::Function;
 use crate::script::module::Hook;
@@ -21,14 +23,13 @@ use crate::script::module::Script;
 use crate::script::module::State;
 use crate::script::module::TransactionEnd;
 use crate::script::program::Format;
+use cdr::Cdr;
 use record::Outcome;
 use record::TimeMode;
 use shared::db::schema;
 use shared::sip::Method;
 use std::sync::Arc;
 use writer::Writer;
-
-const NO_DIALOGS: &str = "calls are accounted by transaction; there are no dialogs to make CDRs of";
 
 /// A message flag that a parameter names; none when it is not set.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +79,7 @@ pub(crate) struct Acc {
     table: Format,
     missed_table: Format,
     writer: Option<Arc<Writer>>,
+    cdr: Option<Cdr>,
     time: TimeMode,
     report_ack: bool,
     report_cancels: bool,
@@ -163,20 +165,36 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("clone_msg", "the request is never shared while it is read"),
         Param::Ignored("acc_extra_size", "there is no limit"),
         Param::Ignored("cdr_extra_size", "there is no limit"),
-        Param::Ignored("cdr_enable", NO_DIALOGS),
-        Param::Ignored("cdr_skip", NO_DIALOGS),
-        Param::Ignored("cdr_expired_dlg_enable", NO_DIALOGS),
-        Param::Ignored("cdr_start_on_confirmed", NO_DIALOGS),
-        Param::Ignored("cdr_facility", NO_DIALOGS),
-        Param::Ignored("cdr_extra", NO_DIALOGS),
-        Param::Ignored("cdr_extra_nullable", NO_DIALOGS),
-        Param::Ignored("cdr_start_id", NO_DIALOGS),
-        Param::Ignored("cdr_end_id", NO_DIALOGS),
-        Param::Ignored("cdr_duration_id", NO_DIALOGS),
-        Param::Ignored("cdr_duration_mode", NO_DIALOGS),
-        Param::Ignored("cdr_log_enable", NO_DIALOGS),
-        Param::Ignored("cdrs_table", NO_DIALOGS),
-        Param::Ignored("cdr_on_failed", NO_DIALOGS),
+        Param::Int(
+            "cdr_enable",
+            0,
+            "Make a record of each call that the module dialog follows.",
+        ),
+        Param::Text("cdr_skip", "", "Variable of the dialog that forbids a record."),
+        Param::Int(
+            "cdr_expired_dlg_enable",
+            0,
+            "Make records of calls whose time was over.",
+        ),
+        Param::Int(
+            "cdr_start_on_confirmed",
+            0,
+            "A call begins with its ACK, not its INVITE.",
+        ),
+        Param::Ignored("cdr_facility", "records go where all lines go"),
+        Param::Text("cdr_extra", "", "Further values of records: name=$pv;name=$pv."),
+        Param::Ignored("cdr_extra_nullable", "an empty further value of a record is NULL"),
+        Param::Text("cdr_start_id", "start_time", "Variable and column of the start."),
+        Param::Text("cdr_end_id", "end_time", "Variable and column of the end."),
+        Param::Text(
+            "cdr_duration_id",
+            "duration",
+            "Variable and column of the duration.",
+        ),
+        Param::Ignored("cdr_duration_mode", "the duration has milliseconds"),
+        Param::Int("cdr_log_enable", 1, "Records go to the log."),
+        Param::Text("cdrs_table", "", "Table of records; not given, there is none."),
+        Param::Int("cdr_on_failed", 1, "Make records of calls that failed."),
     ],
     functions: &[
         Function::anywhere(
@@ -202,7 +220,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         name: "rows that could not be written",
         interval: |_| Some(5_000),
         run: |env| {
-            if let Some(writer) = env.state::<Acc>().and_then(|acc| acc.writer.as_ref()) {
+            for writer in env.state::<Acc>().into_iter().flat_map(Acc::writers) {
                 writer.wake(env.host);
             }
         },
@@ -212,6 +230,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Hook::LegFailed(leg_failed),
         Hook::EndToEndAck(end_to_end_ack),
         Hook::ResponseForwarded(response_forwarded),
+        Hook::Dialog(dialog_step),
     ],
     init: Some(init),
     stop: Some(stop),
@@ -317,6 +336,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         table: format("db_table_acc")?,
         missed_table: format("db_table_missed_calls")?,
         writer,
+        cdr: Cdr::new(init)?,
         time,
         report_ack: init.int("report_ack") != 0,
         report_cancels: init.int("report_cancels") != 0,
@@ -338,18 +358,25 @@ fn writer(init: &Init<'_>, url: &str, columns: Vec<String>) -> Result<Arc<Writer
         }
     }
     let before = init.previous::<Acc>().and_then(|acc| acc.writer.clone());
-    if let Some(before) = before {
-        if before.writes(&db, &columns) {
-            return Ok(before);
-        }
-        before.drain();
-    }
-    Ok(Writer::new(db, columns))
+    Ok(Writer::after(before, db, columns))
 }
 
 fn stop(script: &Script) {
-    if let Some(writer) = script.states.get::<Acc>().and_then(|acc| acc.writer.as_ref()) {
+    for writer in script.states.get::<Acc>().into_iter().flat_map(Acc::writers) {
         writer.drain();
+    }
+}
+
+impl Acc {
+    fn writers(&self) -> impl Iterator<Item = &Arc<Writer>> {
+        let of_calls = self.cdr.as_ref().and_then(|cdr| cdr.writer.as_ref());
+        self.writer.iter().chain(of_calls)
+    }
+}
+
+fn dialog_step(env: &mut Env<'_>, step: DialogStep) {
+    if let Some(cdr) = env.state::<Acc>().and_then(|acc| acc.cdr.as_ref()) {
+        cdr.step(env, step);
     }
 }
 

@@ -52,8 +52,19 @@ impl Writer {
         })
     }
 
+    /// The writer of the script before when it writes the same; else a new one, when the other has written its rows.
+    pub(super) fn after(before: Option<Arc<Self>>, db: Arc<Database>, columns: Vec<String>) -> Arc<Self> {
+        if let Some(before) = before {
+            if before.writes(&db, &columns) {
+                return before;
+            }
+            before.drain();
+        }
+        Self::new(db, columns)
+    }
+
     /// Whether it writes these columns to this database.
-    pub(super) fn writes(&self, db: &Arc<Database>, columns: &[String]) -> bool {
+    fn writes(&self, db: &Arc<Database>, columns: &[String]) -> bool {
         Arc::ptr_eq(&self.db, db) && self.columns == columns
     }
 

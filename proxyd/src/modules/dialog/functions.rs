@@ -8,6 +8,7 @@ use super::track;
 use crate::log;
 use crate::script::module::Call;
 use crate::script::module::Code;
+use crate::script::module::DialogStep;
 use crate::script::value::Value;
 
 /// `is_known_dlg()`.
@@ -71,7 +72,7 @@ pub(super) fn dlg_bye(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     bye::send(call.env, &dialog, whom, b"");
-    track::end_by_bye(call.env, &dialog);
+    track::end_by_bye(call.env, &dialog, DialogStep::Ended);
     Code::TRUE
 }
 

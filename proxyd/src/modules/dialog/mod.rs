@@ -10,6 +10,7 @@ mod table;
 mod track;
 
 use crate::script::module::Arg;
+use crate::script::module::Env;
 use crate::script::module::Function;
 use crate::script::module::Hook;
 use crate::script::module::Init;
@@ -294,6 +295,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
     init: Some(init),
     ..ModuleDef::new("dialog", "Calls as a whole.")
 };
+
+/// A variable of the dialog that the message at hand is of.
+pub(crate) fn variable(env: &Env<'_>, name: &[u8]) -> Option<Vec<u8>> {
+    track::current(env)?.0.variable(name)
+}
+
+/// Sets a variable of that dialog, if there is one.
+pub(crate) fn set_variable(env: &Env<'_>, name: &[u8], value: Vec<u8>) {
+    if let Some((dialog, _)) = track::current(env) {
+        dialog.set_variable(name, Some(value));
+    }
+}
 
 /// What is counted over time.
 struct Counts {

@@ -49,6 +49,8 @@ pub(super) struct Inner {
     /// BYE is sent to both when the time is over.
     pub(super) timeout_bye: bool,
     pub(super) timeout_route: Vec<u8>,
+    /// A BYE ended it whose reply the other modules wait for.
+    pub(super) closing: bool,
     /// An operator wants it ended: header lines for the BYEs.
     pub(super) end_wish: Option<Vec<u8>>,
 }

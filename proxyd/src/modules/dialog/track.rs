@@ -20,7 +20,9 @@ use crate::script::host::Millis;
 use crate::script::lists::Item;
 use crate::script::module::Call;
 use crate::script::module::Code;
+use crate::script::module::DialogStep;
 use crate::script::module::Env;
+use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
@@ -167,10 +169,20 @@ fn create(state: &Dialogs, env: &mut Env<'_>) -> Option<Shared> {
             for entry in profiles.into_iter().rev() {
                 profile::enter(state, dialog, entry);
             }
+            tell(env, DialogStep::Created);
         }
         None => log::error("dialog", format_args!("there are too many dialogs")),
     }
     made
+}
+
+/// Tells the other modules.
+fn tell(env: &mut Env<'_>, step: DialogStep) {
+    for hook in env.script.hooks() {
+        if let Hook::Dialog(run) = hook {
+            run(env, step);
+        }
+    }
 }
 
 /// What a request or a 2xx tells of its sender; none without a Contact.
@@ -210,12 +222,14 @@ pub(super) fn within(env: &mut Env<'_>) -> bool {
     if !seen_before {
         env.lists.xavp.push(KNOWN, Item::Plain(Value::Int(1)));
     }
+    if env.ctx.msg.method() == Method::Ack {
+        acknowledged(env, &dialog);
+    }
     let msg = &env.ctx.msg;
     let (method, cseq) = (msg.method(), msg.cseq().map_or(0, |cseq| cseq.number));
     let ended = {
         let mut inner = dialog.inner.lock();
         match method {
-            Method::Ack if inner.state == CONFIRMED_NA => inner.state = CONFIRMED,
             Method::Ack => {}
             _ => {
                 let leg = if side == Side::Caller {
@@ -229,9 +243,20 @@ pub(super) fn within(env: &mut Env<'_>) -> bool {
         method == Method::Bye && matches!(inner.state, CONFIRMED_NA | CONFIRMED)
     };
     if ended {
-        end(env, &dialog, "dialog:end");
+        end(env, &dialog, "dialog:end", DialogStep::Ended);
     }
     true
+}
+
+fn acknowledged(env: &mut Env<'_>, dialog: &Dialog) {
+    {
+        let mut inner = dialog.inner.lock();
+        if inner.state != CONFIRMED_NA {
+            return;
+        }
+        inner.state = CONFIRMED;
+    }
+    tell(env, DialogStep::Confirmed);
 }
 
 /// A request that came by our Route.
@@ -242,10 +267,7 @@ pub(super) fn loose_routed(env: &mut Env<'_>) {
 /// The ACK to a 2xx, when the script does not ask for routes.
 pub(super) fn end_to_end_ack(env: &mut Env<'_>) {
     if let Some((dialog, _)) = current(env) {
-        let mut inner = dialog.inner.lock();
-        if inner.state == CONFIRMED_NA {
-            inner.state = CONFIRMED;
-        }
+        acknowledged(env, &dialog);
     }
 }
 
@@ -293,6 +315,12 @@ pub(super) fn response_forwarded(env: &mut Env<'_>) {
 /// A final reply left for the caller: one that is no 2xx ends what was no dialog yet.
 pub(super) fn response_out(env: &mut Env<'_>, end_of: &TransactionEnd<'_>) {
     let msg = &env.ctx.msg;
+    if msg.method() == Method::Bye {
+        if let Some((dialog, _)) = current(env) {
+            close(env, &dialog);
+        }
+        return;
+    }
     if end_of.status < 300 || msg.method() != Method::Invite || !msg.to_tag().is_empty() {
         return;
     }
@@ -305,15 +333,22 @@ pub(super) fn response_out(env: &mut Env<'_>, end_of: &TransactionEnd<'_>) {
         let request = end_of
             .reply
             .map(|reply| std::mem::replace(&mut env.ctx.msg, reply.clone()));
-        end(env, &dialog, "dialog:failed");
+        end(env, &dialog, "dialog:failed", DialogStep::Failed);
         if let Some(request) = request {
             env.ctx.msg = request;
         }
     }
 }
 
+/// The BYE that ended a dialog is answered, or will not be.
+fn close(env: &mut Env<'_>, dialog: &Dialog) {
+    if std::mem::take(&mut dialog.inner.lock().closing) {
+        tell(env, DialogStep::Ended);
+    }
+}
+
 /// Ends a dialog by a BYE of ours. Kamailio: the event route still sees it in the state that it had.
-pub(super) fn end_by_bye(env: &mut Env<'_>, dialog: &Shared) {
+pub(super) fn end_by_bye(env: &mut Env<'_>, dialog: &Shared, how: DialogStep) {
     let now = env.host.wall().as_secs();
     let Ok(msg) = Message::parse(super::bye::nobody(dialog)) else {
         return;
@@ -334,7 +369,9 @@ pub(super) fn end_by_bye(env: &mut Env<'_>, dialog: &Shared) {
         route: RouteKind::EVENT,
         rc: 0,
     };
+    tell(&mut inner, DialogStep::Ending);
     exec::run_event("dialog:end", &mut inner);
+    tell(&mut inner, how);
     dialog.inner.lock().state = DELETED;
     if let Some(state) = env.state::<Dialogs>() {
         profile::leave_all(state, dialog);
@@ -353,16 +390,24 @@ fn mark_ended(dialog: &Dialog, now: u64) -> bool {
 }
 
 /// Ends a dialog: it counts no more, and the event route hears of it.
-pub(super) fn end(env: &mut Env<'_>, dialog: &Shared, event: &str) {
+pub(super) fn end(env: &mut Env<'_>, dialog: &Shared, event: &str, how: DialogStep) {
     let now = env.host.wall().as_secs();
     if !mark_ended(dialog, now) {
         return;
+    }
+    if how != DialogStep::Failed {
+        tell(env, DialogStep::Ending);
     }
     dialog.inner.lock().state = DELETED;
     if let Some(state) = env.state::<Dialogs>() {
         profile::leave_all(state, dialog);
     }
     exec::run_event(event, env);
+    if how == DialogStep::Ended {
+        dialog.inner.lock().closing = true;
+    } else {
+        tell(env, how);
+    }
 }
 
 /// When to look at times and wishes.
@@ -378,7 +423,7 @@ pub(super) fn run(env: &mut Env<'_>) {
     let now = env.host.wall().as_secs();
     let gone = |dialog: &Dialog| {
         let inner = dialog.inner.lock();
-        inner.state == DELETED && inner.end_ts.saturating_add(AFTER) <= now
+        inner.state == DELETED && !inner.closing && inner.end_ts.saturating_add(AFTER) <= now
     };
     let due = |dialog: &Dialog| {
         let inner = dialog.inner.lock();
@@ -386,7 +431,8 @@ pub(super) fn run(env: &mut Env<'_>) {
             inner.state < CONFIRMED_NA && dialog.init_ts.saturating_add(state.early_timeout) <= now;
         let no_ack = inner.state == CONFIRMED_NA && inner.start_ts.saturating_add(state.noack_timeout) <= now;
         let over = matches!(inner.state, CONFIRMED_NA | CONFIRMED) && inner.timeout <= now;
-        inner.end_ts == 0 && (inner.end_wish.is_some() || too_early || no_ack || over)
+        let unanswered = inner.closing && inner.end_ts.saturating_add(AFTER - 1) <= now;
+        unanswered || inner.end_ts == 0 && (inner.end_wish.is_some() || too_early || no_ack || over)
     };
     for dialog in state.table.sweep(gone, due) {
         let (wish, is_up, bye, route) = {
@@ -402,6 +448,10 @@ pub(super) fn run(env: &mut Env<'_>) {
         if let Ok(msg) = Message::parse(super::bye::nobody(&dialog)) {
             env.ctx.msg = msg;
         }
+        if dialog.state() == DELETED {
+            close(env, &dialog);
+            continue;
+        }
         if wish.is_none()
             && is_up
             && let Some(route) = env.script.program.route(&route)
@@ -411,11 +461,17 @@ pub(super) fn run(env: &mut Env<'_>) {
         if wish.is_none() {
             state.counts.expired.inc();
         }
-        if is_up && (wish.is_some() || bye) {
+        let wished = wish.is_some();
+        if is_up && (wished || bye) {
             super::bye::send(env, &dialog, super::bye::Whom::Both, &wish.unwrap_or_default());
-            end_by_bye(env, &dialog);
+            let how = if wished {
+                DialogStep::Ended
+            } else {
+                DialogStep::Expired
+            };
+            end_by_bye(env, &dialog, how);
         } else {
-            end(env, &dialog, "dialog:end");
+            end(env, &dialog, "dialog:end", DialogStep::Expired);
         }
     }
 }
