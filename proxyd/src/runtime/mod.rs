@@ -13,6 +13,7 @@ mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
+mod masked;
 mod matching;
 #[cfg(any(test, feature = "micro"))]
 pub mod micro;
