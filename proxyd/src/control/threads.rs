@@ -24,7 +24,10 @@ pub fn runtime() -> io::Result<Runtime> {
 fn give_way() {
     let lowered = getpriority_process(None).and_then(|now| setpriority_process(None, now.max(NICE)));
     if let Err(error) = lowered {
-        crate::log::warning("core", format_args!("the control plane keeps its priority: {error}"));
+        crate::log::warning(
+            "core",
+            format_args!("the control plane keeps its priority: {error}"),
+        );
     }
 }
 
