@@ -259,6 +259,13 @@ pub fn without_effect(modules: &[Loaded]) -> String {
 /// Reads a module's pseudo-variable.
 type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
+/// The parameter of modules that have the daemon's database unless another is named.
+pub(crate) const DB_URL: Param = Param::Text(
+    "db_url",
+    "",
+    "The database; not given, the one that the daemon makes.",
+);
+
 /// The database of a module: its `db_url`, else the file that the daemon makes.
 pub(crate) fn db_url(init: &Init<'_>) -> String {
     let given = init.text("db_url");
