@@ -1,4 +1,4 @@
-//! Targets of URIs against a name server of the test.
+//! Targets of URIs against a table of names.
 
 use super::*;
 use crate::transport::dns::Naptr;
