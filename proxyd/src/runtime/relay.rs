@@ -279,7 +279,7 @@ impl Live {
         let socket = Outbox::socket_for(sockets, &target);
         let (socket, listener) = socket
             .and_then(|id| Some((id, sockets.get(id)?)))
-            .ok_or(Failure::Send)?;
+            .ok_or_else(|| Outbox::lacking(sockets, &target))?;
         let target = Target {
             socket: Some(socket),
             ..target
@@ -378,10 +378,13 @@ impl Live {
 /// Where a request leads as the script left it.
 pub(super) fn next_hop(runtime: &super::Runtime, ctx: &Context) -> Result<Target, Failure> {
     let first_path = ctx.path.as_deref().and_then(first_route);
-    let next = ctx.dst_uri.as_deref().or(first_path).unwrap_or(ctx.uri());
-    let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
+    let (next, illegible, elsewhere) = match ctx.dst_uri.as_deref().or(first_path) {
+        Some(next) => (next, Failure::Unresolvable, Failure::Unresolvable),
+        None => (ctx.uri(), Failure::BadUri, Failure::UnsupportedScheme),
+    };
+    let parsed = shared::sip::Uri::parse(next).map_err(|_| illegible)?;
     if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
-        return Err(Failure::UnsupportedScheme);
+        return Err(elsewhere);
     }
     runtime
         .resolve(&parsed, ctx.send_socket)

@@ -6,6 +6,7 @@ mod rpc;
 mod timers;
 pub(crate) mod uac;
 
+use crate::proxy::response::Rules;
 use crate::script::module::Arg;
 use crate::script::module::Code;
 use crate::script::module::Function;
@@ -47,10 +48,8 @@ pub(crate) struct Tm {
     pub(crate) restart_fr_on_each_reply: bool,
     /// Let 6xx not end other branches.
     pub(crate) disable_6xx_block: bool,
-    /// Put all challenges in the best 401 or 407.
-    pub(crate) aggregate_challenges: bool,
-    /// Turn an upstream 503 into 500.
-    pub(crate) remap_503_500: bool,
+    /// How the best reply is chosen.
+    pub(crate) rules: Rules,
     /// Status sent when no branch answered.
     pub(crate) reply_408_code: u16,
     /// Its reason.
@@ -110,12 +109,17 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int(
             "aggregate_challenges",
             1,
-            "All branches' challenges go into the best 401 or 407.",
+            "Several 401 and 407 become one reply made here, with all their challenges.",
         ),
         Param::Int(
             "remap_503_500",
             1,
             "An upstream 503 goes out as 500 (RFC 3261 §16.7).",
+        ),
+        Param::Int(
+            "faked_reply_prio",
+            0,
+            "What a 408 made here loses in the choice of the best reply: with 2000 any reply received goes first.",
         ),
         Param::Int("reply_408_code", 408, "Status sent when no branch answered."),
         Param::Text("reply_408_reason", "Request Timeout", "Its reason."),
@@ -203,7 +207,6 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("reply_matching", "replies match by branch"),
         Param::Ignored("noisy_ctimer", "Timer C always cancels and answers 408"),
         Param::Ignored("failure_exec_mode", "failure_route runs once a leg ended"),
-        Param::Ignored("faked_reply_prio", "timeouts rank as 408"),
         Param::Ignored("e2e_cancel_hop_by_hop", "CANCEL is hop by hop (RFC 3261 §9.2)"),
         Param::Ignored("failover_reply_codes", "DNS failover follows RFC 3263 §4.3"),
     ],
@@ -365,7 +368,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function {
             names: &["t_reply", "t_send_reply"],
             args: &[Arg::Text("code"), Arg::Text("reason")],
-            routes: SENDING.or(Routes::BRANCH),
+            routes: SENDING.or(Routes::BRANCH).or(Routes::ONREPLY),
             doc: "Answers in the transaction.",
             call: reply::t_reply,
         },
@@ -584,8 +587,14 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         auto_inv_100_reason: init.text("auto_inv_100_reason"),
         restart_fr_on_each_reply: init.int("restart_fr_on_each_reply") != 0,
         disable_6xx_block: init.int("disable_6xx_block") != 0,
-        aggregate_challenges: init.int("aggregate_challenges") != 0,
-        remap_503_500: init.int("remap_503_500") != 0,
+        rules: Rules {
+            aggregate_challenges: init.int("aggregate_challenges") != 0,
+            remap_503_500: init.int("remap_503_500") != 0,
+            faked_reply_prio: i32::try_from(init.int("faked_reply_prio")).map_err(|_| InitError::Param {
+                name: "faked_reply_prio",
+                why: "is out of range".into(),
+            })?,
+        },
         reply_408_code: reply_408_code.ok_or(InitError::Param {
             name: "reply_408_code",
             why: "is no status between 400 and 699".into(),
