@@ -46,6 +46,7 @@ struct Values {
     flags: u32,
     socket: Option<SocketId>,
     ruid: Option<Vec<u8>>,
+    instance: Option<Vec<u8>>,
 }
 
 impl Values {
@@ -57,6 +58,7 @@ impl Values {
             flags: ctx.bflags,
             socket: ctx.send_socket,
             ruid: ctx.ruid.clone(),
+            instance: ctx.instance.clone(),
         }
     }
 
@@ -67,6 +69,7 @@ impl Values {
         std::mem::swap(&mut self.flags, &mut ctx.bflags);
         std::mem::swap(&mut self.socket, &mut ctx.send_socket);
         std::mem::swap(&mut self.ruid, &mut ctx.ruid);
+        std::mem::swap(&mut self.instance, &mut ctx.instance);
     }
 }
 
@@ -79,6 +82,7 @@ impl From<Branch> for Values {
             flags: branch.flags,
             socket: branch.socket,
             ruid: branch.ruid,
+            instance: branch.instance,
         }
     }
 }
@@ -303,9 +307,10 @@ impl Live {
         write_request(&mut sent, &mut self.scratch, ctx, &out);
         let client = Client::new(guard.is_invite());
         let mut branch = ClientBranch::new(client, target, sent, ctx.bflags);
-        if ctx.ruid.is_some() || ctx.path.is_some() {
+        if ctx.ruid.is_some() || ctx.path.is_some() || ctx.instance.is_some() {
             branch.contact = Some(Box::new(Reached {
                 ruid: ctx.ruid.clone(),
+                instance: ctx.instance.clone(),
                 path: ctx.path.clone(),
             }));
         }

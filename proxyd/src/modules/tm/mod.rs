@@ -1,5 +1,6 @@
 //! `loadmodule "tm"`: stateful relaying and replies (RFC 3261 §16, §17).
 
+mod contacts;
 mod relay;
 mod reply;
 mod rpc;
@@ -64,6 +65,8 @@ pub(crate) struct Tm {
     pub(crate) relay_100: bool,
     /// The `$xavp()` that `t_load_contacts()` keeps branches in; empty when the script names none.
     contacts_avp: Vec<u8>,
+    /// The one that further flows of a device are kept in; empty when the script names none.
+    contact_flows_avp: Vec<u8>,
     /// What `tm.stats` shows.
     counts: rpc::Counts,
 }
@@ -160,7 +163,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text(
             "contact_flows_avp",
             "",
-            "Where t_next_contact_flow keeps branches.",
+            "The $xavp() in which t_next_contacts() keeps further flows of a +sip.instance for t_next_contact_flow().",
         ),
         Param::Text(
             "xavp_contact",
@@ -453,14 +456,14 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function {
             names: &["t_branch_timeout"],
             args: &[],
-            routes: AFTER,
+            routes: AFTER.or(Routes::REQUEST),
             doc: "True when the failed branch ended by a timer.",
             call: reply::t_branch_timeout,
         },
         Function {
             names: &["t_branch_replied"],
             args: &[],
-            routes: AFTER,
+            routes: AFTER.or(Routes::REQUEST),
             doc: "True when the failed branch had received a reply.",
             call: reply::t_branch_replied,
         },
@@ -539,19 +542,38 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "Reason headers of a received CANCEL are left out of ours.",
             timers::t_set_no_e2e_cancel_reason,
         ),
+        Function::anywhere(
+            &["t_cell_append_branches"],
+            &[Arg::Int("tindex"), Arg::Int("tlabel")],
+            "Sends the request that $T(id_index) and $T(id_label) named to the branches of this message, too.",
+            relay::t_cell_append_branches,
+        ),
+        Function::anywhere(
+            &["t_set_no_auto_ack"],
+            &[Arg::Int("on")],
+            "In event_route[tm:local-request]: a 2xx to the INVITE is not acknowledged by itself.",
+            timers::t_set_no_auto_ack,
+        ),
         Function {
             names: &["t_load_contacts"],
-            args: &[],
+            args: &[Arg::OptInt("mode")],
             routes: Routes::REQUEST.or(Routes::FAILURE),
-            doc: "Puts the branches aside in order of q, for t_next_contacts.",
-            call: relay::t_load_contacts,
+            doc: "Puts the branches aside in order of q, for t_next_contacts; mode 1: one after another, drawn by lot with q as the weight.",
+            call: contacts::t_load_contacts,
         },
         Function {
             names: &["t_next_contacts"],
             args: &[],
             routes: Routes::REQUEST.or(Routes::FAILURE),
             doc: "Takes the branches with the next highest q; false when none are left.",
-            call: relay::t_next_contacts,
+            call: contacts::t_next_contacts,
+        },
+        Function {
+            names: &["t_next_contact_flow"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::BRANCH_FAILURE),
+            doc: "After a branch has failed: takes another flow of the same +sip.instance; -2 when there is none.",
+            call: contacts::t_next_contact_flow,
         },
     ],
     rpcs: rpc::RPCS,
@@ -605,6 +627,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         unmatched_cancel: init.int("unmatched_cancel"),
         relay_100: init.int("relay_100") != 0,
         contacts_avp: init.text("contacts_avp").into_bytes(),
+        contact_flows_avp: init.text("contact_flows_avp").into_bytes(),
         counts: rpc::Counts::new(init.statistics),
     }))
 }
