@@ -189,13 +189,15 @@ pub enum Failure {
     /// It could, or nothing was tried.
     #[default]
     None,
-    /// The next hop's name has no address.
+    /// The next hop has no address, or none that can be read.
     Unresolvable,
     /// The transport refused.
     Send,
-    /// A URI cannot be read.
+    /// There is no socket of the transport that the next hop asks for.
+    NoSocket,
+    /// The Request-URI cannot be read.
     BadUri,
-    /// A URI's scheme leads nowhere by itself: tel, urn and the like (RFC 3261 §8.2.2.1).
+    /// The Request-URI's scheme leads nowhere by itself: tel, urn and the like (RFC 3261 §8.2.2.1).
     UnsupportedScheme,
     /// No branch was left to send to.
     NoBranches,
@@ -218,7 +220,9 @@ impl Failure {
             Self::BadRequest => (400, "Bad Request"),
             Self::Flow => (430, "Flow Failed"),
             Self::Overload => (503, "Service Unavailable"),
-            Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),
+            Self::None | Self::NoBranches | Self::NoSocket => {
+                (500, "I'm terribly sorry, server error occurred")
+            }
         };
         (status, format!("{text} ({}/{origin})", self.number()))
     }
@@ -233,6 +237,7 @@ impl Failure {
             Self::BadRequest => 400,
             Self::Flow => 430,
             Self::Overload => 503,
+            Self::NoSocket => 7,
             Self::NoBranches => 6,
             Self::None => 1,
         }

@@ -128,31 +128,6 @@ impl Live {
         }
     }
 
-    /// `t_cancel_callid`: the worker of the timers does it, for this one may hold a transaction already.
-    pub(crate) fn cancel_other(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
-        // one that another worker holds just now is passed over: it may wait for ours
-        let found = self.runtime.transactions.all().find(|found| {
-            let slot = found.transaction.try_lock();
-            slot.is_some_and(|slot| slot.active().is_some_and(|t| is_call(t, call_id, cseq)))
-        });
-        let Some(found) = found else { return false };
-        let reason = cause.map_or(String::new(), |cause| match cause {
-            200 => "Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n".to_owned(),
-            cause => format!("Reason: SIP;cause={cause}\r\n"),
-        });
-        self.runtime.errands.lock().push(Box::new(move |live, _| {
-            let Ok(mut guard) = Guard::lock(&found.transaction) else {
-                return;
-            };
-            if let (1..32, Some(request)) = (flag, &mut guard.request) {
-                request.flags |= 1 << flag;
-            }
-            live.cancel_all(&mut guard, reason.as_bytes());
-            live.settle(guard);
-        }));
-        true
-    }
-
     /// `t_cancel_branches`: all, all but the current one, or only that one.
     pub(crate) fn cancel_pending(&mut self, _scope: Scope<'_>, which: u32) -> Code {
         let Some(mut guard) = self.current.take() else {
@@ -167,13 +142,4 @@ impl Live {
         self.current = Some(guard);
         Code::TRUE
     }
-}
-
-/// Whether it is an INVITE of this name that is still unanswered.
-fn is_call(t: &Transaction, call_id: &[u8], cseq: u32) -> bool {
-    let request = t.request.as_ref().filter(|_| t.is_invite() && t.status < 200);
-    request.is_some_and(|request| {
-        let number = request.msg.cseq().map(|cseq| cseq.number);
-        request.msg.call_id() == call_id && number == Some(cseq)
-    })
 }

@@ -16,6 +16,7 @@ use crate::proxy::sockets::Sockets;
 use crate::script::exec;
 use crate::script::exec::Verdict;
 use crate::script::host::BranchView;
+use crate::script::host::Deed;
 use crate::script::host::HeldReply;
 use crate::script::host::Host;
 use crate::script::host::Intent;
@@ -23,6 +24,7 @@ use crate::script::host::Job;
 use crate::script::host::LocalRequest;
 use crate::script::host::Matched;
 use crate::script::host::Millis;
+use crate::script::host::Named;
 use crate::script::host::RelayOptions;
 use crate::script::host::RouteId;
 use crate::script::host::Scope;
@@ -200,6 +202,10 @@ impl Host for Live {
         self.runtime.streams.find(transport, peer).is_some()
     }
 
+    fn alias_connection(&mut self, conn: ConnId, port: u16) {
+        self.runtime.streams.add_alias(conn, port);
+    }
+
     fn secured(&self, conn: ConnId) -> Option<Arc<Secured>> {
         self.runtime.streams.secured(conn)
     }
@@ -279,8 +285,8 @@ impl Host for Live {
         true
     }
 
-    fn cancel_call(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
-        self.cancel_other(call_id, cseq, flag, cause)
+    fn leave(&mut self, named: Named<'_>, deed: Deed) -> bool {
+        self.leave_deed(named, deed)
     }
 
     fn cancel_branches(&mut self, scope: Scope<'_>, which: u32) -> Code {
@@ -316,6 +322,10 @@ impl Host for Live {
                 .contact
                 .as_deref()
                 .and_then(|contact| contact.ruid.as_deref()),
+            instance: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.instance.as_deref()),
             path: branch
                 .contact
                 .as_deref()

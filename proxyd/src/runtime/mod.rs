@@ -4,6 +4,7 @@ mod answer;
 mod best;
 mod cancel;
 mod counters;
+mod elsewhere;
 pub(crate) mod endpoints;
 mod events;
 pub(crate) mod explain;

@@ -79,6 +79,18 @@ impl Outbox {
             .or_else(|| sockets.first(target.transport, v6))
     }
 
+    /// Why no socket was found for a target: there is none of its transport, or none of its address family.
+    pub(crate) fn lacking(sockets: &Sockets, target: &Target) -> Failure {
+        if sockets
+            .open()
+            .any(|(_, listener)| listener.transport == target.transport)
+        {
+            Failure::Unresolvable
+        } else {
+            Failure::NoSocket
+        }
+    }
+
     /// Sends what `write` appends; false when there is no way to the target.
     pub(crate) fn send_with(
         &mut self,

@@ -171,6 +171,17 @@ impl Receiver {
         let _ = asker.try_send(handled);
     }
 
+    /// Lets requests to the port of a Via with `alias` use the connection that it came by (draft-ietf-sip-connect-reuse).
+    fn take_alias(&self) {
+        if let Some(conn) = self.ctx.source.conn
+            && self.live.script.program.accepts_aliases()
+            && let Some(via) = self.ctx.msg.top_via().filter(|via| via.alias())
+        {
+            let port = via.port.unwrap_or(self.ctx.source.transport.default_port());
+            self.live.runtime.streams.add_alias(conn, port);
+        }
+    }
+
     /// Runs the request route; none when it did not run.
     fn request(&mut self) -> Option<Verdict> {
         match self.ctx.msg.mandatory() {
@@ -184,6 +195,7 @@ impl Receiver {
         if self.is_shed() {
             return None;
         }
+        self.take_alias();
         if self.ctx.msg.method() == Method::Ack
             && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
         {

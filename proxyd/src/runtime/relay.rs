@@ -46,6 +46,7 @@ struct Values {
     flags: u32,
     socket: Option<SocketId>,
     ruid: Option<Vec<u8>>,
+    instance: Option<Vec<u8>>,
 }
 
 impl Values {
@@ -57,6 +58,7 @@ impl Values {
             flags: ctx.bflags,
             socket: ctx.send_socket,
             ruid: ctx.ruid.clone(),
+            instance: ctx.instance.clone(),
         }
     }
 
@@ -67,6 +69,7 @@ impl Values {
         std::mem::swap(&mut self.flags, &mut ctx.bflags);
         std::mem::swap(&mut self.socket, &mut ctx.send_socket);
         std::mem::swap(&mut self.ruid, &mut ctx.ruid);
+        std::mem::swap(&mut self.instance, &mut ctx.instance);
     }
 }
 
@@ -79,6 +82,7 @@ impl From<Branch> for Values {
             flags: branch.flags,
             socket: branch.socket,
             ruid: branch.ruid,
+            instance: branch.instance,
         }
     }
 }
@@ -279,7 +283,7 @@ impl Live {
         let socket = Outbox::socket_for(sockets, &target);
         let (socket, listener) = socket
             .and_then(|id| Some((id, sockets.get(id)?)))
-            .ok_or(Failure::Send)?;
+            .ok_or_else(|| Outbox::lacking(sockets, &target))?;
         let target = Target {
             socket: Some(socket),
             ..target
@@ -303,9 +307,10 @@ impl Live {
         write_request(&mut sent, &mut self.scratch, ctx, &out);
         let client = Client::new(guard.is_invite());
         let mut branch = ClientBranch::new(client, target, sent, ctx.bflags);
-        if ctx.ruid.is_some() || ctx.path.is_some() {
+        if ctx.ruid.is_some() || ctx.path.is_some() || ctx.instance.is_some() {
             branch.contact = Some(Box::new(Reached {
                 ruid: ctx.ruid.clone(),
+                instance: ctx.instance.clone(),
                 path: ctx.path.clone(),
             }));
         }
@@ -378,10 +383,13 @@ impl Live {
 /// Where a request leads as the script left it.
 pub(super) fn next_hop(runtime: &super::Runtime, ctx: &Context) -> Result<Target, Failure> {
     let first_path = ctx.path.as_deref().and_then(first_route);
-    let next = ctx.dst_uri.as_deref().or(first_path).unwrap_or(ctx.uri());
-    let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
+    let (next, illegible, elsewhere) = match ctx.dst_uri.as_deref().or(first_path) {
+        Some(next) => (next, Failure::Unresolvable, Failure::Unresolvable),
+        None => (ctx.uri(), Failure::BadUri, Failure::UnsupportedScheme),
+    };
+    let parsed = shared::sip::Uri::parse(next).map_err(|_| illegible)?;
     if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
-        return Err(Failure::UnsupportedScheme);
+        return Err(elsewhere);
     }
     runtime
         .resolve(&parsed, ctx.send_socket)

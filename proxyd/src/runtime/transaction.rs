@@ -152,6 +152,8 @@ pub(crate) struct Cancelling {
 #[derive(Debug)]
 pub(crate) struct Reached {
     pub(crate) ruid: Option<Vec<u8>>,
+    /// Its +sip.instance.
+    pub(crate) instance: Option<Vec<u8>>,
     /// Its Path vector.
     pub(crate) path: Option<Vec<u8>>,
 }
