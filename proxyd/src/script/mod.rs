@@ -7,6 +7,7 @@ pub mod core_params;
 pub mod diag;
 pub mod exec;
 pub mod host;
+pub(crate) mod kamailio;
 pub mod lex;
 pub mod lists;
 pub mod module;
