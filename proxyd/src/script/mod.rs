@@ -18,6 +18,7 @@ pub mod program;
 pub mod pv;
 pub mod regex;
 pub mod span;
+pub mod tap;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
