@@ -70,6 +70,7 @@ impl Inner {
         if let Some(level) = new_level(&old, &script) {
             log::set_level(level);
         }
+        self.runtime.tracers.attach(&script);
         self.runtime.script.store(script);
         for id in &change.ended {
             if change

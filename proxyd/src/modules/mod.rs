@@ -50,12 +50,14 @@ mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
+mod row_writer;
 mod rr;
 mod rtimer;
 mod rtpengine;
 mod rtpproxy;
 mod sanity;
 mod sdpops;
+mod siptrace;
 mod siputils;
 mod sl;
 mod speeddial;
@@ -129,6 +131,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &rtpproxy::MODULE,
     &sanity::MODULE,
     &sdpops::MODULE,
+    &siptrace::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
     &speeddial::MODULE,
