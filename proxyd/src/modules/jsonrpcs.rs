@@ -218,7 +218,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let previous = init.previous::<JsonRpcs>();
     Ok(Arc::new(JsonRpcs {
         servers: Servers::new(
-            init.tokio,
+            init.control,
             init.methods,
             previous.as_deref().map(|state| &state.servers),
         ),

@@ -50,12 +50,14 @@ mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
+mod row_writer;
 mod rr;
 mod rtimer;
 mod rtpengine;
 mod rtpproxy;
 mod sanity;
 mod sdpops;
+mod siptrace;
 mod siputils;
 mod sl;
 mod speeddial;
@@ -129,6 +131,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &rtpproxy::MODULE,
     &sanity::MODULE,
     &sdpops::MODULE,
+    &siptrace::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
     &speeddial::MODULE,
@@ -258,6 +261,13 @@ pub fn without_effect(modules: &[Loaded]) -> String {
 
 /// Reads a module's pseudo-variable.
 type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
+
+/// The parameter of modules that have the daemon's database unless another is named.
+pub(crate) const DB_URL: Param = Param::Text(
+    "db_url",
+    "",
+    "The database; not given, the one that the daemon makes.",
+);
 
 /// The database of a module: its `db_url`, else the file that the daemon makes.
 pub(crate) fn db_url(init: &Init<'_>) -> String {

@@ -3,12 +3,12 @@
 use super::sandbox::Sent;
 use super::sandbox::Why;
 use super::trace::Tracers;
-use super::trace::Way;
 use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use crate::script::tap::Way;
 use crate::transport::conn::Connect;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamTarget;
@@ -29,6 +29,8 @@ pub(crate) struct Outbox {
     pub(crate) order: Order,
     /// Copies of what is sent, while somebody wants to know.
     pub(crate) copies: Option<Vec<Sent>>,
+    /// What is sent next is a reply without a transaction.
+    pub(crate) stateless: bool,
     /// Who follows messages.
     tracers: Arc<Tracers>,
 }
@@ -45,6 +47,7 @@ impl Outbox {
             streams,
             order: Order::default(),
             copies: None,
+            stateless: false,
             tracers,
         }
     }
@@ -141,6 +144,7 @@ impl Outbox {
                 transport: target.transport,
                 source: listener.address,
                 destination: target.peer,
+                stateless: self.stateless,
             };
             self.tracers.tell_sent(bytes, way);
         }

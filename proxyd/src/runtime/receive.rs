@@ -4,7 +4,6 @@ use super::Runtime;
 use super::explain::live::Asker;
 use super::explain::live::Handled;
 use super::host::Live;
-use super::trace::Way;
 use crate::modules::stun;
 use crate::proxy::context::Context;
 use crate::proxy::context::Source;
@@ -18,6 +17,7 @@ use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
+use crate::script::tap::Way;
 use crate::script::vars::Vars;
 use crate::transport::send_batch::Order;
 use shared::rpc::trace::Direction;
@@ -125,6 +125,7 @@ impl Receiver {
                     transport: source.transport,
                     source: source.peer,
                     destination: source.local,
+                    stateless: self.is_of_stateless_reply(),
                 };
                 self.live.runtime.tracers.tell(&self.ctx.msg, bytes, way);
             }
@@ -196,9 +197,7 @@ impl Receiver {
             return None;
         }
         self.take_alias();
-        if self.ctx.msg.method() == Method::Ack
-            && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
-        {
+        if self.is_of_stateless_reply() {
             // the ACK of a reply without a transaction (RFC 3261 §8.2.7) is of no further use
             self.live.runtime.counters.sl_ack();
             let script = Arc::clone(&self.live.script);
@@ -236,6 +235,12 @@ impl Receiver {
         }
         self.finish();
         verdict
+    }
+
+    /// Whether it is the ACK of a reply without a transaction.
+    fn is_of_stateless_reply(&self) -> bool {
+        let msg = &self.ctx.msg;
+        msg.method() == Method::Ack && self.live.runtime.keys.is_stateless_tag(msg.to_tag())
     }
 
     /// What is sent for this message stays in sequence with what is sent for others of its call.

@@ -164,9 +164,11 @@ impl Live {
             reason,
             kind,
         };
+        self.outbox.stateless = true;
         let sent = self
             .outbox
             .send_with(&endpoints.sockets, &target, |out| answer.write(ctx, out));
+        self.outbox.stateless = false;
         let told = script.program.own_event(OwnEvent::Stateless).map(|_| {
             let mut bytes = Vec::new();
             answer.write(ctx, &mut bytes);
@@ -205,7 +207,9 @@ impl Live {
         };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
+        self.outbox.stateless = true;
         self.outbox.copy(&self.endpoints.sockets, &target, &bytes);
+        self.outbox.stateless = false;
         Some(Box::new(move || match socket.send_to(&bytes, target.peer) {
             Ok(_) => runtime.counters.sl_reply(status),
             Err(error) => {

@@ -10,6 +10,7 @@ use super::host::Millis;
 use super::program::Format;
 use super::program::PvRef;
 use super::span::Span;
+use super::tap::Tap;
 use super::value::Value;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcResult;
@@ -398,6 +399,8 @@ pub enum Hook {
     ResponseForwarded(fn(&mut Env<'_>)),
     /// Whether a host is ours, besides sockets and aliases (`domain`'s register_myself).
     Myself(fn(&Script, &[u8], u16) -> bool),
+    /// Every message on the wire, for what this makes when the script comes into force.
+    Tap(fn(&Script) -> Option<Arc<dyn Tap>>),
 }
 
 /// A transaction's end, for accounting.

@@ -98,11 +98,7 @@ const NO_DMQ: &str = "servers share state by the database (subs_db_mode 3, publ_
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     needs: &["tm"],
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("presentity_table", "presentity", "Table of publications."),
         Param::Text(
             "active_watchers_table",
