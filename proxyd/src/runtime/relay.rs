@@ -280,7 +280,7 @@ impl Live {
             None => next_hop(&self.runtime, ctx)?,
         };
         let sockets = &self.endpoints.sockets;
-        let socket = Outbox::socket_for(sockets, &target);
+        let socket = Outbox::socket_for(&self.runtime.streams, sockets, &target);
         let (socket, listener) = socket
             .and_then(|id| Some((id, sockets.get(id)?)))
             .ok_or_else(|| Outbox::lacking(sockets, &target))?;
