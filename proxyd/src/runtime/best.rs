@@ -249,7 +249,7 @@ impl Live {
     ///
     /// Kamailio: those of earlier legs of a serial fork had their turn, whatever `failure_reply_mode` says.
     fn choose(guard: &Transaction, script: &Script) -> Option<Best> {
-        let first = guard.leg;
+        let first = guard.leg();
         let candidates = guard
             .branches
             .iter()
@@ -321,7 +321,7 @@ fn made_here(status: u16, tm: Option<&Tm>) -> (u16, Vec<u8>) {
 /// The header lines of every challenge of the leg (RFC 3261 §16.7 step 7).
 fn all_challenges(guard: &Transaction) -> Vec<u8> {
     let mut lines = Vec::new();
-    let leg = guard.branches.get(guard.leg..).unwrap_or_default();
+    let leg = guard.branches.get(guard.leg()..).unwrap_or_default();
     for reply in leg.iter().filter_map(|branch| branch.reply.as_ref()) {
         response::challenges(&reply.msg, &mut lines);
     }

@@ -12,7 +12,9 @@ use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
+use crate::script::vars::Vars;
 use crate::transaction::action::ClientEvent;
+use crate::transaction::timer::NEVER;
 use std::borrow::Cow;
 
 impl Live {
@@ -41,7 +43,8 @@ impl Live {
         let Some(mut cancel) = self.current.take() else {
             return Code::FALSE;
         };
-        let mut invite = Guard::lock(&invite.transaction).ok();
+        let invite = Guard::lock(&invite.transaction).ok();
+        let mut invite = invite.map(|guard| self.end_suspended(guard, vars));
         let pending = invite
             .as_ref()
             .is_some_and(|guard| guard.status < 200 && (guard.is_pending() || guard.branches.is_empty()));
@@ -68,16 +71,33 @@ impl Live {
         let Some(mut guard) = invite else {
             return Code::TRUE;
         };
-        // a transaction that waits for its script, not for a branch, ends at once (RFC 3261 §9.2)
-        if guard.branches.is_empty() && guard.status < 200 {
-            guard.suspended = false;
-            if let Some(mut request) = guard.request.take() {
-                self.respond_locally(&mut guard, &mut request, 487, b"Request Terminated");
-                guard.request = Some(request);
-            }
+        // one that has no branch yet ends at once (RFC 3261 §9.2)
+        if guard.branches.is_empty()
+            && guard.status < 200
+            && let Some(mut request) = guard.request.take()
+        {
+            self.respond_locally(&mut guard, &mut request, 487, b"Request Terminated");
+            guard.request = Some(request);
         }
         self.settle(guard);
         Code::TRUE
+    }
+
+    /// A transaction that waits for `t_continue`, not for a branch, ends at once.
+    fn end_suspended(&mut self, mut guard: Guard, vars: &mut Vars) -> Guard {
+        if std::mem::replace(&mut guard.suspended, NEVER) == NEVER
+            || guard.is_pending()
+            || guard.status >= 200
+        {
+            return guard;
+        }
+        let Some(mut request) = guard.request.take() else {
+            return guard;
+        };
+        let reason = b"Request canceled";
+        self.respond_locally(&mut guard, &mut request, 487, reason);
+        guard.request = Some(request);
+        self.response_out(guard, 487, reason, None, vars)
     }
 
     /// Reason headers of a received CANCEL, to be put in ours (RFC 3326).

@@ -12,10 +12,13 @@ use crate::script::host::Scope;
 use crate::script::module::RouteKind;
 use crate::script::vars::Vars;
 use crate::transaction::key::Id;
+use crate::transaction::timer::NEVER;
 use std::sync::Arc;
 
 impl Live {
-    /// Leaves a deed to the worker of the timers, for this one may hold a transaction already; false when there is none of that name.
+    /// Does a deed to a transaction; false when there is none of that name.
+    ///
+    /// While this worker holds another one, the worker of the timers does it.
     pub(super) fn leave_deed(&mut self, named: Named<'_>, deed: Deed) -> bool {
         let transactions = &self.runtime.transactions;
         let found = match named {
@@ -27,6 +30,11 @@ impl Live {
             }),
         };
         let Some(found) = found else { return false };
+        if self.current.is_none() {
+            return Guard::lock(&found.transaction)
+                .map(|guard| self.do_deed(guard, deed, &mut Vars::default()))
+                .is_ok();
+        }
         self.runtime.errands.lock().push(Box::new(move |live, vars| {
             if let Ok(guard) = Guard::lock(&found.transaction) {
                 live.do_deed(guard, deed, vars);
@@ -83,8 +91,9 @@ impl Live {
             });
         }
         if status >= 200 {
-            self.cancel_all(guard, b"");
-            guard.suspended = false;
+            let script = Arc::clone(&guard.script);
+            self.cancel_pending_for(guard, &script, || format!("SIP;cause={status}").into());
+            guard.suspended = NEVER;
         }
         self.respond_locally(guard, &mut request, status, reason);
         guard.request = Some(request);
@@ -116,7 +125,9 @@ impl Live {
         let Some(mut guard) = self.current.take() else {
             unreachable!("relaying leaves its transaction")
         };
-        guard.suspended &= !added;
+        if added {
+            guard.suspended = NEVER;
+        }
         guard.request = Some(request);
         guard.lists = lists;
         guard

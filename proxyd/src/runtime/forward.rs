@@ -80,7 +80,7 @@ impl Live {
         };
         let key = self.lookup(ctx).key();
         let sockets = &self.endpoints.sockets;
-        let socket = Outbox::socket_for(sockets, &target);
+        let socket = Outbox::socket_for(&self.runtime.streams, sockets, &target);
         let Some((socket, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
             ctx.failure = Outbox::lacking(sockets, &target);
             return Code::FALSE;

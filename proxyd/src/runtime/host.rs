@@ -6,6 +6,7 @@ use super::endpoints::Endpoints;
 use super::forward::Scratch;
 use super::outbox::Outbox;
 use super::overload::Pressure;
+use super::relay::MAX_BRANCHES;
 use super::spares::Buffers;
 use crate::ids::TagKind;
 use crate::proxy::context::ConnId;
@@ -36,6 +37,7 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transaction::key::Lookup;
+use crate::transaction::timer::after;
 use crate::transport::conn::Control;
 use crate::transport::udp::Batch;
 use rand::Rng;
@@ -339,7 +341,7 @@ impl Host for Live {
             reply_status: best.map_or(0, |branch| branch.status),
             reply_reason: t.current_reply().map_or(b"", |reply| reply.reason()),
             branches: branches.collect(),
-            first_branch: t.leg,
+            first_branch: t.leg(),
             current_branch: t.current_branch,
             cancelled: t.cancelled,
             expired: t.expired,
@@ -366,10 +368,16 @@ impl Host for Live {
         if self.current.is_none() && self.begin_transaction(scope.again()).0 < 0 {
             return None;
         }
+        // a failure route may suspend again and again: not for ever
+        let ended = |t: &Guard| t.expired || t.branches.len() >= MAX_BRANCHES;
+        if self.current.as_ref().is_none_or(ended) {
+            return None;
+        }
         let mut transaction = self.current.take()?;
         let options = RelayOptions::default();
         self.try_100(&mut transaction, scope.ctx, scope.script.states.get(), options);
-        transaction.suspended = true;
+        transaction.timers = super::matching::timers(scope.script.states.get(), &transaction.intent.timers);
+        transaction.suspended = after(self.now, transaction.timers.timer_b());
         let id = (transaction.id.index, transaction.id.label);
         self.current = Some(transaction);
         Some(id)

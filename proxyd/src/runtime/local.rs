@@ -42,7 +42,7 @@ impl Live {
         let endpoints = Arc::clone(&self.endpoints);
         let socket = target
             .as_ref()
-            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+            .and_then(|target| Outbox::socket_for(&self.runtime.streams, &endpoints.sockets, target));
         let listener = socket.and_then(|id| endpoints.sockets.get(id));
         let (Some(target), Some(listener)) = (target, listener) else {
             return self.refuse_local(request, 478);
@@ -181,7 +181,7 @@ impl Live {
         let endpoints = Arc::clone(&self.endpoints);
         let socket = target
             .as_ref()
-            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+            .and_then(|target| Outbox::socket_for(&self.runtime.streams, &endpoints.sockets, target));
         let listener = socket.and_then(|id| endpoints.sockets.get(id));
         let (Some(target), Some(listener)) = (target, listener) else {
             return;

@@ -279,7 +279,7 @@ impl Receiver {
         let Some(mut guard) = self.live.current.take() else {
             return;
         };
-        if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
+        if guard.branches.is_empty() && guard.status < 200 && !guard.is_suspended() {
             // Kamailio: a transaction that was neither answered nor relayed is dropped with a warning
             let id = guard.id;
             drop(guard);

@@ -36,7 +36,7 @@ use shared::sip::Scheme;
 use shared::sip::Via;
 
 /// The most branches one transaction may have.
-const MAX_BRANCHES: usize = 64;
+pub(super) const MAX_BRANCHES: usize = 64;
 
 /// What an appended branch sets in the context while its copy of the request is made.
 struct Values {
@@ -124,9 +124,9 @@ impl Live {
         let tm = script.states.get::<Tm>();
         guard.timers = timers(tm, &guard.intent.timers);
         self.try_100(&mut guard, ctx, tm, options);
-        let (first, earlier, about) = (guard.branches.len(), guard.leg, guard.current_branch);
+        let (first, earlier, about) = (guard.branches.len(), guard.leg(), guard.current_branch);
         if route != RouteKind::BRANCH_FAILURE {
-            guard.leg = first;
+            guard.set_leg(first);
         }
         // the Request-URI when it is new, then the appended branches
         let own = (ctx.uri_is_new || options.target.is_some()).then_some(None);
@@ -169,7 +169,7 @@ impl Live {
             scope.ctx.failure = Failure::None;
             return Code::TRUE;
         }
-        guard.leg = earlier;
+        guard.set_leg(earlier);
         if !tried {
             scope.ctx.failure = Failure::NoBranches;
             // relayed once more without a new target: what was sent goes on
@@ -280,7 +280,7 @@ impl Live {
             None => next_hop(&self.runtime, ctx)?,
         };
         let sockets = &self.endpoints.sockets;
-        let socket = Outbox::socket_for(sockets, &target);
+        let socket = Outbox::socket_for(&self.runtime.streams, sockets, &target);
         let (socket, listener) = socket
             .and_then(|id| Some((id, sockets.get(id)?)))
             .ok_or_else(|| Outbox::lacking(sockets, &target))?;

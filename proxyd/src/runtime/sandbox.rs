@@ -119,7 +119,7 @@ impl Sandbox {
             None => relay::next_hop(&self.runtime, ctx)?,
         };
         let sockets = &self.endpoints.sockets;
-        let socket = Outbox::socket_for(sockets, &target);
+        let socket = Outbox::socket_for(&self.runtime.streams, sockets, &target);
         let listener = socket
             .and_then(|id| sockets.get(id))
             .ok_or_else(|| Outbox::lacking(sockets, &target))?;

@@ -348,7 +348,7 @@ pub trait Host {
         let _ = status;
         false
     }
-    /// Has something done to another transaction, soon after; false when there is none of that name.
+    /// Does something to another transaction, now or soon after; false when there is none of that name.
     fn leave(&mut self, named: Named<'_>, deed: Deed) -> bool {
         let _ = (named, deed);
         false

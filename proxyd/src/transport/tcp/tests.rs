@@ -132,6 +132,7 @@ fn a_connection_is_made_once_and_reused() {
     net.connections.add_alias(ids[0], 5099);
     let aliased = SocketAddr::new(target.remote.ip(), 5099);
     assert_eq!(net.connections.find(Transport::Tcp, aliased), Some(ids[0]));
+    assert_eq!(net.connections.socket(Transport::Tcp, aliased), Some(1));
     drop(stream);
     net.closed();
     assert_eq!(net.connections.find(Transport::Tcp, aliased), None);
