@@ -28,6 +28,9 @@ mod domain;
 mod exec;
 mod group;
 mod htable;
+mod http;
+mod http_async_client;
+mod http_client;
 mod ipops;
 mod jsonrpcs;
 mod kex;
@@ -104,6 +107,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &exec::MODULE,
     &group::MODULE,
     &htable::MODULE,
+    &http_async_client::MODULE,
+    &http_client::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,

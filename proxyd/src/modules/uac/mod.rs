@@ -1,7 +1,7 @@
 //! `loadmodule "uac"`: other names in From and To, answers to challenges, requests and registrations of our own
 //! (Kamailio module uac).
 
-mod auth;
+pub(crate) mod auth;
 mod lookup;
 mod record;
 mod register;
