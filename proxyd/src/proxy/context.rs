@@ -145,8 +145,8 @@ pub struct Context {
     pub record_route: Option<RecordRouteIntent>,
     /// Text to be added to the parameters of our Record-Route (`add_rr_param`).
     pub rr_params: Vec<u8>,
-    /// `set_body`-like change of the body: content replaced as a whole when lumps are applied.
-    pub new_body: Option<NewBody>,
+    /// Body of the reply made here (`set_reply_body`).
+    pub reply_body: Option<ReplyBody>,
     /// The last status sent for this request by a reply made here; 0 none.
     pub answered: u16,
     /// Where the header with the credentials begins that an authentication function accepted.
@@ -241,7 +241,7 @@ impl Failure {
 
 /// A body that replaces the received one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewBody {
+pub struct ReplyBody {
     /// The bytes; empty removes the body.
     pub body: Vec<u8>,
     /// The Content-Type, when it changes.
@@ -286,7 +286,7 @@ impl Default for Context {
             route_uri: None,
             record_route: None,
             rr_params: Vec::new(),
-            new_body: None,
+            reply_body: None,
             answered: 0,
             authorized: None,
             failure: Failure::None,
@@ -357,7 +357,7 @@ impl Context {
         self.route_uri = None;
         self.record_route = None;
         self.rr_params.clear();
-        self.new_body = None;
+        self.reply_body = None;
         self.answered = 0;
         self.authorized = None;
         self.failure = Failure::None;

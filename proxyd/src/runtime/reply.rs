@@ -114,7 +114,7 @@ impl Answer<'_> {
             headers = &redirect;
         }
         let body = ctx
-            .new_body
+            .reply_body
             .as_ref()
             .filter(|_| status > 100)
             .map(|new| shared::sip::build::Body {

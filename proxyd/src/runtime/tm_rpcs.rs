@@ -306,7 +306,7 @@ fn answer(
         };
         request.reply_headers.extend_from_slice(headers.as_bytes());
         if let Some(body) = body {
-            request.new_body = Some(crate::proxy::context::NewBody {
+            request.reply_body = Some(crate::proxy::context::ReplyBody {
                 content_type: None,
                 body: body.into_bytes(),
             });

@@ -492,7 +492,8 @@ impl Format {
         }
     }
 
-    /// The text with every pseudo-variable put in; null is empty. Borrowed when there is nothing to put in.
+    /// The text with every pseudo-variable put in, borrowed when there is nothing to put in. A null among other text is
+    /// `<null>`, alone it is empty.
     pub fn expand<'e>(&'e self, env: &'e Env<'_>) -> Cow<'e, [u8]> {
         match &*self.pieces {
             [] => Cow::Borrowed(b""),
@@ -503,10 +504,7 @@ impl Format {
                 for piece in pieces {
                     match piece {
                         Piece::Text(text) => out.extend_from_slice(text),
-                        Piece::Pv(pv) => match pv.read(env) {
-                            Value::Null => {}
-                            value => value.print(&mut out),
-                        },
+                        Piece::Pv(pv) => pv.print(env, &mut out),
                     }
                 }
                 Cow::Owned(out)
