@@ -1,6 +1,8 @@
 //! What a script works on: one message, the edits recorded for it, where it came from and where it shall go.
 
 use super::branch::Branch;
+use super::branch::TooManyBranches;
+use super::branch::USUAL_BRANCHES;
 use super::record_route::Double;
 use crate::proxy::sockets::Listener;
 use shared::net::Transport;
@@ -68,6 +70,28 @@ pub struct Switches {
     pub forward_close: bool,
     /// The request goes along a flow of RFC 5626, or not at all.
     pub flow: bool,
+    /// `reply_to_via`: replies go to the address in the Via, not to the source.
+    pub reply_to_via: bool,
+    /// `sip_warning`: replies made here tell what was received from where.
+    pub sip_warning: bool,
+}
+
+/// What core parameters say of every message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// `force_rport`, `local_rport`, `reply_to_via`, `sip_warning`.
+    pub switches: Switches,
+    /// `max_branches`.
+    pub most_branches: usize,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            switches: Switches::default(),
+            most_branches: USUAL_BRANCHES,
+        }
+    }
 }
 
 /// A Record-Route asked for by the script; written when the next hop is known, for it may need one for each side.
@@ -139,6 +163,8 @@ pub struct Context {
     pub xflags: [u32; 2],
     /// Switches.
     pub switches: Switches,
+    /// How many branches it may have, its own Request-URI among them (`max_branches`).
+    pub most_branches: usize,
     /// Set by loose_route(): the URI of our own topmost Route, for `$route_uri` and `check_route_param`.
     pub route_uri: Option<Vec<u8>>,
     /// The Record-Route to be written.
@@ -283,6 +309,7 @@ impl Default for Context {
             sflags: 0,
             xflags: [0; 2],
             switches: Switches::default(),
+            most_branches: USUAL_BRANCHES,
             route_uri: None,
             record_route: None,
             rr_params: Vec::new(),
@@ -319,6 +346,21 @@ impl Context {
         self.uri_is_new = true;
     }
 
+    /// Takes what the core parameters of the script say.
+    pub fn begin(&mut self, defaults: Defaults) {
+        self.switches = defaults.switches;
+        self.most_branches = defaults.most_branches;
+    }
+
+    /// Adds a branch, unless there are enough; the Request-URI counts as one.
+    pub fn append_branch(&mut self, branch: Branch) -> Result<(), TooManyBranches> {
+        if self.branches.len() + 1 >= self.most_branches {
+            return Err(TooManyBranches);
+        }
+        self.branches.push(branch);
+        Ok(())
+    }
+
     /// Sets or clears the next hop; the next relay sends a branch there.
     pub fn set_dst_uri(&mut self, uri: Option<Vec<u8>>) {
         self.uri_is_new |= uri.is_some();
@@ -353,7 +395,7 @@ impl Context {
         self.bflags = 0;
         self.sflags = 0;
         self.xflags = [0; 2];
-        self.switches = Switches::default();
+        self.begin(Defaults::default());
         self.route_uri = None;
         self.record_route = None;
         self.rr_params.clear();

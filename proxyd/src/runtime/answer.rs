@@ -14,7 +14,7 @@ use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
-use crate::script::program::OwnEvent;
+use crate::script::program::MessageEvent;
 use crate::script::vars::Vars;
 use crate::transaction::action::Action;
 use crate::transaction::action::Origin;
@@ -44,12 +44,12 @@ impl Live {
         let told = self
             .script
             .program
-            .own_event(OwnEvent::Response)
+            .message_event(MessageEvent::Response)
             .map(|_| bytes.clone());
         self.send_upstream(guard, status, bytes);
         self.runtime.counters.rpl_sent(status, true);
         if let Some(bytes) = told {
-            self.tell(OwnEvent::Response, &bytes);
+            self.tell(MessageEvent::Response, &bytes);
         }
     }
 
