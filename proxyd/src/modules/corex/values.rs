@@ -67,7 +67,16 @@ fn place<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
                 .to_string()
                 .into_bytes(),
         ),
-        Part::Route => Value::maybe(program.block_around(root).map(str::as_bytes)),
+        Part::Route => program.block_around(root).map_or(Value::Null, |name| {
+            let inner = name.split_once('[').and_then(|(_, name)| name.strip_suffix(']'));
+            let name = match name {
+                "request_route" | "route" => "DEFAULT_ROUTE",
+                "reply_route" | "onreply_route" => "DEFAULT_ONREPLY",
+                "onsend_route" => "DEFAULT_SEND",
+                _ => inner.unwrap_or(name),
+            };
+            Value::text(name.as_bytes())
+        }),
     }
 }
 

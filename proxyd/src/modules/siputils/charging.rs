@@ -86,7 +86,7 @@ pub(super) fn manage(call: &mut Call<'_, '_>) -> Code {
         }
     }
     if !makes || (present && !removes) {
-        return if present && removes { Code(4) } else { Code(1) };
+        return Code::TRUE;
     }
     let at = match ctx.source.local.ip() {
         IpAddr::V4(ip) => ip.to_string(),
@@ -94,5 +94,5 @@ pub(super) fn manage(call: &mut Call<'_, '_>) -> Code {
     };
     let line = format!("P-Charging-Vector: icid-value={first:016x}{second:016x};icid-generated-at={at}\r\n");
     ctx.lumps.append_header(&ctx.msg, line.as_bytes());
-    if present { Code(5) } else { Code(3) }
+    Code::TRUE
 }

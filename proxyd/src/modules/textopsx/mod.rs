@@ -351,7 +351,7 @@ fn keep_hf(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn fnmatch(call: &mut Call<'_, '_>) -> Code {
-    let (text, pattern) = (call.text(0), call.text(1));
+    let (text, pattern) = (call.printed(0), call.printed(1));
     if matches!(call.text(2).first(), Some(b'i' | b'I')) {
         return Code::from(wildcard(
             &pattern.to_ascii_lowercase(),
