@@ -330,6 +330,10 @@ impl Default for Context {
     }
 }
 
+/// The request that a route sees which no request began.
+pub const NOBODY: &[u8] = b"OPTIONS sip:you@kamailio.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <sip:you@kamailio.org>;tag=123\r\n\
+To: <sip:you@kamailio.org>\r\nCall-ID: 123\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+
 impl Context {
     /// The message and where it came from, without what a script did to it.
     pub fn as_received(&self) -> Self {

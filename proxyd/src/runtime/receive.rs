@@ -6,6 +6,7 @@ use super::explain::live::Handled;
 use super::host::Live;
 use crate::modules::stun;
 use crate::proxy::context::Context;
+use crate::proxy::context::NOBODY;
 use crate::proxy::context::Source;
 use crate::proxy::context::Target;
 use crate::script::exec::Verdict;
@@ -395,6 +396,9 @@ pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
             vars,
             ..
         } = &mut receiver;
+        if ctx.msg.reparse(NOBODY).is_err() {
+            ctx.msg.clear();
+        }
         live.run_event(
             event,
             Scope {

@@ -208,6 +208,6 @@ fn shtrecord<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     match (record, &spec.data) {
         (Some(item), PvData::Number(0)) => Value::owned(item.key.into_vec()),
         (Some(item), _) => item.value,
-        (None, _) => Value::Null,
+        (None, _) => Value::text(b""),
     }
 }

@@ -263,10 +263,10 @@ fn enable_ping(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let Some(nathelper) = script.states.get::<Nathelper>() else {
         return Err(RpcFault::failed("module nathelper is not loaded"));
     };
-    let Ok(value) = call.opt_str(0) else {
-        return Err(RpcFault::failed("No parameter"));
-    };
-    let Some(value) = value else {
+    if nathelper.natping_interval == 0 {
+        return Err(RpcFault::failed("NATping disabled"));
+    }
+    let Ok(Some(value)) = call.opt_str(0) else {
         return Err(RpcFault::failed("No parameter"));
     };
     let on = crate::script::value::leading_int(value.as_bytes()).unwrap_or(0) != 0;
