@@ -429,7 +429,7 @@ fn core_hash(call: &mut Call<'_, '_>) -> Code {
         Ok(size) if size > 0 => size % 32,
         _ => 1,
     };
-    let within = core_hash_of(&[&call.text(0), &call.text(1)]) & ((1 << bits) - 1);
+    let within = core_hash_of(&[&call.printed(0), &call.printed(1)]) & ((1 << bits) - 1);
     // Kamailio: one more, for 0 would end the script
     Code(i32::try_from(within).unwrap_or(0).saturating_add(1))
 }

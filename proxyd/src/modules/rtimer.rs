@@ -4,6 +4,7 @@ use crate::proxy::context::Context;
 use crate::proxy::context::NOBODY;
 use crate::script::exec;
 use crate::script::host::Millis;
+use crate::script::host::RouteId;
 use crate::script::lists::Lists;
 use crate::script::module::Env;
 use crate::script::module::Init;
@@ -154,9 +155,14 @@ fn run(env: &mut Env<'_>) {
 
 /// Runs a route block on a request that nobody sent.
 pub(super) fn run_route(env: &mut Env<'_>, name: &[u8]) {
-    let (Some(route), Ok(msg)) = (env.script.program.route(name), Message::parse(NOBODY)) else {
-        return;
-    };
+    if let Some(route) = env.script.program.route(name) {
+        run_block(env, route);
+    }
+}
+
+/// The same for a block that is known.
+pub(super) fn run_block(env: &mut Env<'_>, route: RouteId) {
+    let Ok(msg) = Message::parse(NOBODY) else { return };
     let mut ctx = Context {
         msg,
         ..Context::default()

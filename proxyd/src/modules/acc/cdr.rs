@@ -3,9 +3,9 @@
 use super::Acc;
 use super::Extra;
 use super::extras;
-use super::writer::Writer;
 use crate::modules::database::Database;
 use crate::modules::dialog;
+use crate::modules::row_writer::RowWriter;
 use crate::script::module::DialogStep;
 use crate::script::module::Env;
 use crate::script::module::Init;
@@ -28,7 +28,7 @@ pub(super) struct Cdr {
     names: [String; 3],
     extra: Vec<Extra>,
     table: String,
-    pub(super) writer: Option<Arc<Writer>>,
+    pub(super) writer: Option<Arc<RowWriter>>,
 }
 
 impl Cdr {
@@ -53,7 +53,12 @@ impl Cdr {
             let columns = columns.chain(extra.iter().map(|(name, _)| name.to_string()));
             let before = init.previous::<Acc>();
             let before = before.and_then(|acc| acc.cdr.as_ref()?.writer.clone());
-            Some(Writer::after(before, Database::shared(&url)?, columns.collect()))
+            Some(RowWriter::after(
+                before,
+                "acc",
+                Database::shared(&url)?,
+                columns.collect(),
+            ))
         };
         Ok(Some(Self {
             log: init.int("cdr_log_enable") != 0,

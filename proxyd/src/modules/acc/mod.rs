@@ -4,9 +4,9 @@ mod cdr;
 mod record;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use crate::modules::database::Database;
+use crate::modules::row_writer::RowWriter;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -29,7 +29,6 @@ use record::TimeMode;
 use shared::db::schema;
 use shared::sip::Method;
 use std::sync::Arc;
-use writer::Writer;
 
 /// A message flag that a parameter names; none when it is not set.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +77,7 @@ pub(crate) struct Acc {
     null_extra: bool,
     table: Format,
     missed_table: Format,
-    writer: Option<Arc<Writer>>,
+    writer: Option<Arc<RowWriter>>,
     cdr: Option<Cdr>,
     time: TimeMode,
     report_ack: bool,
@@ -347,7 +346,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 }
 
 /// The writer of the tables: that of the script before, when nothing about it changed.
-fn writer(init: &Init<'_>, url: &str, columns: Vec<String>) -> Result<Arc<Writer>, InitError> {
+fn writer(init: &Init<'_>, url: &str, columns: Vec<String>) -> Result<Arc<RowWriter>, InitError> {
     let db = Database::shared(url)?;
     if init.int("db_version_check") != 0 {
         for (param, name) in [("db_table_acc", "acc"), ("db_table_missed_calls", "missed_calls")] {
@@ -358,7 +357,7 @@ fn writer(init: &Init<'_>, url: &str, columns: Vec<String>) -> Result<Arc<Writer
         }
     }
     let before = init.previous::<Acc>().and_then(|acc| acc.writer.clone());
-    Ok(Writer::after(before, db, columns))
+    Ok(RowWriter::after(before, "acc", db, columns))
 }
 
 fn stop(script: &Script) {
@@ -368,7 +367,7 @@ fn stop(script: &Script) {
 }
 
 impl Acc {
-    fn writers(&self) -> impl Iterator<Item = &Arc<Writer>> {
+    fn writers(&self) -> impl Iterator<Item = &Arc<RowWriter>> {
         let of_calls = self.cdr.as_ref().and_then(|cdr| cdr.writer.as_ref());
         self.writer.iter().chain(of_calls)
     }

@@ -44,11 +44,7 @@ pub(crate) struct AuthDb {
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     needs: &["auth"],
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("user_column", "username", "Column of the user name."),
         Param::Text("domain_column", "domain", "Column of the domain."),
         Param::Text(

@@ -6,7 +6,6 @@ use super::destination::Destination;
 use super::hash;
 use super::sets::Set;
 use crate::log;
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -411,7 +410,7 @@ fn fork(state: &Dispatcher, env: &mut Env<'_>, chosen: &[Chosen], place: Place) 
             },
         };
         target.socket = state.socket_of(env, destination);
-        if branch::append(&mut env.ctx.branches, target).is_err() {
+        if env.ctx.append_branch(target).is_err() {
             log::warning(
                 "dispatcher",
                 format_args!(
