@@ -76,6 +76,7 @@ pub(crate) mod tls;
 pub(crate) mod tm;
 mod tmx;
 mod uac;
+mod uac_redirect;
 mod uri_db;
 pub(crate) mod usrloc;
 mod websocket;
@@ -150,6 +151,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &tm::MODULE,
     &tmx::MODULE,
     &uac::MODULE,
+    &uac_redirect::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
     &websocket::MODULE,

@@ -320,6 +320,7 @@ impl Host for Live {
                 .contact
                 .as_deref()
                 .and_then(|contact| contact.path.as_deref()),
+            reply: branch.reply.as_deref().map(|ctx| &ctx.msg),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),

@@ -95,7 +95,7 @@ pub struct Intent {
 }
 
 /// The state of one branch, as scripts and accounting see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct BranchView<'a> {
     /// Last status received; 0 none.
     pub status: u16,
@@ -111,6 +111,8 @@ pub struct BranchView<'a> {
     pub ruid: Option<&'a [u8]>,
     /// Its Path vector.
     pub path: Option<&'a [u8]>,
+    /// Its final reply; none when it has none, or it was made here.
+    pub reply: Option<&'a Message>,
 }
 
 /// A read-only view of the current transaction.
