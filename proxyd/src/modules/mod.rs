@@ -28,6 +28,7 @@ mod dialplan;
 mod dispatcher;
 mod dlgs;
 mod domain;
+mod enum_query;
 mod exec;
 mod group;
 mod htable;
@@ -108,6 +109,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &dispatcher::MODULE,
     &dlgs::MODULE,
     &domain::MODULE,
+    &enum_query::MODULE,
     &exec::MODULE,
     &group::MODULE,
     &htable::MODULE,

@@ -23,6 +23,7 @@ use crate::script::host::Job;
 use crate::script::host::LocalRequest;
 use crate::script::host::Matched;
 use crate::script::host::Millis;
+use crate::script::host::Naptr;
 use crate::script::host::RelayOptions;
 use crate::script::host::RouteId;
 use crate::script::host::Scope;
@@ -207,6 +208,10 @@ impl Host for Live {
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
         let uri = Uri::parse(uri).ok()?;
         self.runtime.resolve(&uri, socket)
+    }
+
+    fn naptr(&mut self, name: &str) -> Vec<Naptr> {
+        self.runtime.naptr(name)
     }
 
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
