@@ -54,7 +54,7 @@ impl Inner {
             statistics: &self.runtime.statistics,
             methods: &self.methods,
             run_dir: &self.layout.run,
-            tokio: &self.tokio,
+            control: &self.control,
             trial: false,
         };
         let script = Arc::new(load::initialise(compiled, Some(&old), &around)?);
@@ -94,7 +94,7 @@ impl Inner {
             statistics: &Arc::new(Statistics::new()),
             methods: &Arc::new(Methods::new()),
             run_dir: &self.layout.run,
-            tokio: &self.tokio,
+            control: &self.control,
             trial: true,
         };
         load::initialise(compiled, Some(now), &around)

@@ -1,6 +1,5 @@
 //! `loadmodule "enum"`: telephone numbers to URIs by DNS (Kamailio module enum; RFC 6116).
 
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::script::host::Naptr;
 use crate::script::module::Arg;
@@ -279,7 +278,7 @@ fn query(call: &mut Call<'_, '_>, at: usize, number: Vec<u8>, tree: Tree) -> Cod
                 q,
                 ..Branch::new(uri)
             };
-            if let Err(error) = branch::append(&mut call.env.ctx.branches, new) {
+            if let Err(error) = call.env.ctx.append_branch(new) {
                 crate::log::error("enum", format_args!("{}: {error}", call.name));
                 break;
             }

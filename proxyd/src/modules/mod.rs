@@ -1,12 +1,9 @@
 //! Everything `loadmodule` accepts.
 
-use crate::script::module::Env;
 use crate::script::module::Init;
 use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::PvSpec;
-use crate::script::value::Value;
 use std::fmt::Write;
 
 mod acc;
@@ -268,8 +265,12 @@ pub fn without_effect(modules: &[Loaded]) -> String {
     out
 }
 
-/// Reads a module's pseudo-variable.
-type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
+/// The parameter of modules that have the daemon's database unless another is named.
+pub(crate) const DB_URL: Param = Param::Text(
+    "db_url",
+    "",
+    "The database; not given, the one that the daemon makes.",
+);
 
 /// The database of a module: its `db_url`, else the file that the daemon makes.
 pub(crate) fn db_url(init: &Init<'_>) -> String {

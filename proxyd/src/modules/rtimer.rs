@@ -1,6 +1,7 @@
 //! `loadmodule "rtimer"`: route blocks at intervals (Kamailio module rtimer).
 
 use crate::proxy::context::Context;
+use crate::proxy::context::NOBODY;
 use crate::script::exec;
 use crate::script::host::Millis;
 use crate::script::host::RouteId;
@@ -21,10 +22,6 @@ use std::sync::atomic::Ordering;
 
 /// The finest interval.
 const FINEST: Millis = 10;
-
-/// The request that a route sees which no request began.
-const NOBODY: &[u8] = b"OPTIONS sip:you@kamailio.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <you@kamailio.org>;tag=123\r\n\
-To: <you@kamailio.org>\r\nCall-ID: 123\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {

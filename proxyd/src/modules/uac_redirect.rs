@@ -1,7 +1,6 @@
 //! `loadmodule "uac_redirect"`: follows redirections, to contacts that filters let through (Kamailio module uac_redirect; RFC 3261 §8.1.3.4).
 
 use super::acc;
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::script::module::Arg;
 use crate::script::module::Call;
@@ -336,7 +335,7 @@ fn get_redirects(call: &mut Call<'_, '_>) -> Code {
             flags: one.flags,
             ..Branch::new(one.uri.clone())
         };
-        if let Err(error) = branch::append(&mut call.env.ctx.branches, new) {
+        if let Err(error) = call.env.ctx.append_branch(new) {
             refused(call, &error.to_string());
             break;
         }

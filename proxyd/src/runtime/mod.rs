@@ -4,6 +4,7 @@ mod answer;
 mod best;
 mod cancel;
 mod counters;
+mod elsewhere;
 pub(crate) mod endpoints;
 mod events;
 pub(crate) mod explain;
@@ -13,6 +14,7 @@ mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
+mod masked;
 mod matching;
 #[cfg(any(test, feature = "micro"))]
 pub mod micro;

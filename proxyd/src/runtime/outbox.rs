@@ -68,18 +68,35 @@ impl Outbox {
         }
     }
 
-    /// The socket that a message to this target leaves from.
-    pub(crate) fn socket_for(sockets: &Sockets, target: &Target) -> Option<SocketId> {
+    /// The socket that a message to this target leaves from: towards WebSocket, the one that the peer came by.
+    pub(crate) fn socket_for(streams: &Connections, sockets: &Sockets, target: &Target) -> Option<SocketId> {
         let v6 = target.peer.is_ipv6();
         let fits = |id: &SocketId| {
             sockets.get(*id).is_some_and(|l| {
                 l.transport == target.transport && l.address.is_ipv6() == v6 && !l.is_closed()
             })
         };
+        let came_by = || {
+            let web = matches!(target.transport, Transport::Ws | Transport::Wss);
+            web.then(|| streams.socket(target.transport, target.peer))?
+        };
         target
             .socket
+            .or_else(came_by)
             .filter(fits)
             .or_else(|| sockets.first(target.transport, v6))
+    }
+
+    /// Why no socket was found for a target: there is none of its transport, or none of its address family.
+    pub(crate) fn lacking(sockets: &Sockets, target: &Target) -> Failure {
+        if sockets
+            .open()
+            .any(|(_, listener)| listener.transport == target.transport)
+        {
+            Failure::Unresolvable
+        } else {
+            Failure::NoSocket
+        }
     }
 
     /// Sends what `write` appends; false when there is no way to the target.
@@ -89,7 +106,7 @@ impl Outbox {
         target: &Target,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        let socket = Self::socket_for(sockets, target);
+        let socket = Self::socket_for(&self.streams, sockets, target);
         if target.transport != Transport::Udp || self.copies.is_some() || self.tracers.is_any() {
             let mut bytes = Vec::with_capacity(1024);
             write(&mut bytes);

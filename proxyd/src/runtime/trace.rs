@@ -1,6 +1,7 @@
 //! `trace`: the messages of calls that fit a filter, as they come and go, for whoever follows them on the control socket.
 
 use super::filter::Filter;
+use super::masked::masked;
 use crate::control::localtime::rfc3339;
 use crate::control::methods::RpcFault;
 use crate::control::push::Feed;
@@ -12,7 +13,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use shared::rpc::trace::Traced;
 use shared::sip::Message;
-use shared::sip::header::HeaderName;
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -251,22 +251,6 @@ fn described(copy: Copy) -> shared::rpc::trace::Message {
         size,
         message: masked(&msg),
     }
-}
-
-/// The text of a message, without credentials.
-fn masked(msg: &Message) -> String {
-    let bytes = msg.as_bytes();
-    let part = |from: usize, to: usize| String::from_utf8_lossy(bytes.get(from..to).unwrap_or_default());
-    let mut out = String::with_capacity(bytes.len());
-    let mut at = 0;
-    let secret = |name| matches!(name, HeaderName::Authorization | HeaderName::ProxyAuthorization);
-    for header in msg.headers().iter().filter(|header| secret(header.name)) {
-        out.push_str(&part(at, header.value.start as usize));
-        out.push_str("***");
-        at = header.value.end as usize;
-    }
-    out.push_str(&part(at, bytes.len()));
-    out
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ mod values;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
+use crate::script::core_functions;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -221,8 +221,8 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function::anywhere(
             &["add_tcp_alias"],
             &[Arg::OptInt("port")],
-            "Accepted: connections are reused by their address.",
-            |_| Code::TRUE,
+            "Sends what goes to this port of the peer, or to that of its Via, on the connection of this message.",
+            core_functions::force_tcp_alias,
         ),
     ],
     rpcs: &[
@@ -312,7 +312,7 @@ pub(super) fn append_branch(call: &mut Call<'_, '_>) -> Code {
     if !q.is_empty() {
         made.q = q_number(&q);
     }
-    Code::from(branch::append(&mut call.env.ctx.branches, made).is_ok())
+    Code::from(call.env.ctx.append_branch(made).is_ok())
 }
 
 /// Resolves a URI and sends bytes there.

@@ -1,3 +1,5 @@
+//! Questions to a web server of the test, while the request waits.
+
 use super::*;
 use crate::modules::http::server::Server;
 use crate::script::testing::Bench;

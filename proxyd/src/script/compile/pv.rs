@@ -18,7 +18,6 @@ use crate::script::program::Piece;
 use crate::script::program::PvRef;
 use crate::script::span::FileId;
 use crate::script::span::Span;
-use crate::script::transform;
 
 /// Something wrong with a pseudo-variable; its range is relative to the text it stands in.
 #[derive(Clone, Debug)]
@@ -130,7 +129,7 @@ impl Lookup {
                     format: &format,
                     parse: &parse,
                     names: self,
-                    span: pv.span,
+                    span: self.string.get().unwrap_or(pv.span),
                 };
                 compile(&request)
                     .map_err(|why| Fault::new("pv-parameter", format!("`{text}`: {why}"), pv.span))?
@@ -181,7 +180,7 @@ impl Lookup {
         let (least, most) = transformation.params;
         let texts = match &written.params {
             None => Vec::new(),
-            Some(text) => transform::split_params(text.as_bytes(), most),
+            Some(text) => transformation.split_params(text.as_bytes()),
         };
         if texts.len() < least || (most == 0 && written.params.is_some()) {
             let count = if least == most {
@@ -232,7 +231,10 @@ impl Compiler {
 
     /// Compiles a text in quotes, or reports what is wrong in it.
     pub(super) fn text(&mut self, text: &str, span: Span) -> Option<Format> {
-        match self.lookup.format(text) {
+        self.lookup.string.set(Some(span));
+        let compiled = self.lookup.format(text);
+        self.lookup.string.set(None);
+        match compiled {
             Ok(format) => Some(format),
             Err(faults) => {
                 let map = offsets(self.program.sources.quote(span), text);
