@@ -25,6 +25,7 @@ mod dialplan;
 mod dispatcher;
 mod dlgs;
 mod domain;
+mod enum_query;
 mod exec;
 mod group;
 mod htable;
@@ -73,6 +74,7 @@ pub(crate) mod tls;
 pub(crate) mod tm;
 mod tmx;
 mod uac;
+mod uac_redirect;
 mod uri_db;
 pub(crate) mod usrloc;
 mod websocket;
@@ -104,6 +106,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &dispatcher::MODULE,
     &dlgs::MODULE,
     &domain::MODULE,
+    &enum_query::MODULE,
     &exec::MODULE,
     &group::MODULE,
     &htable::MODULE,
@@ -147,6 +150,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &tm::MODULE,
     &tmx::MODULE,
     &uac::MODULE,
+    &uac_redirect::MODULE,
     &uri_db::MODULE,
     &usrloc::MODULE,
     &websocket::MODULE,

@@ -26,6 +26,7 @@ use crate::script::host::LocalRequest;
 use crate::script::host::Matched;
 use crate::script::host::Millis;
 use crate::script::host::Named;
+use crate::script::host::Naptr;
 use crate::script::host::RelayOptions;
 use crate::script::host::RouteId;
 use crate::script::host::Scope;
@@ -217,6 +218,10 @@ impl Host for Live {
         self.runtime.resolve(&uri, socket)
     }
 
+    fn naptr(&mut self, name: &str) -> Vec<Naptr> {
+        self.runtime.naptr(name)
+    }
+
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
         self.outbox.send_with(&self.endpoints.sockets, target, |out| {
             out.extend_from_slice(bytes)
@@ -332,6 +337,7 @@ impl Host for Live {
                 .contact
                 .as_deref()
                 .and_then(|contact| contact.path.as_deref()),
+            reply: branch.reply.as_deref().map(|ctx| &ctx.msg),
         });
         Some(TransactionView {
             id: (t.id.index, t.id.label),

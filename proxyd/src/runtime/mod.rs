@@ -40,6 +40,7 @@ pub(crate) mod worker;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::script::host::Job;
+use crate::script::host::Naptr;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
 use crate::stats::Statistics;
@@ -239,6 +240,26 @@ impl Runtime {
     /// Goes on with a suspended transaction, on the timer worker.
     pub(crate) fn resume(&self, id: (u32, u32), route: RouteId) {
         self.resumed.lock().push((id, route));
+    }
+
+    /// The NAPTR records of a name; the thread waits for the name servers.
+    pub(crate) fn naptr(&self, name: &str) -> Vec<Naptr> {
+        let asked = self.resolver.dns().naptr(name);
+        let records = match self.tokio.block_on(asked) {
+            Ok(records) => records.list,
+            Err(error) => {
+                crate::log::debug("dns", format_args!("NAPTR of {name}: {error}"));
+                return Vec::new();
+            }
+        };
+        let records = records.into_iter().map(|record| Naptr {
+            order: record.order,
+            preference: record.preference,
+            flags: record.flags,
+            services: record.services,
+            regexp: record.regexp,
+        });
+        records.collect()
     }
 
     /// Runs work that may block, on a thread for such work.

@@ -27,6 +27,7 @@ use crate::script::host::Job;
 use crate::script::host::LocalRequest;
 use crate::script::host::Matched;
 use crate::script::host::Millis;
+use crate::script::host::Naptr;
 use crate::script::host::RelayOptions;
 use crate::script::host::RouteId;
 use crate::script::host::Scope;
@@ -214,6 +215,10 @@ impl Host for Sandbox {
 
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target> {
         self.runtime.resolve(&Uri::parse(uri).ok()?, socket)
+    }
+
+    fn naptr(&mut self, name: &str) -> Vec<Naptr> {
+        self.runtime.naptr(name)
     }
 
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {

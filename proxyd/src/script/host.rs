@@ -96,7 +96,7 @@ pub struct Intent {
 }
 
 /// The state of one branch, as scripts and accounting see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct BranchView<'a> {
     /// Last status received; 0 none.
     pub status: u16,
@@ -114,6 +114,8 @@ pub struct BranchView<'a> {
     pub instance: Option<&'a [u8]>,
     /// Its Path vector.
     pub path: Option<&'a [u8]>,
+    /// Its final reply; none when it has none, or it was made here.
+    pub reply: Option<&'a Message>,
 }
 
 /// A read-only view of the current transaction.
@@ -272,6 +274,21 @@ pub type Job = Box<dyn FnOnce() + Send>;
 /// An answer that is ready: sends it.
 pub type HeldReply = Box<dyn FnOnce() + Send>;
 
+/// A NAPTR record of a telephone number (RFC 3403 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naptr {
+    /// Lower is evaluated first.
+    pub order: u16,
+    /// Preference within one order.
+    pub preference: u16,
+    /// `u` makes a URI.
+    pub flags: Vec<u8>,
+    /// `E2U+sip` and so on.
+    pub services: Vec<u8>,
+    /// What makes it of the number.
+    pub regexp: Vec<u8>,
+}
+
 /// The proxy, as scripts and modules see it. The live one sends; the one of `explain` only writes down.
 pub trait Host {
     /// Monotonic time.
@@ -315,6 +332,11 @@ pub trait Host {
     }
     /// Finds where a URI leads (RFC 3263); none when it cannot be resolved.
     fn resolve(&mut self, uri: &[u8], socket: Option<SocketId>) -> Option<Target>;
+    /// The NAPTR records of a name (RFC 3403), asked of the name servers now; none where there are none, or no answer.
+    fn naptr(&mut self, name: &str) -> Vec<Naptr> {
+        let _ = name;
+        Vec::new()
+    }
     /// Sends bytes as they are; false when they could not be queued.
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool;
     /// Answers without a transaction (`sl_send_reply`).

@@ -493,24 +493,31 @@ fn acc_request(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn request(call: &mut Call<'_, '_>, log: bool, db: bool) -> Code {
-    let Some(acc) = call.state::<Acc>() else {
+    let comment = call.text_owned(0);
+    let table = db.then(|| call.text_owned(1));
+    account(call.env, &comment, log, table.as_deref())
+}
+
+/// Accounts the request at hand, to the log, to a table, or to both; a status may begin the comment.
+pub(crate) fn account(env: &mut Env<'_>, comment: &[u8], log: bool, table: Option<&[u8]>) -> Code {
+    let Some(acc) = env.state::<Acc>() else {
         return Code::FALSE;
     };
-    let mut outcome = Outcome::from_comment(&call.text(0));
-    outcome.to_tag = call.env.ctx.msg.to_tag().to_vec();
+    let mut outcome = Outcome::from_comment(comment);
+    outcome.to_tag = env.ctx.msg.to_tag().to_vec();
     if log {
-        acc.log(call.env, "request accounted", &outcome);
+        acc.log(env, "request accounted", &outcome);
     }
-    if !db {
-        return Code::TRUE;
-    }
+    let Some(table) = table else { return Code::TRUE };
     if acc.writer.is_none() {
         if !log {
-            crate::log::error("acc", format_args!("{}: no db_url is set", call.name));
+            crate::log::error(
+                "acc",
+                format_args!("a request is to be accounted, but no db_url is set"),
+            );
         }
         return log.into();
     }
-    let table = call.text_owned(1);
-    acc.store(call.env, &table, &outcome);
+    acc.store(env, table, &outcome);
     Code::TRUE
 }

@@ -12,12 +12,14 @@ use crate::script::host::Job;
 use crate::script::host::LocalRequest;
 use crate::script::host::Matched;
 use crate::script::host::Millis;
+use crate::script::host::Naptr;
 use crate::script::host::RelayOptions;
 use crate::script::host::RouteId;
 use crate::script::host::Scope;
 use crate::script::host::TransactionView;
 use crate::script::module::Code;
 use shared::net::Transport;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ pub(crate) struct FakeHost {
     pub(crate) originated: Vec<LocalRequest>,
     /// Where every URI leads.
     pub(crate) resolves_to: Option<Target>,
+    /// NAPTR records by name.
+    pub(crate) naptr: HashMap<String, Vec<Naptr>>,
     /// Wall time.
     pub(crate) wall: Duration,
     /// Monotonic time.
@@ -121,6 +125,9 @@ impl Host for FakeHost {
     }
     fn resolve(&mut self, _: &[u8], _: Option<SocketId>) -> Option<Target> {
         self.resolves_to
+    }
+    fn naptr(&mut self, name: &str) -> Vec<Naptr> {
+        self.naptr.get(name).cloned().unwrap_or_default()
     }
     fn send(&mut self, target: &Target, bytes: &[u8]) -> bool {
         self.sent.push((*target, bytes.to_vec()));
