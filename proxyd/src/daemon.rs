@@ -21,6 +21,7 @@ use crate::control::socket::Control;
 use crate::control::socket::ControlOptions;
 use crate::control::socket::ControlSocket;
 use crate::control::stats_rpcs;
+use crate::control::threads;
 use crate::control::unix;
 use crate::log;
 use crate::modules;
@@ -273,7 +274,7 @@ fn keep<T>(list: &Mutex<Vec<T>>, item: T) {
 }
 
 fn connections(
-    tokio: &tokio::runtime::Runtime,
+    io: &tokio::runtime::Runtime,
     program: &Program,
     queue: &Arc<Queue<Inbound>>,
     ended: &Arc<Ended>,
@@ -287,7 +288,7 @@ fn connections(
         ConnEvent::Opened(_) | ConnEvent::Closed(_) => {}
     });
     Connections::new(
-        tokio.handle().clone(),
+        io.handle().clone(),
         configure::stream_options(program),
         deliver,
         events,
@@ -309,7 +310,10 @@ fn start_modules(script: &Arc<Script>) -> Result<(), StartError> {
 /// A running daemon.
 pub struct Daemon {
     inner: Arc<Inner>,
-    tokio: tokio::runtime::Runtime,
+    /// Serves connections of SIP, and what scripts leave to wait.
+    io: tokio::runtime::Runtime,
+    /// Serves the clients of the control plane.
+    control: tokio::runtime::Runtime,
 }
 
 /// What a reload needs, also when an RPC asks for it.
@@ -318,7 +322,8 @@ struct Inner {
     methods: Arc<Methods>,
     args: Args,
     layout: Layout,
-    tokio: tokio::runtime::Handle,
+    /// The control plane's threads.
+    control: tokio::runtime::Handle,
     /// Messages of connections that wait for a worker.
     queue: Arc<Queue<Inbound>>,
     /// Threads for each UDP socket.
@@ -348,22 +353,23 @@ impl Daemon {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let children = children.unwrap_or(cores).clamp(1, cores);
 
-        let tokio = tokio::runtime::Builder::new_multi_thread()
+        let control = threads::runtime().map_err(at(Path::new("control threads")))?;
+        let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("proxyd-io")
             .enable_all()
             .build()
-            .map_err(at(Path::new("tokio")))?;
+            .map_err(at(Path::new("connection threads")))?;
         let queue = Arc::new(Queue::new(STREAM_QUEUE));
         let ended = Arc::<Ended>::default();
-        let streams = connections(&tokio, program, &queue, &ended);
+        let streams = connections(&io, program, &queue, &ended);
         let statistics = Arc::new(Statistics::new());
         let methods = Arc::new(Methods::new());
         let around = Surroundings {
             statistics: &statistics,
             methods: &methods,
             run_dir: &layout.run,
-            tokio: tokio.handle(),
+            control: control.handle(),
             trial: false,
         };
         let script = Arc::new(load::initialise(compiled, None, &around)?);
@@ -373,7 +379,7 @@ impl Daemon {
             streams,
             ended,
             Arc::clone(&statistics),
-            tokio.handle().clone(),
+            io.handle().clone(),
         );
         let runtime = Arc::new(runtime);
         runtime.secure_streams();
@@ -382,7 +388,7 @@ impl Daemon {
             methods,
             args,
             layout,
-            tokio: tokio.handle().clone(),
+            control: control.handle().clone(),
             queue,
             children,
             threads: Mutex::default(),
@@ -391,7 +397,7 @@ impl Daemon {
         });
         inner.publish(&script);
         start_modules(&script)?;
-        let daemon = Self { inner, tokio };
+        let daemon = Self { inner, io, control };
         receive::run_start_events(&daemon.inner.runtime);
         let failed = at(Path::new("worker threads"));
         daemon.inner.start_workers().map_err(failed)?;
@@ -445,7 +451,7 @@ impl Daemon {
             std::fs::write(path, format!("{}\n", std::process::id())).map_err(at(path))?;
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        let served = self.tokio.block_on(self.inner.signals());
+        let served = self.io.block_on(self.inner.signals());
         drop(control);
         self.stop();
         if let Some(path) = &pid_file {
@@ -493,7 +499,7 @@ impl Daemon {
         }
         let open = |options: ControlOptions| {
             let path = options.path.clone();
-            ControlSocket::serve(self.tokio.handle(), options, control.clone()).map_err(at(&path))
+            ControlSocket::serve(self.control.handle(), options, control.clone()).map_err(at(&path))
         };
         wanted.into_iter().map(open).collect()
     }
@@ -512,7 +518,9 @@ impl Daemon {
             }
         }
         log::flush();
-        self.tokio.shutdown_timeout(Duration::from_millis(500));
+        for threads in [self.io, self.control] {
+            threads.shutdown_timeout(Duration::from_millis(500));
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::panic::AssertUnwindSafe;
 
 #[path = "../fuzz/src/message.rs"]
 mod message;
+#[path = "../fuzz/src/rpc.rs"]
+mod rpc;
 #[path = "../fuzz/src/script.rs"]
 mod script;
 #[path = "../fuzz/src/stream.rs"]
@@ -106,6 +108,11 @@ fn walk(seeds: &[&[u8]], run: fn(&[u8])) {
 #[test]
 fn messages() {
     walk(message::SEEDS, message::run);
+}
+
+#[test]
+fn calls() {
+    walk(rpc::SEEDS, rpc::run);
 }
 
 #[test]

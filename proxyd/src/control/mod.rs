@@ -16,5 +16,6 @@ pub mod rights;
 pub mod servers;
 pub mod socket;
 pub mod stats_rpcs;
+pub mod threads;
 pub mod unix;
 mod websocket;

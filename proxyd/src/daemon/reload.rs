@@ -54,7 +54,7 @@ impl Inner {
             statistics: &self.runtime.statistics,
             methods: &self.methods,
             run_dir: &self.layout.run,
-            tokio: &self.tokio,
+            control: &self.control,
             trial: false,
         };
         let script = Arc::new(load::initialise(compiled, Some(&old), &around)?);
@@ -70,6 +70,7 @@ impl Inner {
         if let Some(level) = new_level(&old, &script) {
             log::set_level(level);
         }
+        self.runtime.tracers.attach(&script);
         self.runtime.script.store(script);
         for id in &change.ended {
             if change
@@ -93,7 +94,7 @@ impl Inner {
             statistics: &Arc::new(Statistics::new()),
             methods: &Arc::new(Methods::new()),
             run_dir: &self.layout.run,
-            tokio: &self.tokio,
+            control: &self.control,
             trial: true,
         };
         load::initialise(compiled, Some(now), &around)

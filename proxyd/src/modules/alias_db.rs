@@ -33,11 +33,7 @@ struct AliasDb {
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("user_column", "username", "Column of the user."),
         Param::Text("domain_column", "domain", "Column of the user's domain."),
         Param::Text("alias_user_column", "alias_username", "Column of the alias."),

@@ -97,7 +97,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
     let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
     let previous = init.previous::<Ctl>();
     let servers = Servers::new(
-        init.tokio,
+        init.control,
         init.methods,
         previous.as_deref().map(|state| &state.servers),
     );

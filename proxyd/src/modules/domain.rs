@@ -73,11 +73,7 @@ struct Names {
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("domain_table", "domain", "Table of domains."),
         Param::Text("domain_attrs_table", "domain_attrs", "Table of their attributes."),
         Param::Text("did_col", "did", "Column of the domain's id, in both."),

@@ -39,11 +39,7 @@ struct Group {
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("table", "grp", "Table of users and their groups."),
         Param::Text("user_column", "username", "Its column of the user."),
         Param::Text("domain_column", "domain", "Its column of the domain."),

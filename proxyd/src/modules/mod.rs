@@ -1,12 +1,9 @@
 //! Everything `loadmodule` accepts.
 
-use crate::script::module::Env;
 use crate::script::module::Init;
 use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::PvSpec;
-use crate::script::value::Value;
 use std::fmt::Write;
 
 mod acc;
@@ -31,6 +28,9 @@ mod domain;
 mod exec;
 mod group;
 mod htable;
+mod http;
+mod http_async_client;
+mod http_client;
 mod ipops;
 mod jsonrpcs;
 mod kex;
@@ -50,12 +50,14 @@ mod presence_xml;
 mod pv;
 mod regex;
 pub(crate) mod registrar;
+mod row_writer;
 mod rr;
 mod rtimer;
 mod rtpengine;
 mod rtpproxy;
 mod sanity;
 mod sdpops;
+mod siptrace;
 mod siputils;
 mod sl;
 mod speeddial;
@@ -105,6 +107,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &exec::MODULE,
     &group::MODULE,
     &htable::MODULE,
+    &http_async_client::MODULE,
+    &http_client::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
@@ -129,6 +133,7 @@ pub static MODULES: &[&ModuleDef] = &[
     &rtpproxy::MODULE,
     &sanity::MODULE,
     &sdpops::MODULE,
+    &siptrace::MODULE,
     &siputils::MODULE,
     &sl::MODULE,
     &speeddial::MODULE,
@@ -256,8 +261,12 @@ pub fn without_effect(modules: &[Loaded]) -> String {
     out
 }
 
-/// Reads a module's pseudo-variable.
-type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
+/// The parameter of modules that have the daemon's database unless another is named.
+pub(crate) const DB_URL: Param = Param::Text(
+    "db_url",
+    "",
+    "The database; not given, the one that the daemon makes.",
+);
 
 /// The database of a module: its `db_url`, else the file that the daemon makes.
 pub(crate) fn db_url(init: &Init<'_>) -> String {

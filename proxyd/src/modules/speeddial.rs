@@ -31,11 +31,7 @@ struct Speeddial {
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("user_column", "username", "Column of the owner."),
         Param::Text("domain_column", "domain", "Column of the owner's domain."),
         Param::Text("sd_user_column", "sd_username", "Column of the short number."),

@@ -2,6 +2,8 @@
 
 use crate::proxy::context::Context;
 use crate::script::host::BranchView;
+use crate::script::host::Deed;
+use crate::script::host::Named;
 use crate::script::host::TransactionView;
 use crate::script::module::Arg;
 use crate::script::module::Call;
@@ -43,14 +45,20 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             call: t_cancel_branches,
         },
         Function::anywhere(
+            &["t_cancel_branch_idx"],
+            &[Arg::Int("tindex"), Arg::Int("tlabel"), Arg::Int("bindex")],
+            "Cancels one branch of the INVITE that $T(id_index) and $T(id_label) named.",
+            t_cancel_branch_idx,
+        ),
+        Function::anywhere(
             &["t_reply_callid"],
             &[
                 Arg::Text("callid"),
-                Arg::Text("cseq"),
-                Arg::Text("code"),
+                Arg::Int("cseq"),
+                Arg::Int("code"),
                 Arg::Text("reason"),
             ],
-            "Answers the transaction with this Call-ID and CSeq; here: the current one.",
+            "Answers the request with this Call-ID and CSeq.",
             t_reply_callid,
         ),
         Function::anywhere(
@@ -109,7 +117,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function {
             names: &["t_reuse_branch"],
             args: &[],
-            routes: Routes::BRANCH_FAILURE,
+            routes: Routes::BRANCH_FAILURE.or(Routes::REQUEST),
             doc: "Makes the contact of the branch that failed the target once more: Request-URI, Path, ruid, branch flags.",
             call: t_reuse_branch,
         },
@@ -126,38 +134,22 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     pvs: &[
-        Pv {
-            names: &["T_branch_idx"],
-            param: PvParam::None,
-            doc: "The branch a branch_route or onreply_route is about; elsewhere how many there are.",
-            compile: None,
-            get: branch_index,
-            set: None,
-        },
-        Pv {
-            names: &["T_reply_code"],
-            param: PvParam::None,
-            doc: "Status of the reply: of the branch that failed, or last sent.",
-            compile: None,
-            get: reply_code,
-            set: None,
-        },
-        Pv {
-            names: &["T_reply_reason"],
-            param: PvParam::None,
-            doc: "Its reason.",
-            compile: None,
-            get: reply_reason,
-            set: None,
-        },
-        Pv {
-            names: &["T_reply_last"],
-            param: PvParam::None,
-            doc: "Status of the reply that an onreply_route is about; elsewhere empty.",
-            compile: None,
-            get: reply_last,
-            set: None,
-        },
+        Pv::plain(
+            &["T_branch_idx"],
+            "The branch a branch_route or onreply_route is about; elsewhere how many there are.",
+            branch_index,
+        ),
+        Pv::plain(
+            &["T_reply_code"],
+            "Status of the reply: of the branch that failed, or last sent.",
+            reply_code,
+        ),
+        Pv::plain(&["T_reply_reason"], "Its reason.", reply_reason),
+        Pv::plain(
+            &["T_reply_last"],
+            "Status of the reply that an onreply_route is about; elsewhere empty.",
+            reply_last,
+        ),
         Pv {
             names: &["T_reply_ruid"],
             param: PvParam::None,
@@ -169,38 +161,30 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             },
             set: None,
         },
-        Pv {
-            names: &["T_branch"],
-            param: PvParam::Required,
-            doc: "$T_branch(flags) and, in an onreply_route, $T_branch(uri): of the branch that the route is about.",
-            compile: Some(branch_part),
-            get: branch_value,
-            set: None,
-        },
-        Pv {
-            names: &["T_req"],
-            param: PvParam::Required,
-            doc: "$T_req($pv): in routes for replies, the variable of the request as it arrived.",
-            compile: Some(other_message),
-            get: of_request,
-            set: None,
-        },
-        Pv {
-            names: &["T_rpl"],
-            param: PvParam::Required,
-            doc: "$T_rpl($pv): in failure routes, the variable of the reply.",
-            compile: Some(other_message),
-            get: of_reply,
-            set: None,
-        },
-        Pv {
-            names: &["T_inv"],
-            param: PvParam::Required,
-            doc: "$T_inv($pv): the variable of the INVITE that a CANCEL is for.",
-            compile: Some(other_message),
-            get: of_invite,
-            set: None,
-        },
+        Pv::class(
+            &["T_branch"],
+            "$T_branch(flags) and, in an onreply_route, $T_branch(uri): of the branch that the route is about.",
+            branch_part,
+            branch_value,
+        ),
+        Pv::class(
+            &["T_req"],
+            "$T_req($pv): in routes for replies, the variable of the request as it arrived.",
+            other_message,
+            of_request,
+        ),
+        Pv::class(
+            &["T_rpl"],
+            "$T_rpl($pv): in failure routes, the variable of the reply.",
+            other_message,
+            of_reply,
+        ),
+        Pv::class(
+            &["T_inv"],
+            "$T_inv($pv): the variable of the INVITE that a CANCEL is for.",
+            other_message,
+            of_invite,
+        ),
         Pv {
             names: &["T"],
             param: PvParam::Required,
@@ -229,15 +213,30 @@ fn t_cancel_branches(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn t_reply_callid(call: &mut Call<'_, '_>) -> Code {
-    if *call.text(0) != *call.env.ctx.msg.call_id() {
-        return Code::FALSE;
-    }
-    let Ok(status) = u16::try_from(call.int(2)) else {
+    let (Ok(cseq), Ok(status)) = (u32::try_from(call.int(1)), u16::try_from(call.int(2))) else {
         return Code::FALSE;
     };
-    let reason = call.text_owned(3);
-    let (host, scope) = call.split();
-    host.transaction_reply(scope, status, &reason)
+    if !(100..700).contains(&status) {
+        return Code::FALSE;
+    }
+    let (call_id, reason) = (call.text_owned(0), call.text_owned(3));
+    let msg = &call.env.ctx.msg;
+    let own = msg.call_id() == call_id && msg.cseq().is_some_and(|own| own.number == cseq);
+    if own && call.env.host.transaction().is_some() {
+        let (host, scope) = call.split();
+        return host.transaction_reply(scope, status, &reason);
+    }
+    let deed = Deed::Reply(status, reason);
+    Code::from(call.env.host.leave(Named::Call(&call_id, cseq), deed))
+}
+
+fn t_cancel_branch_idx(call: &mut Call<'_, '_>) -> Code {
+    let [index, label, branch] = [0, 1, 2].map(|n| u32::try_from(call.int(n)));
+    let (Ok(index), Ok(label), Ok(branch)) = (index, label, branch) else {
+        return Code::FALSE;
+    };
+    let deed = Deed::CancelBranch(branch as usize);
+    Code::from(call.env.host.leave(Named::Id(index, label), deed))
 }
 
 fn t_is_request_route(call: &mut Call<'_, '_>) -> Code {
@@ -312,7 +311,8 @@ fn t_cancel_callid(call: &mut Call<'_, '_>) -> Code {
     };
     let cause = call.opt_int(3).and_then(|code| u16::try_from(code).ok());
     let call_id = call.text_owned(0);
-    Code::from(call.env.host.cancel_call(&call_id, cseq, flag, cause))
+    let deed = Deed::Cancel { flag, cause };
+    Code::from(call.env.host.leave(Named::Call(&call_id, cseq), deed))
 }
 
 /// The routes that are about one branch.

@@ -215,13 +215,15 @@ pub enum Failure {
     /// It could, or nothing was tried.
     #[default]
     None,
-    /// The next hop's name has no address.
+    /// The next hop has no address, or none that can be read.
     Unresolvable,
     /// The transport refused.
     Send,
-    /// A URI cannot be read.
+    /// There is no socket of the transport that the next hop asks for.
+    NoSocket,
+    /// The Request-URI cannot be read.
     BadUri,
-    /// A URI's scheme leads nowhere by itself: tel, urn and the like (RFC 3261 §8.2.2.1).
+    /// The Request-URI's scheme leads nowhere by itself: tel, urn and the like (RFC 3261 §8.2.2.1).
     UnsupportedScheme,
     /// No branch was left to send to.
     NoBranches,
@@ -244,7 +246,9 @@ impl Failure {
             Self::BadRequest => (400, "Bad Request"),
             Self::Flow => (430, "Flow Failed"),
             Self::Overload => (503, "Service Unavailable"),
-            Self::None | Self::NoBranches => (500, "I'm terribly sorry, server error occurred"),
+            Self::None | Self::NoBranches | Self::NoSocket => {
+                (500, "I'm terribly sorry, server error occurred")
+            }
         };
         (status, format!("{text} ({}/{origin})", self.number()))
     }
@@ -259,6 +263,7 @@ impl Failure {
             Self::BadRequest => 400,
             Self::Flow => 430,
             Self::Overload => 503,
+            Self::NoSocket => 7,
             Self::NoBranches => 6,
             Self::None => 1,
         }
@@ -324,6 +329,10 @@ impl Default for Context {
         }
     }
 }
+
+/// The request that a route sees which no request began.
+pub const NOBODY: &[u8] = b"OPTIONS sip:you@kamailio.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <sip:you@kamailio.org>;tag=123\r\n\
+To: <sip:you@kamailio.org>\r\nCall-ID: 123\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 
 impl Context {
     /// The message and where it came from, without what a script did to it.

@@ -50,6 +50,15 @@ pub enum Best {
     Unavailable(usize),
 }
 
+impl Best {
+    /// The branch that was chosen.
+    pub fn branch(self) -> usize {
+        match self {
+            Self::Forward(branch) | Self::Challenges(branch) | Self::Unavailable(branch) => branch,
+        }
+    }
+}
+
 /// The reason phrase of the 500 that stands for a 503.
 pub const UNAVAILABLE_REASON: &[u8] = b"Service Unavailable";
 
@@ -89,8 +98,7 @@ pub fn rank(status: u16) -> i32 {
         200..=299 => within,
         600..=699 => 1_000 + within,
         300..=399 => 3_000 + within,
-        401 | 407 => 4_000,
-        415 | 420 | 484 => 4_000 + within,
+        401 | 407 | 415 | 420 | 484 => 4_000 + within,
         400..=499 => 4_100 + within,
         500..=599 => 5_000 + within,
         100..=199 => 11_000 + within,
@@ -241,14 +249,15 @@ mod tests {
 
     #[test]
     fn kamailio_orders_final_responses() {
-        let order: [&[u16]; 13] = [
+        let order: [&[u16]; 14] = [
             &[200],
             &[202],
             &[600],
             &[603],
             &[300],
             &[302],
-            &[401, 407],
+            &[401],
+            &[407],
             &[415],
             &[420],
             &[484],
@@ -263,8 +272,8 @@ mod tests {
         for (place, better) in order.iter().enumerate() {
             for worse in &order[place + 1..] {
                 for (a, b) in better.iter().flat_map(|a| worse.iter().map(move |b| (*a, *b))) {
-                    assert_eq!(chosen(&[a, b]), Some(Best::Forward(0)), "{a} {b}");
-                    assert_eq!(chosen(&[b, a]), Some(Best::Forward(1)), "{b} {a}");
+                    assert_eq!(chosen(&[a, b]).map(Best::branch), Some(0), "{a} {b}");
+                    assert_eq!(chosen(&[b, a]).map(Best::branch), Some(1), "{b} {a}");
                 }
             }
         }
@@ -281,7 +290,7 @@ mod tests {
             (&[486, 503], Some(Best::Forward(0))),
             (&[401], Some(Best::Forward(0))),
             (&[404, 407], Some(Best::Forward(1))),
-            (&[407, 401], Some(Best::Challenges(0))),
+            (&[407, 401], Some(Best::Challenges(1))),
             (&[404, 401, 401], Some(Best::Challenges(1))),
             (&[603, 401, 401], Some(Best::Forward(0))),
         ] {

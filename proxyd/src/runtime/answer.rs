@@ -31,6 +31,17 @@ impl Live {
         status: u16,
         reason: &[u8],
     ) {
+        let bytes = self.write_answer(request, status, reason);
+        let event = self.script.program.message_event(MessageEvent::Response);
+        let told = event.map(|_| bytes.clone());
+        self.send_answer(guard, status, bytes);
+        if let Some(bytes) = told {
+            self.tell(MessageEvent::Response, &bytes);
+        }
+    }
+
+    /// Makes a reply with the stateful To tag.
+    pub(super) fn write_answer(&mut self, request: &mut Context, status: u16, reason: &[u8]) -> Vec<u8> {
         let mut bytes = self.buffers.take();
         let answer = Answer {
             keys: &self.runtime.keys,
@@ -41,16 +52,13 @@ impl Live {
         };
         answer.write(request, &mut bytes);
         request.answered = status;
-        let told = self
-            .script
-            .program
-            .message_event(MessageEvent::Response)
-            .map(|_| bytes.clone());
+        bytes
+    }
+
+    /// Sends a reply made here, of which no event route is told.
+    pub(super) fn send_answer(&mut self, guard: &mut Guard, status: u16, bytes: Vec<u8>) {
         self.send_upstream(guard, status, bytes);
         self.runtime.counters.rpl_sent(status, true);
-        if let Some(bytes) = told {
-            self.tell(MessageEvent::Response, &bytes);
-        }
     }
 
     /// Sends a reply to whoever sent the request, unless nothing is left of it, and keeps it for as long as it may have to be repeated.
@@ -105,9 +113,8 @@ impl Live {
             self.current = Some(guard);
             return Code::FALSE;
         }
-        if let (true, Some(request)) = (route == RouteKind::ONREPLY, guard.request.take()) {
+        if let (true, Some(mut request)) = (route == RouteKind::ONREPLY, guard.request.take()) {
             // the context is a reply: the answer is to the request
-            let mut request = request;
             self.respond_locally(&mut guard, &mut request, status, reason);
             guard.request = Some(request);
         } else {

@@ -6,7 +6,6 @@ use super::transaction::Server;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
-use crate::proxy::context::Context;
 use crate::proxy::response;
 use crate::proxy::response::Best;
 use crate::proxy::response::Candidate;
@@ -20,6 +19,7 @@ use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
 use crate::script::vars::Vars;
 use shared::sip::Message;
+use shared::sip::status;
 use std::sync::Arc;
 
 impl Live {
@@ -29,7 +29,7 @@ impl Live {
             return guard;
         }
         let script = Arc::clone(&guard.script);
-        let Some(best) = Self::choose(&guard) else {
+        let Some(best) = Self::choose(&guard, &script).map(Best::branch) else {
             return guard;
         };
         guard.current_branch = best;
@@ -63,10 +63,10 @@ impl Live {
                 return guard;
             }
         }
-        let Some(best) = Self::choose(&guard) else {
+        let Some(best) = Self::choose(&guard, &script) else {
             return guard;
         };
-        guard.current_branch = best;
+        guard.current_branch = best.branch();
         self.send_best(guard, best, vars, &script)
     }
 
@@ -183,52 +183,73 @@ impl Live {
     }
 
     /// Sends the reply of the branch that was chosen, or makes the one that it never gave.
-    fn send_best(&mut self, mut guard: Guard, best: usize, vars: &mut Vars, script: &Script) -> Guard {
+    fn send_best(&mut self, mut guard: Guard, choice: Best, vars: &mut Vars, script: &Script) -> Guard {
+        let best = choice.branch();
         if guard.replicate {
             guard.status = guard.branches.get(best).map_or(408, |branch| branch.status);
             guard.server = Server::Local;
             return guard;
         }
-        let tm = script.states.get::<Tm>();
         let status = guard.branches.get(best).map_or(408, |branch| branch.status);
         let reply = guard
             .branches
             .get_mut(best)
             .and_then(|branch| branch.reply.take());
-        let remap = status == 503 && tm.is_none_or(|tm| tm.remap_503_500);
-        match reply {
-            Some(mut reply) if !remap => {
-                if matches!(status, 401 | 407) && tm.is_none_or(|tm| tm.aggregate_challenges) {
-                    aggregate(&mut reply, &guard, best);
-                }
+        match (choice, reply) {
+            (Best::Forward(_), Some(mut reply)) => {
                 self.relay_reply(&mut guard, &mut reply, vars, script);
                 if let Some(branch) = guard.branches.get_mut(best) {
                     branch.reply = Some(reply);
                 }
+                guard
             }
-            other => {
-                let (status, reason) = match other {
-                    Some(_) => (500, b"Service Unavailable".to_vec()),
-                    None if guard.cancelled => (487, b"Request Terminated".to_vec()),
-                    None => made_here(status, tm),
-                };
-                if let Some(mut request) = guard.request.take() {
-                    let lists = std::mem::take(&mut guard.lists);
-                    self.respond_locally(&mut guard, &mut request, status, &reason);
-                    guard.request = Some(request);
-                    guard.lists = lists;
-                    guard = self.response_out(guard, status, &reason, None, vars);
+            (Best::Challenges(_), Some(reply)) => {
+                if let Some(branch) = guard.branches.get_mut(best) {
+                    branch.reply = Some(reply);
                 }
+                let reason = status::reason(status).as_bytes();
+                let challenges = all_challenges(&guard);
+                self.send_made_here(guard, status, reason, &challenges, vars)
+            }
+            (_, Some(_)) => self.send_made_here(guard, 500, response::UNAVAILABLE_REASON, b"", vars),
+            (_, None) if guard.cancelled => self.send_made_here(guard, 487, b"Request Terminated", b"", vars),
+            (_, None) => {
+                let (status, reason) = made_here(status, script.states.get::<Tm>());
+                self.send_made_here(guard, status, &reason, b"", vars)
             }
         }
-        guard
     }
 
-    /// The branch whose final reply is the best (RFC 3261 §16.7 step 6).
+    /// Sends a final reply of our own, with these header lines besides those of the script.
+    ///
+    /// Kamailio: `tm:local-response` is not told of it.
+    fn send_made_here(
+        &mut self,
+        mut guard: Guard,
+        status: u16,
+        reason: &[u8],
+        headers: &[u8],
+        vars: &mut Vars,
+    ) -> Guard {
+        let Some(mut request) = guard.request.take() else {
+            return guard;
+        };
+        let lists = std::mem::take(&mut guard.lists);
+        let before = request.reply_headers.len();
+        request.reply_headers.extend_from_slice(headers);
+        let bytes = self.write_answer(&mut request, status, reason);
+        self.send_answer(&mut guard, status, bytes);
+        request.reply_headers.truncate(before);
+        guard.request = Some(request);
+        guard.lists = lists;
+        self.response_out(guard, status, reason, None, vars)
+    }
+
+    /// The best of the final replies (RFC 3261 §16.7 step 6).
     ///
     /// Kamailio: those of earlier legs of a serial fork had their turn, whatever `failure_reply_mode` says.
-    fn choose(guard: &Transaction) -> Option<usize> {
-        let first = guard.leg;
+    fn choose(guard: &Transaction, script: &Script) -> Option<Best> {
+        let first = guard.leg();
         let candidates = guard
             .branches
             .iter()
@@ -243,12 +264,12 @@ impl Live {
                 },
             )
         });
-        match response::choose(candidates, &Rules::default()) {
-            Some(Best::Forward(branch) | Best::Challenges(branch) | Best::Unavailable(branch)) => {
-                Some(branch)
-            }
-            None => guard.branches.len().checked_sub(1),
-        }
+        let rules = script
+            .states
+            .get::<Tm>()
+            .map_or_else(Rules::default, |tm| tm.rules);
+        let last = guard.branches.len().checked_sub(1);
+        response::choose(candidates, &rules).or(last.map(Best::Forward))
     }
 
     /// Calls back whoever made a request of our own.
@@ -297,15 +318,12 @@ fn made_here(status: u16, tm: Option<&Tm>) -> (u16, Vec<u8>) {
     }
 }
 
-/// Puts the challenges of the other branches into the best 401 or 407 (RFC 3261 §16.7 step 7).
-fn aggregate(best: &mut Context, guard: &Transaction, chosen: usize) {
-    let others = guard.branches.iter().enumerate().filter(|(number, branch)| {
-        *number >= guard.leg && *number != chosen && matches!(branch.status, 401 | 407)
-    });
-    for (_, branch) in others {
-        let Some(reply) = &branch.reply else { continue };
-        let mut lines = Vec::new();
+/// The header lines of every challenge of the leg (RFC 3261 §16.7 step 7).
+fn all_challenges(guard: &Transaction) -> Vec<u8> {
+    let mut lines = Vec::new();
+    let leg = guard.branches.get(guard.leg()..).unwrap_or_default();
+    for reply in leg.iter().filter_map(|branch| branch.reply.as_ref()) {
         response::challenges(&reply.msg, &mut lines);
-        best.lumps.append_header(&best.msg, &lines);
     }
+    lines
 }

@@ -12,7 +12,9 @@ use crate::script::host::Scope;
 use crate::script::module::Code;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
+use crate::script::vars::Vars;
 use crate::transaction::action::ClientEvent;
+use crate::transaction::timer::NEVER;
 use std::borrow::Cow;
 
 impl Live {
@@ -41,7 +43,8 @@ impl Live {
         let Some(mut cancel) = self.current.take() else {
             return Code::FALSE;
         };
-        let mut invite = Guard::lock(&invite.transaction).ok();
+        let invite = Guard::lock(&invite.transaction).ok();
+        let mut invite = invite.map(|guard| self.end_suspended(guard, vars));
         let pending = invite
             .as_ref()
             .is_some_and(|guard| guard.status < 200 && (guard.is_pending() || guard.branches.is_empty()));
@@ -68,16 +71,33 @@ impl Live {
         let Some(mut guard) = invite else {
             return Code::TRUE;
         };
-        // a transaction that waits for its script, not for a branch, ends at once (RFC 3261 §9.2)
-        if guard.branches.is_empty() && guard.status < 200 {
-            guard.suspended = false;
-            if let Some(mut request) = guard.request.take() {
-                self.respond_locally(&mut guard, &mut request, 487, b"Request Terminated");
-                guard.request = Some(request);
-            }
+        // one that has no branch yet ends at once (RFC 3261 §9.2)
+        if guard.branches.is_empty()
+            && guard.status < 200
+            && let Some(mut request) = guard.request.take()
+        {
+            self.respond_locally(&mut guard, &mut request, 487, b"Request Terminated");
+            guard.request = Some(request);
         }
         self.settle(guard);
         Code::TRUE
+    }
+
+    /// A transaction that waits for `t_continue`, not for a branch, ends at once.
+    fn end_suspended(&mut self, mut guard: Guard, vars: &mut Vars) -> Guard {
+        if std::mem::replace(&mut guard.suspended, NEVER) == NEVER
+            || guard.is_pending()
+            || guard.status >= 200
+        {
+            return guard;
+        }
+        let Some(mut request) = guard.request.take() else {
+            return guard;
+        };
+        let reason = b"Request canceled";
+        self.respond_locally(&mut guard, &mut request, 487, reason);
+        guard.request = Some(request);
+        self.response_out(guard, 487, reason, None, vars)
     }
 
     /// Reason headers of a received CANCEL, to be put in ours (RFC 3326).
@@ -128,31 +148,6 @@ impl Live {
         }
     }
 
-    /// `t_cancel_callid`: the worker of the timers does it, for this one may hold a transaction already.
-    pub(crate) fn cancel_other(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
-        // one that another worker holds just now is passed over: it may wait for ours
-        let found = self.runtime.transactions.all().find(|found| {
-            let slot = found.transaction.try_lock();
-            slot.is_some_and(|slot| slot.active().is_some_and(|t| is_call(t, call_id, cseq)))
-        });
-        let Some(found) = found else { return false };
-        let reason = cause.map_or(String::new(), |cause| match cause {
-            200 => "Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n".to_owned(),
-            cause => format!("Reason: SIP;cause={cause}\r\n"),
-        });
-        self.runtime.errands.lock().push(Box::new(move |live, _| {
-            let Ok(mut guard) = Guard::lock(&found.transaction) else {
-                return;
-            };
-            if let (1..32, Some(request)) = (flag, &mut guard.request) {
-                request.flags |= 1 << flag;
-            }
-            live.cancel_all(&mut guard, reason.as_bytes());
-            live.settle(guard);
-        }));
-        true
-    }
-
     /// `t_cancel_branches`: all, all but the current one, or only that one.
     pub(crate) fn cancel_pending(&mut self, _scope: Scope<'_>, which: u32) -> Code {
         let Some(mut guard) = self.current.take() else {
@@ -167,13 +162,4 @@ impl Live {
         self.current = Some(guard);
         Code::TRUE
     }
-}
-
-/// Whether it is an INVITE of this name that is still unanswered.
-fn is_call(t: &Transaction, call_id: &[u8], cseq: u32) -> bool {
-    let request = t.request.as_ref().filter(|_| t.is_invite() && t.status < 200);
-    request.is_some_and(|request| {
-        let number = request.msg.cseq().map(|cseq| cseq.number);
-        request.msg.call_id() == call_id && number == Some(cseq)
-    })
 }

@@ -3,6 +3,7 @@
 pub(crate) mod live;
 
 use super::Runtime;
+use super::masked::masked_bytes;
 use super::sandbox::Sandbox;
 use super::sandbox::Sent;
 use super::sandbox::Why;
@@ -181,7 +182,7 @@ fn report(
                 .as_ref()
                 .map(going)
                 .map_or((None, None), |(to, from)| (Some(to), from));
-            let message = String::from_utf8_lossy(&sent.bytes);
+            let message = masked_bytes(&sent.bytes);
             json!({
                 "kind": match sent.why {
                     Why::Reply => "reply",

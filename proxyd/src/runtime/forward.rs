@@ -1,6 +1,7 @@
 //! Sending on without a transaction, requests and replies (RFC 3261 §16.11), and how a request is written as it leaves.
 
 use super::host::Live;
+use super::outbox::Outbox;
 use super::relay::next_hop;
 use super::reply::fix;
 use super::reply::seen;
@@ -79,9 +80,9 @@ impl Live {
         };
         let key = self.lookup(ctx).key();
         let sockets = &self.endpoints.sockets;
-        let socket = super::outbox::Outbox::socket_for(sockets, &target);
+        let socket = Outbox::socket_for(&self.runtime.streams, sockets, &target);
         let Some((socket, listener)) = socket.and_then(|id| Some((id, sockets.get(id)?))) else {
-            ctx.failure = Failure::Send;
+            ctx.failure = Outbox::lacking(sockets, &target);
             return Code::FALSE;
         };
         let named = ctx.named_as(listener);

@@ -6,6 +6,7 @@ use super::endpoints::Endpoints;
 use super::forward::Scratch;
 use super::outbox::Outbox;
 use super::overload::Pressure;
+use super::relay::MAX_BRANCHES;
 use super::spares::Buffers;
 use crate::ids::TagKind;
 use crate::proxy::context::ConnId;
@@ -16,6 +17,7 @@ use crate::proxy::sockets::Sockets;
 use crate::script::exec;
 use crate::script::exec::Verdict;
 use crate::script::host::BranchView;
+use crate::script::host::Deed;
 use crate::script::host::HeldReply;
 use crate::script::host::Host;
 use crate::script::host::Intent;
@@ -23,6 +25,7 @@ use crate::script::host::Job;
 use crate::script::host::LocalRequest;
 use crate::script::host::Matched;
 use crate::script::host::Millis;
+use crate::script::host::Named;
 use crate::script::host::RelayOptions;
 use crate::script::host::RouteId;
 use crate::script::host::Scope;
@@ -34,6 +37,7 @@ use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::vars::Vars;
 use crate::transaction::key::Lookup;
+use crate::transaction::timer::after;
 use crate::transport::conn::Control;
 use crate::transport::udp::Batch;
 use rand::Rng;
@@ -200,6 +204,10 @@ impl Host for Live {
         self.runtime.streams.find(transport, peer).is_some()
     }
 
+    fn alias_connection(&mut self, conn: ConnId, port: u16) {
+        self.runtime.streams.add_alias(conn, port);
+    }
+
     fn secured(&self, conn: ConnId) -> Option<Arc<Secured>> {
         self.runtime.streams.secured(conn)
     }
@@ -279,8 +287,8 @@ impl Host for Live {
         true
     }
 
-    fn cancel_call(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
-        self.cancel_other(call_id, cseq, flag, cause)
+    fn leave(&mut self, named: Named<'_>, deed: Deed) -> bool {
+        self.leave_deed(named, deed)
     }
 
     fn cancel_branches(&mut self, scope: Scope<'_>, which: u32) -> Code {
@@ -316,6 +324,10 @@ impl Host for Live {
                 .contact
                 .as_deref()
                 .and_then(|contact| contact.ruid.as_deref()),
+            instance: branch
+                .contact
+                .as_deref()
+                .and_then(|contact| contact.instance.as_deref()),
             path: branch
                 .contact
                 .as_deref()
@@ -329,7 +341,7 @@ impl Host for Live {
             reply_status: best.map_or(0, |branch| branch.status),
             reply_reason: t.current_reply().map_or(b"", |reply| reply.reason()),
             branches: branches.collect(),
-            first_branch: t.leg,
+            first_branch: t.leg(),
             current_branch: t.current_branch,
             cancelled: t.cancelled,
             expired: t.expired,
@@ -356,10 +368,16 @@ impl Host for Live {
         if self.current.is_none() && self.begin_transaction(scope.again()).0 < 0 {
             return None;
         }
+        // a failure route may suspend again and again: not for ever
+        let ended = |t: &Guard| t.expired || t.branches.len() >= MAX_BRANCHES;
+        if self.current.as_ref().is_none_or(ended) {
+            return None;
+        }
         let mut transaction = self.current.take()?;
         let options = RelayOptions::default();
         self.try_100(&mut transaction, scope.ctx, scope.script.states.get(), options);
-        transaction.suspended = true;
+        transaction.timers = super::matching::timers(scope.script.states.get(), &transaction.intent.timers);
+        transaction.suspended = after(self.now, transaction.timers.timer_b());
         let id = (transaction.id.index, transaction.id.label);
         self.current = Some(transaction);
         Some(id)

@@ -19,8 +19,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) methods: &'a Arc<Methods>,
     /// Where run-time files go.
     pub(crate) run_dir: &'a Path,
-    /// Runs what waits.
-    pub(crate) tokio: &'a tokio::runtime::Handle,
+    /// Serves clients of the control plane.
+    pub(crate) control: &'a tokio::runtime::Handle,
     /// The script will only be explained.
     pub(crate) trial: bool,
 }
@@ -56,7 +56,7 @@ pub(crate) fn initialise(
             statistics: around.statistics,
             methods: around.methods,
             run_dir: around.run_dir,
-            tokio: around.tokio,
+            control: around.control,
             parse: &parse,
             wall: crate::clock::wall(),
             seed: rand::random(),

@@ -42,7 +42,7 @@ impl Live {
         let endpoints = Arc::clone(&self.endpoints);
         let socket = target
             .as_ref()
-            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+            .and_then(|target| Outbox::socket_for(&self.runtime.streams, &endpoints.sockets, target));
         let listener = socket.and_then(|id| endpoints.sockets.get(id));
         let (Some(target), Some(listener)) = (target, listener) else {
             return self.refuse_local(request, 478);
@@ -130,7 +130,12 @@ impl Live {
         sent.extend_from_slice(&request.headers);
         sent.extend_from_slice(b"\r\n");
         sent.extend_from_slice(&request.body);
-        let Some(sent) = self.local_request(sent, next) else {
+        // what the event route sets is about this transaction, not about the one that a route sends it from
+        let (about, current) = (std::mem::take(&mut self.intent), self.current.take());
+        let sent = self.local_request(sent, next);
+        guard.intent.disable = std::mem::replace(&mut self.intent, about).disable;
+        self.current = current;
+        let Some(sent) = sent else {
             drop(guard);
             self.runtime.transactions.remove(id);
             return Code::FALSE;
@@ -176,7 +181,7 @@ impl Live {
         let endpoints = Arc::clone(&self.endpoints);
         let socket = target
             .as_ref()
-            .and_then(|target| Outbox::socket_for(&endpoints.sockets, target));
+            .and_then(|target| Outbox::socket_for(&self.runtime.streams, &endpoints.sockets, target));
         let listener = socket.and_then(|id| endpoints.sockets.get(id));
         let (Some(target), Some(listener)) = (target, listener) else {
             return;

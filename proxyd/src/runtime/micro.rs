@@ -54,7 +54,7 @@ pub(crate) fn runtime(
         statistics: &statistics,
         methods: &Arc::new(Methods::new()),
         run_dir: Path::new("/nonexistent"),
-        tokio,
+        control: tokio,
         trial: false,
     };
     let script = load::initialise(compiled, None, &around).expect("modules that start");

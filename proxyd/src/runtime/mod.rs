@@ -4,6 +4,7 @@ mod answer;
 mod best;
 mod cancel;
 mod counters;
+mod elsewhere;
 pub(crate) mod endpoints;
 mod events;
 pub(crate) mod explain;
@@ -13,6 +14,7 @@ mod host;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;
+mod masked;
 mod matching;
 #[cfg(any(test, feature = "micro"))]
 pub mod micro;
@@ -160,6 +162,8 @@ impl Runtime {
         tokio: tokio::runtime::Handle,
     ) -> Self {
         let counters = Counters::new(&statistics);
+        let tracers = Arc::<Tracers>::default();
+        tracers.attach(&script);
         Self {
             script: ArcSwap::new(script),
             endpoints: ArcSwap::from_pointee(endpoints),
@@ -171,7 +175,7 @@ impl Runtime {
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),
             watch: Watch::default(),
-            tracers: Arc::default(),
+            tracers,
             counters,
             statistics,
             errands: Mutex::default(),

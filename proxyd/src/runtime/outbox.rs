@@ -3,12 +3,12 @@
 use super::sandbox::Sent;
 use super::sandbox::Why;
 use super::trace::Tracers;
-use super::trace::Way;
 use crate::proxy::context::Context;
 use crate::proxy::context::Failure;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
+use crate::script::tap::Way;
 use crate::transport::conn::Connect;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamTarget;
@@ -29,6 +29,8 @@ pub(crate) struct Outbox {
     pub(crate) order: Order,
     /// Copies of what is sent, while somebody wants to know.
     pub(crate) copies: Option<Vec<Sent>>,
+    /// What is sent next is a reply without a transaction.
+    pub(crate) stateless: bool,
     /// Who follows messages.
     tracers: Arc<Tracers>,
 }
@@ -45,6 +47,7 @@ impl Outbox {
             streams,
             order: Order::default(),
             copies: None,
+            stateless: false,
             tracers,
         }
     }
@@ -65,18 +68,35 @@ impl Outbox {
         }
     }
 
-    /// The socket that a message to this target leaves from.
-    pub(crate) fn socket_for(sockets: &Sockets, target: &Target) -> Option<SocketId> {
+    /// The socket that a message to this target leaves from: towards WebSocket, the one that the peer came by.
+    pub(crate) fn socket_for(streams: &Connections, sockets: &Sockets, target: &Target) -> Option<SocketId> {
         let v6 = target.peer.is_ipv6();
         let fits = |id: &SocketId| {
             sockets.get(*id).is_some_and(|l| {
                 l.transport == target.transport && l.address.is_ipv6() == v6 && !l.is_closed()
             })
         };
+        let came_by = || {
+            let web = matches!(target.transport, Transport::Ws | Transport::Wss);
+            web.then(|| streams.socket(target.transport, target.peer))?
+        };
         target
             .socket
+            .or_else(came_by)
             .filter(fits)
             .or_else(|| sockets.first(target.transport, v6))
+    }
+
+    /// Why no socket was found for a target: there is none of its transport, or none of its address family.
+    pub(crate) fn lacking(sockets: &Sockets, target: &Target) -> Failure {
+        if sockets
+            .open()
+            .any(|(_, listener)| listener.transport == target.transport)
+        {
+            Failure::Unresolvable
+        } else {
+            Failure::NoSocket
+        }
     }
 
     /// Sends what `write` appends; false when there is no way to the target.
@@ -86,7 +106,7 @@ impl Outbox {
         target: &Target,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        let socket = Self::socket_for(sockets, target);
+        let socket = Self::socket_for(&self.streams, sockets, target);
         if target.transport != Transport::Udp || self.copies.is_some() || self.tracers.is_any() {
             let mut bytes = Vec::with_capacity(1024);
             write(&mut bytes);
@@ -129,6 +149,7 @@ impl Outbox {
                 transport: target.transport,
                 source: listener.address,
                 destination: target.peer,
+                stateless: self.stateless,
             };
             self.tracers.tell_sent(bytes, way);
         }

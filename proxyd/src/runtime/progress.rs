@@ -2,6 +2,7 @@
 
 use super::Guard;
 use super::host::Live;
+use super::transaction::ClientBranch;
 use crate::script::module::RouteKind;
 use crate::script::vars::Vars;
 use crate::transaction::action::Action;
@@ -57,6 +58,9 @@ impl Live {
             guard.expired = true;
             failed.extend(self.expire_branches(&mut guard));
         }
+        if guard.is_suspended() && guard.status < 200 && (guard.expired || guard.suspended <= self.now) {
+            failed.push(Self::end_wait(&mut guard));
+        }
         let ended = !failed.is_empty();
         for number in failed {
             guard = self.branch_failed(guard, number, vars);
@@ -65,6 +69,18 @@ impl Live {
             guard = self.finish_leg(guard, vars);
         }
         self.settle(guard);
+    }
+
+    /// Nobody went on with a suspended transaction: that counts as a branch that timed out.
+    fn end_wait(guard: &mut Guard) -> usize {
+        guard.suspended = NEVER;
+        let (number, armed) = (guard.branches.len(), guard.intent.armed);
+        let mut branch = ClientBranch::unsent(guard.is_invite(), guard.reply_to);
+        branch.armed = armed;
+        guard.branches.push(branch);
+        guard.set_leg(number);
+        guard.current_branch = number;
+        number
     }
 
     /// Notes how a branch without a reply of its own ended: no answer in time, or the transport failed.
@@ -130,7 +146,7 @@ impl Live {
 
     /// Runs the route of a transaction that was suspended (`t_continue`).
     pub(crate) fn go_on(&mut self, mut guard: Guard, route: crate::script::host::RouteId, vars: &mut Vars) {
-        if !std::mem::take(&mut guard.suspended) || guard.status >= 200 {
+        if std::mem::replace(&mut guard.suspended, NEVER) == NEVER || guard.status >= 200 {
             return self.settle(guard);
         }
         let script = Arc::clone(&guard.script);
@@ -143,7 +159,7 @@ impl Live {
         let Some(mut guard) = self.current.take() else {
             return;
         };
-        if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
+        if guard.branches.is_empty() && guard.status < 200 && !guard.is_suspended() {
             self.respond_locally(&mut guard, &mut request, 500, b"Server Internal Error");
         }
         guard.request = Some(request);

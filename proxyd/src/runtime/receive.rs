@@ -4,9 +4,9 @@ use super::Runtime;
 use super::explain::live::Asker;
 use super::explain::live::Handled;
 use super::host::Live;
-use super::trace::Way;
 use crate::modules::stun;
 use crate::proxy::context::Context;
+use crate::proxy::context::NOBODY;
 use crate::proxy::context::Source;
 use crate::proxy::context::Target;
 use crate::script::exec::Verdict;
@@ -19,6 +19,7 @@ use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::program::MessageEvent;
+use crate::script::tap::Way;
 use crate::script::vars::Vars;
 use crate::transport::send_batch::Order;
 use shared::rpc::trace::Direction;
@@ -136,6 +137,7 @@ impl Receiver {
                     transport: source.transport,
                     source: source.peer,
                     destination: source.local,
+                    stateless: self.is_of_stateless_reply(),
                 };
                 self.live.runtime.tracers.tell(&self.ctx.msg, bytes, way);
             }
@@ -185,6 +187,17 @@ impl Receiver {
         let _ = asker.try_send(handled);
     }
 
+    /// Lets requests to the port of a Via with `alias` use the connection that it came by (draft-ietf-sip-connect-reuse).
+    fn take_alias(&self) {
+        if let Some(conn) = self.ctx.source.conn
+            && self.live.script.program.accepts_aliases()
+            && let Some(via) = self.ctx.msg.top_via().filter(|via| via.alias())
+        {
+            let port = via.port.unwrap_or(self.ctx.source.transport.default_port());
+            self.live.runtime.streams.add_alias(conn, port);
+        }
+    }
+
     /// Runs the request route; none when it did not run.
     fn request(&mut self) -> Option<Verdict> {
         match self.ctx.msg.mandatory() {
@@ -201,9 +214,8 @@ impl Receiver {
         if self.is_shed() {
             return None;
         }
-        if self.ctx.msg.method() == Method::Ack
-            && self.live.runtime.keys.is_stateless_tag(self.ctx.msg.to_tag())
-        {
+        self.take_alias();
+        if self.is_of_stateless_reply() {
             // the ACK of a reply without a transaction (RFC 3261 §8.2.7) is of no further use
             self.live.runtime.counters.sl_ack();
             let script = Arc::clone(&self.live.script);
@@ -244,6 +256,12 @@ impl Receiver {
         }
         self.finish();
         verdict
+    }
+
+    /// Whether it is the ACK of a reply without a transaction.
+    fn is_of_stateless_reply(&self) -> bool {
+        let msg = &self.ctx.msg;
+        msg.method() == Method::Ack && self.live.runtime.keys.is_stateless_tag(msg.to_tag())
     }
 
     /// Runs the route of an event for this message, if there is one: whether that drops the message.
@@ -299,7 +317,7 @@ impl Receiver {
         let Some(mut guard) = self.live.current.take() else {
             return;
         };
-        if guard.branches.is_empty() && guard.status < 200 && !guard.suspended {
+        if guard.branches.is_empty() && guard.status < 200 && !guard.is_suspended() {
             // Kamailio: a transaction that was neither answered nor relayed is dropped with a warning
             let id = guard.id;
             drop(guard);
@@ -378,6 +396,9 @@ pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
             vars,
             ..
         } = &mut receiver;
+        if ctx.msg.reparse(NOBODY).is_err() {
+            ctx.msg.clear();
+        }
         live.run_event(
             event,
             Scope {

@@ -36,7 +36,7 @@ use shared::sip::Scheme;
 use shared::sip::Via;
 
 /// The most branches one transaction may have.
-const MAX_BRANCHES: usize = 64;
+pub(super) const MAX_BRANCHES: usize = 64;
 
 /// What an appended branch sets in the context while its copy of the request is made.
 struct Values {
@@ -46,6 +46,7 @@ struct Values {
     flags: u32,
     socket: Option<SocketId>,
     ruid: Option<Vec<u8>>,
+    instance: Option<Vec<u8>>,
 }
 
 impl Values {
@@ -57,6 +58,7 @@ impl Values {
             flags: ctx.bflags,
             socket: ctx.send_socket,
             ruid: ctx.ruid.clone(),
+            instance: ctx.instance.clone(),
         }
     }
 
@@ -67,6 +69,7 @@ impl Values {
         std::mem::swap(&mut self.flags, &mut ctx.bflags);
         std::mem::swap(&mut self.socket, &mut ctx.send_socket);
         std::mem::swap(&mut self.ruid, &mut ctx.ruid);
+        std::mem::swap(&mut self.instance, &mut ctx.instance);
     }
 }
 
@@ -79,6 +82,7 @@ impl From<Branch> for Values {
             flags: branch.flags,
             socket: branch.socket,
             ruid: branch.ruid,
+            instance: branch.instance,
         }
     }
 }
@@ -120,9 +124,9 @@ impl Live {
         let tm = script.states.get::<Tm>();
         guard.timers = timers(tm, &guard.intent.timers);
         self.try_100(&mut guard, ctx, tm, options);
-        let (first, earlier, about) = (guard.branches.len(), guard.leg, guard.current_branch);
+        let (first, earlier, about) = (guard.branches.len(), guard.leg(), guard.current_branch);
         if route != RouteKind::BRANCH_FAILURE {
-            guard.leg = first;
+            guard.set_leg(first);
         }
         // the Request-URI when it is new, then the appended branches
         let own = (ctx.uri_is_new || options.target.is_some()).then_some(None);
@@ -165,7 +169,7 @@ impl Live {
             scope.ctx.failure = Failure::None;
             return Code::TRUE;
         }
-        guard.leg = earlier;
+        guard.set_leg(earlier);
         if !tried {
             scope.ctx.failure = Failure::NoBranches;
             // relayed once more without a new target: what was sent goes on
@@ -276,10 +280,10 @@ impl Live {
             None => next_hop(&self.runtime, ctx)?,
         };
         let sockets = &self.endpoints.sockets;
-        let socket = Outbox::socket_for(sockets, &target);
+        let socket = Outbox::socket_for(&self.runtime.streams, sockets, &target);
         let (socket, listener) = socket
             .and_then(|id| Some((id, sockets.get(id)?)))
-            .ok_or(Failure::Send)?;
+            .ok_or_else(|| Outbox::lacking(sockets, &target))?;
         let target = Target {
             socket: Some(socket),
             ..target
@@ -303,9 +307,10 @@ impl Live {
         write_request(&mut sent, &mut self.scratch, ctx, &out);
         let client = Client::new(guard.is_invite());
         let mut branch = ClientBranch::new(client, target, sent, ctx.bflags);
-        if ctx.ruid.is_some() || ctx.path.is_some() {
+        if ctx.ruid.is_some() || ctx.path.is_some() || ctx.instance.is_some() {
             branch.contact = Some(Box::new(Reached {
                 ruid: ctx.ruid.clone(),
+                instance: ctx.instance.clone(),
                 path: ctx.path.clone(),
             }));
         }
@@ -378,10 +383,13 @@ impl Live {
 /// Where a request leads as the script left it.
 pub(super) fn next_hop(runtime: &super::Runtime, ctx: &Context) -> Result<Target, Failure> {
     let first_path = ctx.path.as_deref().and_then(first_route);
-    let next = ctx.dst_uri.as_deref().or(first_path).unwrap_or(ctx.uri());
-    let parsed = shared::sip::Uri::parse(next).map_err(|_| Failure::BadUri)?;
+    let (next, illegible, elsewhere) = match ctx.dst_uri.as_deref().or(first_path) {
+        Some(next) => (next, Failure::Unresolvable, Failure::Unresolvable),
+        None => (ctx.uri(), Failure::BadUri, Failure::UnsupportedScheme),
+    };
+    let parsed = shared::sip::Uri::parse(next).map_err(|_| illegible)?;
     if !matches!(parsed.scheme, Scheme::Sip | Scheme::Sips) {
-        return Err(Failure::UnsupportedScheme);
+        return Err(elsewhere);
     }
     runtime
         .resolve(&parsed, ctx.send_socket)

@@ -187,9 +187,11 @@ impl Live {
             reason,
             kind,
         };
+        self.outbox.stateless = true;
         let sent = self
             .outbox
             .send_with(&endpoints.sockets, &target, |out| answer.write(ctx, out));
+        self.outbox.stateless = false;
         let told = script.program.message_event(MessageEvent::Stateless).map(|_| {
             let mut bytes = Vec::new();
             answer.write(ctx, &mut bytes);
@@ -228,7 +230,9 @@ impl Live {
         };
         let mut bytes = Vec::with_capacity(512);
         answer.write(ctx, &mut bytes);
+        self.outbox.stateless = true;
         self.outbox.copy(&self.endpoints.sockets, &target, &bytes);
+        self.outbox.stateless = false;
         Some(Box::new(move || match socket.send_to(&bytes, target.peer) {
             Ok(_) => runtime.counters.sl_reply(status),
             Err(error) => {

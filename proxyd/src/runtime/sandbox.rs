@@ -119,8 +119,10 @@ impl Sandbox {
             None => relay::next_hop(&self.runtime, ctx)?,
         };
         let sockets = &self.endpoints.sockets;
-        let socket = Outbox::socket_for(sockets, &target);
-        let listener = socket.and_then(|id| sockets.get(id)).ok_or(Failure::Send)?;
+        let socket = Outbox::socket_for(&self.runtime.streams, sockets, &target);
+        let listener = socket
+            .and_then(|id| sockets.get(id))
+            .ok_or_else(|| Outbox::lacking(sockets, &target))?;
         let named = ctx.named_as(listener);
         let listener = named.as_ref().unwrap_or(listener);
         let number = u8::try_from(self.sent.len()).unwrap_or(u8::MAX);

@@ -297,28 +297,12 @@ fn answer(
     let reason = call.str(1)?.into_owned();
     let headers = call.opt_str(rest + 1)?.filter(|text| text != ".");
     let headers = uac::header_lines(&headers.unwrap_or_default());
-    let body = call.opt_str(rest + 2)?.map(|body| body.into_owned());
+    let body = call.opt_str(rest + 2)?.map(|body| body.as_bytes().to_vec());
     let of_network = |t: &Transaction| !matches!(t.server, Server::Local) && fits(t);
     act(runtime, of_network, move |live, _, mut guard| {
-        let Some(mut request) = guard.request.take().filter(|_| guard.status < 200) else {
-            live.settle(guard);
-            return false;
-        };
-        request.reply_headers.extend_from_slice(headers.as_bytes());
-        if let Some(body) = body {
-            request.reply_body = Some(crate::proxy::context::ReplyBody {
-                content_type: None,
-                body: body.into_bytes(),
-            });
-        }
-        if status >= 200 {
-            live.cancel_all(&mut guard, b"");
-            guard.suspended = false;
-        }
-        live.respond_locally(&mut guard, &mut request, status, reason.as_bytes());
-        guard.request = Some(request);
+        let done = live.answer_other(&mut guard, status, reason.as_bytes(), headers.as_bytes(), body);
         live.settle(guard);
-        true
+        done
     })
 }
 

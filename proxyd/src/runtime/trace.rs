@@ -1,15 +1,18 @@
 //! `trace`: the messages of calls that fit a filter, as they come and go, for whoever follows them on the control socket.
 
 use super::filter::Filter;
+use super::masked::masked;
 use crate::control::localtime::rfc3339;
 use crate::control::methods::RpcFault;
 use crate::control::push::Feed;
+use crate::script::module::Hook;
+use crate::script::module::Script;
+use crate::script::tap::Tap;
+use crate::script::tap::Way;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use shared::net::Transport;
-use shared::rpc::trace::Direction;
 use shared::rpc::trace::Traced;
 use shared::sip::Message;
-use shared::sip::header::HeaderName;
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -30,15 +33,6 @@ const MOST_WAITING: usize = 4 << 20;
 
 /// How many calls one follower follows; the oldest is forgotten.
 const MOST_CALLS: usize = 10_000;
-
-/// The way of a message.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
-    pub(crate) direction: Direction,
-    pub(crate) transport: Transport,
-    pub(crate) source: SocketAddr,
-    pub(crate) destination: SocketAddr,
-}
 
 /// A copy of a message, for a follower.
 struct Copy {
@@ -64,9 +58,11 @@ struct Backlog {
 /// Who follows.
 #[derive(Default)]
 pub(crate) struct Tracers {
-    /// How many follow, read by workers for each message.
+    /// How many follow, modules among them; read by workers for each message.
     count: AtomicUsize,
     list: Mutex<Vec<Tracer>>,
+    /// Modules of the script in force.
+    taps: ArcSwap<Vec<Arc<dyn Tap>>>,
 }
 
 struct Tracer {
@@ -134,12 +130,35 @@ impl Tracers {
         self.count.load(Ordering::Relaxed) != 0
     }
 
+    /// Goes on with the modules of this script.
+    pub(crate) fn attach(&self, script: &Script) {
+        let taps = script.hooks().filter_map(|hook| match hook {
+            Hook::Tap(make) => make(script),
+            _ => None,
+        });
+        let list = self.list.lock();
+        self.taps.store(Arc::new(taps.collect()));
+        self.recount(&list);
+    }
+
+    fn recount(&self, list: &[Tracer]) {
+        let count = list.len() + self.taps.load().len();
+        self.count.store(count, Ordering::Relaxed);
+    }
+
     /// Tells followers of a message, which is `bytes` on the wire.
     #[cold]
     pub(crate) fn tell(&self, msg: &Message, bytes: &[u8], way: Way) {
+        let taps = self.taps.load();
+        for tap in taps.iter().filter(|tap| tap.wants()) {
+            tap.see(msg, bytes, way);
+        }
+        if self.count.load(Ordering::Relaxed) == taps.len() {
+            return;
+        }
         let mut list = self.list.lock();
         list.retain(|tracer| !tracer.queue.is_closed());
-        self.count.store(list.len(), Ordering::Relaxed);
+        self.recount(&list);
         for tracer in list.iter_mut() {
             if tracer.wants(msg, way.source) {
                 tracer.offer(way, bytes);
@@ -150,6 +169,11 @@ impl Tracers {
     /// Tells followers of a message that leaves.
     #[cold]
     pub(crate) fn tell_sent(&self, bytes: &[u8], way: Way) {
+        let taps = self.taps.load();
+        let followed = self.count.load(Ordering::Relaxed) > taps.len();
+        if !followed && !taps.iter().any(|tap| tap.wants()) {
+            return;
+        }
         if let Ok(msg) = Message::parse(bytes) {
             self.tell(&msg, bytes, way);
         }
@@ -172,7 +196,7 @@ impl Tracers {
             backlog: Arc::clone(&backlog),
             queue,
         });
-        self.count.store(list.len(), Ordering::Relaxed);
+        self.recount(&list);
         Ok(Follower { copies, backlog })
     }
 }
@@ -229,25 +253,11 @@ fn described(copy: Copy) -> shared::rpc::trace::Message {
     }
 }
 
-/// The text of a message, without credentials.
-fn masked(msg: &Message) -> String {
-    let bytes = msg.as_bytes();
-    let part = |from: usize, to: usize| String::from_utf8_lossy(bytes.get(from..to).unwrap_or_default());
-    let mut out = String::with_capacity(bytes.len());
-    let mut at = 0;
-    let secret = |name| matches!(name, HeaderName::Authorization | HeaderName::ProxyAuthorization);
-    for header in msg.headers().iter().filter(|header| secret(header.name)) {
-        out.push_str(&part(at, header.value.start as usize));
-        out.push_str("***");
-        at = header.value.end as usize;
-    }
-    out.push_str(&part(at, bytes.len()));
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::net::Transport;
+    use shared::rpc::trace::Direction;
 
     const INVITE: &[u8] = b"INVITE sip:bob@b.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n\
         From: \"Al\" <sip:al@a.test>;tag=1\r\nTo: <sip:bob@b.test>\r\nCall-ID: c1\r\nCSeq: 7 INVITE\r\n\
@@ -261,6 +271,7 @@ mod tests {
             transport: Transport::Udp,
             source: SocketAddr::from(([192, 0, 2, 1], 5070)),
             destination: SocketAddr::from(([127, 0, 0, 1], 5060)),
+            stateless: false,
         }
     }
 

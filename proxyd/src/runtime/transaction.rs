@@ -109,6 +109,11 @@ impl Client {
         }
     }
 
+    /// Ends a machine that has not begun.
+    pub(crate) fn abandon(&mut self) {
+        self.on(ClientEvent::Cancel, 0, &Timers::default(), false);
+    }
+
     pub(crate) fn next_deadline(&self) -> Millis {
         match self {
             Self::Invite(machine) => machine.next_deadline(),
@@ -152,6 +157,8 @@ pub(crate) struct Cancelling {
 #[derive(Debug)]
 pub(crate) struct Reached {
     pub(crate) ruid: Option<Vec<u8>>,
+    /// Its +sip.instance.
+    pub(crate) instance: Option<Vec<u8>>,
     /// Its Path vector.
     pub(crate) path: Option<Vec<u8>>,
 }
@@ -201,6 +208,17 @@ impl ClientBranch {
         }
     }
 
+    /// A branch that was never sent, and has failed for want of time: what ends a wait for `t_continue`.
+    pub(crate) fn unsent(invite: bool, target: Target) -> Self {
+        let mut client = Client::new(invite);
+        client.abandon();
+        Self {
+            status: 408,
+            timed_out: true,
+            ..Self::new(client, target, Vec::new(), 0)
+        }
+    }
+
     /// Its Request-URI, as long as the request is kept.
     pub(crate) fn uri(&self) -> &[u8] {
         self.sent.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
@@ -240,7 +258,7 @@ pub(crate) struct Transaction {
     pub(crate) timers: Timers,
     pub(crate) branches: SmallVec<[ClientBranch; 1]>,
     /// First branch of the current leg of serial forking.
-    pub(crate) leg: usize,
+    pub(super) leg: u8,
     /// The branch that a route is about.
     pub(crate) current_branch: usize,
     /// The branch whose reply went upstream last.
@@ -253,8 +271,8 @@ pub(crate) struct Transaction {
     pub(crate) cancelled: bool,
     /// Replies go nowhere.
     pub(crate) replicate: bool,
-    /// Waiting for `t_continue`.
-    pub(crate) suspended: bool,
+    /// How long it waits for `t_continue`; [`NEVER`] when it does not.
+    pub(crate) suspended: Millis,
     /// Answered, and only there to absorb late copies.
     pub(crate) waiting: bool,
     /// Its longest life is over.
@@ -292,7 +310,7 @@ impl Transaction {
             reply_to,
             cancelled: false,
             replicate: false,
-            suspended: false,
+            suspended: NEVER,
             waiting: false,
             expired: false,
             script: Arc::clone(script),
@@ -306,9 +324,24 @@ impl Transaction {
         self.kind == Kind::Invite
     }
 
+    /// Whether it waits for `t_continue`.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended != NEVER
+    }
+
+    /// The first branch of the current leg of serial forking.
+    pub(crate) fn leg(&self) -> usize {
+        self.leg.into()
+    }
+
+    /// Begins a leg at this branch.
+    pub(crate) fn set_leg(&mut self, first: usize) {
+        self.leg = u8::try_from(first).unwrap_or(u8::MAX);
+    }
+
     /// Whether any branch of the current leg is unanswered.
     pub(crate) fn is_pending(&self) -> bool {
-        self.suspended || self.branches.iter().any(|branch| branch.client.is_pending())
+        self.is_suspended() || self.branches.iter().any(|branch| branch.client.is_pending())
     }
 
     /// Whether its last reply was sent and no route will see another one.
@@ -330,7 +363,8 @@ impl Transaction {
                 .map_or(NEVER, |c| c.client.next_deadline());
             branch.client.next_deadline().min(cancel)
         });
-        branches.fold(self.server.next_deadline(), Millis::min)
+        let first = self.server.next_deadline().min(self.suspended);
+        branches.fold(first, Millis::min)
     }
 
     /// When it ends, once it has nothing to do but to absorb late copies: then a [`Finished`] may take its place.
@@ -352,7 +386,7 @@ impl Transaction {
 
     /// Whether nothing can happen to it any more.
     pub(crate) fn is_over(&self) -> bool {
-        !self.suspended
+        !self.is_suspended()
             && self.server.is_terminated()
             && self
                 .branches
@@ -373,7 +407,7 @@ impl Transaction {
         let last = self
             .relayed_branch
             .map(usize::from)
-            .filter(|last| *last >= self.leg);
+            .filter(|last| *last >= self.leg());
         self.uri_of(last.unwrap_or(self.current_branch))
     }
 

@@ -10,6 +10,7 @@ use super::module::Routes;
 use super::pv::request::change;
 use crate::log::Level;
 use crate::proxy::context::Advertised;
+use crate::proxy::context::Context;
 use crate::proxy::context::Switches;
 use shared::net::SocketSpec;
 
@@ -59,7 +60,7 @@ pub static FUNCTIONS: &[Function] = &[
     row(&["set_reply_no_connect"], &[], Routes::ANY, "Sends replies on an open connection only.", |call| switch(call, |switches| switches.reply_no_connect = true)),
     row(&["set_reply_close"], &[], Routes::ANY, "Closes the connection after the reply.", |call| switch(call, |switches| switches.reply_close = true)),
     row(&["force_send_socket"], &[Arg::Literal("socket")], Routes::ANY, "Sends from this socket.", force_send_socket),
-    row(&["force_tcp_alias", "add_tcp_alias"], &[Arg::OptInt("port")], Routes::REQUESTS, "Lets requests to the Via's port use this connection.", |_| Code::TRUE),
+    row(&["force_tcp_alias", "add_tcp_alias"], &[Arg::OptInt("port")], Routes::ANY, "Sends what goes to this port of the peer, or to that of its Via, on the connection of this message.", force_tcp_alias),
     row(&["udp_mtu_try_proto"], &[Arg::Literal("transport")], Routes::ANY, "Names the transport for requests too large for UDP.", |_| Code::TRUE),
     row(&["set_advertised_address"], &[Arg::Text("host")], Routes::ANY, "Names this host in our Via and Record-Route of this message.", set_advertised_address),
     row(&["set_advertised_port"], &[Arg::Int("port")], Routes::ANY, "Names this port in our Via and Record-Route of this message.", set_advertised_port),
@@ -155,6 +156,25 @@ fn error(call: &mut Call<'_, '_>) -> Code {
 fn switch(call: &mut Call<'_, '_>, set: fn(&mut Switches)) -> Code {
     set(&mut call.env.ctx.switches);
     Code::TRUE
+}
+
+/// The connection leads to another port of the peer as well; nothing to do for a datagram.
+pub(crate) fn force_tcp_alias(call: &mut Call<'_, '_>) -> Code {
+    let port = match call.opt_int(0) {
+        Some(port) => u16::try_from(port).ok().filter(|port| *port != 0),
+        None => via_port(call.env.ctx),
+    };
+    let Some(port) = port else { return Code::FALSE };
+    if let Some(conn) = call.env.ctx.source.conn {
+        call.env.host.alias_connection(conn, port);
+    }
+    Code::TRUE
+}
+
+/// The port that the sender of a message says it listens on.
+fn via_port(ctx: &Context) -> Option<u16> {
+    let via = ctx.msg.top_via()?;
+    Some(via.port.unwrap_or(ctx.source.transport.default_port()))
 }
 
 fn set_uri(call: &mut Call<'_, '_>) -> Code {

@@ -6,6 +6,7 @@ use super::module::Env;
 use super::module::RouteKind;
 use super::module::Script;
 use super::vars::Vars;
+use crate::proxy::branch::Branch;
 use crate::proxy::context::ConnId;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -109,6 +110,8 @@ pub struct BranchView<'a> {
     pub flags: u32,
     /// The ruid of the contact it goes to.
     pub ruid: Option<&'a [u8]>,
+    /// +sip.instance of that contact.
+    pub instance: Option<&'a [u8]>,
     /// Its Path vector.
     pub path: Option<&'a [u8]>,
 }
@@ -139,6 +142,33 @@ pub struct TransactionView<'a> {
     pub expired: bool,
     /// It was made by [`Host::originate`].
     pub local: bool,
+}
+
+/// Names a transaction that need not be the current one.
+#[derive(Debug, Clone, Copy)]
+pub enum Named<'a> {
+    /// `$T(id_index)` and `$T(id_label)`.
+    Id(u32, u32),
+    /// Call-ID and CSeq number of its request.
+    Call(&'a [u8], u32),
+}
+
+/// What a script wants of a transaction that need not be the current one.
+#[derive(Debug)]
+pub enum Deed {
+    /// Cancels its INVITE, sets a flag of it unless that is 0, and tells why when there is a cause (`t_cancel_callid`).
+    Cancel {
+        /// The flag.
+        flag: u32,
+        /// The status in Reason (RFC 3326).
+        cause: Option<u16>,
+    },
+    /// Cancels one branch of its INVITE (`t_cancel_branch_idx`).
+    CancelBranch(usize),
+    /// Answers it (`t_reply_callid`).
+    Reply(u16, Vec<u8>),
+    /// Sends it to these targets, too (`t_cell_append_branches`).
+    Append(Vec<Branch>),
 }
 
 /// A request that the proxy itself sends in a transaction of its own (`uac_req_send`, pings, NOTIFY).
@@ -274,6 +304,10 @@ pub trait Host {
         let _ = (transport, peer);
         false
     }
+    /// Lets another port of the peer lead to this connection as well (`force_tcp_alias`).
+    fn alias_connection(&mut self, conn: ConnId, port: u16) {
+        let _ = (conn, port);
+    }
     /// What TLS settled for a connection; none for one in the clear.
     fn secured(&self, conn: ConnId) -> Option<Arc<Secured>> {
         let _ = conn;
@@ -314,10 +348,9 @@ pub trait Host {
         let _ = status;
         false
     }
-    /// Cancels the INVITE with this Call-ID and CSeq number, sets a flag of it unless that is 0, and tells why when
-    /// there is a cause (`t_cancel_callid`); false when there is none.
-    fn cancel_call(&mut self, call_id: &[u8], cseq: u32, flag: u32, cause: Option<u16>) -> bool {
-        let _ = (call_id, cseq, flag, cause);
+    /// Does something to another transaction, now or soon after; false when there is none of that name.
+    fn leave(&mut self, named: Named<'_>, deed: Deed) -> bool {
+        let _ = (named, deed);
         false
     }
     /// Cancels pending branches (`t_cancel_branches`): which ones by bit.

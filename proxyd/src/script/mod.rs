@@ -7,6 +7,7 @@ pub mod core_params;
 pub mod diag;
 pub mod exec;
 pub mod host;
+pub(crate) mod kamailio;
 pub mod lex;
 pub mod lists;
 pub mod module;
@@ -17,6 +18,7 @@ pub mod program;
 pub mod pv;
 pub mod regex;
 pub mod span;
+pub mod tap;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;

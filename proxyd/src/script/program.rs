@@ -141,6 +141,11 @@ impl Program {
         self.main(RouteKeyword::OnSend)
     }
 
+    /// Whether the `alias` of a Via is heeded (`tcp_accept_aliases`).
+    pub fn accepts_aliases(&self) -> bool {
+        self.setting_int("tcp_accept_aliases").unwrap_or(0) != 0
+    }
+
     /// Whether that block is run for replies as well (`onsend_route_reply`).
     pub fn shows_replies(&self) -> bool {
         self.onsend_route().is_some() && self.setting_int("onsend_route_reply").unwrap_or(0) != 0

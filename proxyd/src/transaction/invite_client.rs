@@ -3,6 +3,7 @@
 use crate::transaction::action::Action;
 use crate::transaction::action::Actions;
 use crate::transaction::action::ClientEvent;
+use crate::transaction::repeat::Repeat;
 use crate::transaction::timer::Millis;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
@@ -33,8 +34,7 @@ pub struct InviteClient {
     state: State,
     cancel: Cancel,
     highest: u16,
-    interval: u32,
-    retransmit: Millis,
+    retransmit: Repeat,
     end: Millis,
 }
 
@@ -58,8 +58,7 @@ impl InviteClient {
             state: State::Initial,
             cancel: Cancel::No,
             highest: 0,
-            interval: 0,
-            retransmit: NEVER,
+            retransmit: Repeat::OFF,
             end: NEVER,
         }
     }
@@ -86,7 +85,7 @@ impl InviteClient {
 
     /// When the machine next wants a [`ClientEvent::Tick`], or [`NEVER`].
     pub fn next_deadline(&self) -> Millis {
-        self.retransmit.min(self.end)
+        self.retransmit.at().min(self.end)
     }
 
     /// Takes one event and tells what to do.
@@ -113,8 +112,7 @@ impl InviteClient {
                 self.state = State::Calling;
                 self.end = after(now, timers.timer_b());
                 if !reliable {
-                    self.interval = timers.first_interval();
-                    self.retransmit = after(now, self.interval);
+                    self.retransmit = Repeat::from(now, timers);
                 }
                 Actions::of(&[Action::SendRequest])
             }
@@ -131,7 +129,7 @@ impl InviteClient {
         match self.state {
             State::Calling => {
                 self.state = State::Proceeding;
-                self.retransmit = NEVER;
+                self.retransmit = Repeat::OFF;
                 self.end = after(now, timers.timer_c());
             }
             State::Proceeding => {
@@ -160,7 +158,7 @@ impl InviteClient {
         match self.state {
             State::Calling | State::Proceeding | State::Abandoned => {
                 self.state = State::Accepted;
-                self.retransmit = NEVER;
+                self.retransmit = Repeat::OFF;
                 self.end = after(now, timers.timer_m());
                 Actions::of(&[Action::PassUp])
             }
@@ -176,7 +174,7 @@ impl InviteClient {
             State::Completed => return Actions::of(&[Action::SendAck]),
             State::Initial | State::Accepted | State::Terminated => return Actions::NONE,
         };
-        self.retransmit = NEVER;
+        self.retransmit = Repeat::OFF;
         match timers.timer_d(reliable) {
             0 => actions.and(self.terminate()),
             linger => {
@@ -219,12 +217,10 @@ impl InviteClient {
         if now >= self.end {
             return self.expire(now, timers);
         }
-        if now < self.retransmit {
-            return Actions::NONE;
+        if self.retransmit.is_due(now, timers) {
+            return Actions::of(&[Action::RetransmitRequest]);
         }
-        self.interval = timers.next_interval(self.interval);
-        self.retransmit = after(now, self.interval);
-        Actions::of(&[Action::RetransmitRequest])
+        Actions::NONE
     }
 
     fn expire(&mut self, now: Millis, timers: &Timers) -> Actions {
@@ -256,7 +252,7 @@ impl InviteClient {
 
     fn terminate(&mut self) -> Action {
         self.state = State::Terminated;
-        self.retransmit = NEVER;
+        self.retransmit = Repeat::OFF;
         self.end = NEVER;
         Action::Terminated
     }

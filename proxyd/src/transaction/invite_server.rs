@@ -4,6 +4,7 @@ use crate::transaction::action::Action;
 use crate::transaction::action::Actions;
 use crate::transaction::action::Origin;
 use crate::transaction::action::ServerEvent;
+use crate::transaction::repeat::Repeat;
 use crate::transaction::timer::Millis;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
@@ -29,8 +30,7 @@ pub enum State {
 pub struct InviteServer {
     state: State,
     responded: bool,
-    interval: u32,
-    retransmit: Millis,
+    retransmit: Repeat,
     end: Millis,
     unacknowledged: Millis,
 }
@@ -41,8 +41,7 @@ impl InviteServer {
         Self {
             state: State::Proceeding,
             responded: false,
-            interval: 0,
-            retransmit: NEVER,
+            retransmit: Repeat::OFF,
             end: after(now, timers.max_inv_lifetime),
             unacknowledged: NEVER,
         }
@@ -73,7 +72,7 @@ impl InviteServer {
 
     /// When the machine next wants a [`ServerEvent::Tick`], or [`NEVER`].
     pub fn next_deadline(&self) -> Millis {
-        self.retransmit.min(self.unacknowledged).min(self.end)
+        self.retransmit.at().min(self.unacknowledged).min(self.end)
     }
 
     /// Takes one event and tells what to do.
@@ -104,7 +103,7 @@ impl InviteServer {
     fn acknowledge(&mut self, now: Millis, timers: &Timers, reliable: bool) -> Actions {
         match self.state {
             State::Completed => {
-                self.retransmit = NEVER;
+                self.retransmit = Repeat::OFF;
                 match timers.timer_i(reliable) {
                     0 => Actions::of(&[self.terminate()]),
                     linger => {
@@ -115,7 +114,7 @@ impl InviteServer {
                 }
             }
             State::Accepted => {
-                self.retransmit = NEVER;
+                self.retransmit = Repeat::OFF;
                 self.unacknowledged = NEVER;
                 Actions::of(&[Action::PassUp])
             }
@@ -139,11 +138,10 @@ impl InviteServer {
             State::Proceeding | State::Completed | State::Confirmed => {
                 self.state = State::Accepted;
                 self.end = after(now, timers.timer_l());
-                self.retransmit = NEVER;
+                self.retransmit = Repeat::OFF;
                 if origin == Origin::Local {
                     // RFC 3261 §13.3.1.4: over any transport, as the next hop may not be reliable.
-                    self.interval = timers.first_interval();
-                    self.retransmit = after(now, self.interval);
+                    self.retransmit = Repeat::from(now, timers);
                     self.unacknowledged = after(now, timers.timer_h());
                 }
                 Actions::of(&[Action::SendResponse])
@@ -159,8 +157,7 @@ impl InviteServer {
                 self.state = State::Completed;
                 self.end = after(now, timers.timer_h());
                 if !reliable {
-                    self.interval = timers.first_interval();
-                    self.retransmit = after(now, self.interval);
+                    self.retransmit = Repeat::from(now, timers);
                 }
                 Actions::of(&[Action::SendResponse])
             }
@@ -174,15 +171,13 @@ impl InviteServer {
         }
         if now >= self.unacknowledged {
             self.unacknowledged = NEVER;
-            self.retransmit = NEVER;
+            self.retransmit = Repeat::OFF;
             return Actions::of(&[Action::Timeout]);
         }
-        if now < self.retransmit {
-            return Actions::NONE;
+        if self.retransmit.is_due(now, timers) {
+            return Actions::of(&[Action::RetransmitResponse]);
         }
-        self.interval = timers.next_interval(self.interval);
-        self.retransmit = after(now, self.interval);
-        Actions::of(&[Action::RetransmitResponse])
+        Actions::NONE
     }
 
     fn expire(&mut self) -> Actions {
@@ -207,7 +202,7 @@ impl InviteServer {
 
     fn terminate(&mut self) -> Action {
         self.state = State::Terminated;
-        self.retransmit = NEVER;
+        self.retransmit = Repeat::OFF;
         self.unacknowledged = NEVER;
         self.end = NEVER;
         Action::Terminated

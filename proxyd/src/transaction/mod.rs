@@ -12,6 +12,7 @@ pub mod invite_server;
 pub mod key;
 pub mod non_invite_client;
 pub mod non_invite_server;
+mod repeat;
 pub mod table;
 pub mod timer;
 

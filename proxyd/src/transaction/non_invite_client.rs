@@ -3,6 +3,7 @@
 use crate::transaction::action::Action;
 use crate::transaction::action::Actions;
 use crate::transaction::action::ClientEvent;
+use crate::transaction::repeat::Repeat;
 use crate::transaction::timer::Millis;
 use crate::transaction::timer::NEVER;
 use crate::transaction::timer::Timers;
@@ -27,8 +28,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug)]
 pub struct NonInviteClient {
     state: State,
-    interval: u32,
-    retransmit: Millis,
+    retransmit: Repeat,
     end: Millis,
 }
 
@@ -43,8 +43,7 @@ impl NonInviteClient {
     pub fn new() -> Self {
         Self {
             state: State::Initial,
-            interval: 0,
-            retransmit: NEVER,
+            retransmit: Repeat::OFF,
             end: NEVER,
         }
     }
@@ -61,7 +60,7 @@ impl NonInviteClient {
 
     /// When the machine next wants a [`ClientEvent::Tick`], or [`NEVER`].
     pub fn next_deadline(&self) -> Millis {
-        self.retransmit.min(self.end)
+        self.retransmit.at().min(self.end)
     }
 
     /// Takes one event and tells what to do.
@@ -95,8 +94,7 @@ impl NonInviteClient {
                 self.state = State::Trying;
                 self.end = after(now, timers.timer_f());
                 if !reliable {
-                    self.interval = timers.first_interval();
-                    self.retransmit = after(now, self.interval);
+                    self.retransmit = Repeat::from(now, timers);
                 }
                 Actions::of(&[Action::SendRequest])
             }
@@ -113,13 +111,13 @@ impl NonInviteClient {
             100..=199 => {
                 if self.state == State::Trying && !reliable {
                     // RFC 3261 §17.1.2.2: from now on the request is repeated every T2, but slowly, not never.
-                    self.interval = timers.retr_timer2.max(timers.first_interval());
+                    self.retransmit.slow_down(timers);
                 }
                 self.state = State::Proceeding;
                 Actions::of(&[Action::PassUp])
             }
             200..=699 => {
-                self.retransmit = NEVER;
+                self.retransmit = Repeat::OFF;
                 let actions = Actions::of(&[Action::PassUp]);
                 match timers.timer_k(reliable) {
                     0 => actions.and(self.terminate()),
@@ -138,17 +136,15 @@ impl NonInviteClient {
         if now >= self.end {
             return Actions::of(&[Action::Timeout, self.terminate()]);
         }
-        if now < self.retransmit {
-            return Actions::NONE;
+        if self.retransmit.is_due(now, timers) {
+            return Actions::of(&[Action::RetransmitRequest]);
         }
-        self.interval = timers.next_interval(self.interval);
-        self.retransmit = after(now, self.interval);
-        Actions::of(&[Action::RetransmitRequest])
+        Actions::NONE
     }
 
     fn terminate(&mut self) -> Action {
         self.state = State::Terminated;
-        self.retransmit = NEVER;
+        self.retransmit = Repeat::OFF;
         self.end = NEVER;
         Action::Terminated
     }

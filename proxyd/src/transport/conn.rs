@@ -372,6 +372,11 @@ impl Connections {
         self.0.find(transport, remote).map(|conn| conn.id)
     }
 
+    /// The listening socket that the connection to a peer belongs to.
+    pub fn socket(&self, transport: Transport, remote: SocketAddr) -> Option<SocketId> {
+        self.0.find(transport, remote).map(|conn| conn.socket())
+    }
+
     /// Whether a connection is still there.
     pub fn is_open(&self, id: ConnId) -> bool {
         self.0.table.read().by_id.contains_key(&id)

@@ -1,7 +1,10 @@
-//! Any bytes as a script: mistakes are reported, never a panic (Kamailio's configuration language).
+//! Any bytes as a script, read and compiled: mistakes are reported, never a panic (Kamailio's configuration language).
 use std::io;
 use std::path::Path;
 
+use proxyd::modules::MODULES;
+use proxyd::script::compile::Additions;
+use proxyd::script::compile::compile;
 use proxyd::script::parse;
 use proxyd::script::preprocess::Files;
 use proxyd::script::preprocess::Options;
@@ -29,5 +32,7 @@ pub const SEEDS: &[&[u8]] = &[
 
 pub fn run(data: &[u8]) {
     let parsed = parse::load(&One(data), Path::new("fuzz.cfg"), &Options::default());
-    let _ = format!("{:?}", parsed.found);
+    let compiled = compile(parsed, MODULES, &Additions::default());
+    let text = compiled.found.render(compiled.program.sources(), true);
+    assert!(compiled.is_ok() || !text.is_empty(), "a mistake is told");
 }

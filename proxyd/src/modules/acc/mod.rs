@@ -3,9 +3,9 @@
 mod record;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use crate::modules::database::Database;
+use crate::modules::row_writer::RowWriter;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -26,7 +26,6 @@ use record::TimeMode;
 use shared::db::schema;
 use shared::sip::Method;
 use std::sync::Arc;
-use writer::Writer;
 
 const NO_DIALOGS: &str = "calls are accounted by transaction; there are no dialogs to make CDRs of";
 
@@ -77,7 +76,7 @@ pub(crate) struct Acc {
     null_extra: bool,
     table: Format,
     missed_table: Format,
-    writer: Option<Arc<Writer>>,
+    writer: Option<Arc<RowWriter>>,
     time: TimeMode,
     report_ack: bool,
     report_cancels: bool,
@@ -327,7 +326,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 }
 
 /// The writer of the tables: that of the script before, when nothing about it changed.
-fn writer(init: &Init<'_>, url: &str, columns: Vec<String>) -> Result<Arc<Writer>, InitError> {
+fn writer(init: &Init<'_>, url: &str, columns: Vec<String>) -> Result<Arc<RowWriter>, InitError> {
     let db = Database::shared(url)?;
     if init.int("db_version_check") != 0 {
         for (param, name) in [("db_table_acc", "acc"), ("db_table_missed_calls", "missed_calls")] {
@@ -344,7 +343,7 @@ fn writer(init: &Init<'_>, url: &str, columns: Vec<String>) -> Result<Arc<Writer
         }
         before.drain();
     }
-    Ok(Writer::new(db, columns))
+    Ok(RowWriter::new("acc", db, columns))
 }
 
 fn stop(script: &Script) {

@@ -44,11 +44,7 @@ pub(crate) struct AuthDb {
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     needs: &["auth"],
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("user_column", "username", "Column of the user name."),
         Param::Text("domain_column", "domain", "Column of the domain."),
         Param::Text(
@@ -295,7 +291,7 @@ fn is_subscriber(call: &mut Call<'_, '_>) -> Code {
         algorithm: None::<Algorithm>,
     };
     match state.accounts.find(call.env.host, &wanted) {
-        Ok(None) => Code::FALSE,
+        Ok(None) => Code(-2),
         Ok(Some(account)) => {
             if flags & 2 == 0 {
                 state.load(call.env, &account);

@@ -8,6 +8,7 @@ use crate::control::methods::RpcResult;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
+use crate::script::core_functions;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -220,8 +221,8 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function::anywhere(
             &["add_tcp_alias"],
             &[Arg::OptInt("port")],
-            "Accepted: connections are reused by their address.",
-            |_| Code::TRUE,
+            "Sends what goes to this port of the peer, or to that of its Via, on the connection of this message.",
+            core_functions::force_tcp_alias,
         ),
     ],
     rpcs: &[

@@ -40,11 +40,7 @@ struct PresenceXml;
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     needs: &["presence"],
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("xcap_table", "xcap", "Table of XCAP documents."),
         Param::Int("disable_presence", 0, "1: the event presence is not served."),
         Param::Int("disable_winfo", 0, "1: the event presence.winfo is not served."),

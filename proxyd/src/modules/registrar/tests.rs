@@ -64,7 +64,7 @@ impl Bench {
                 program: &program,
                 statistics: &statistics,
                 methods: &methods,
-                tokio: tokio.handle(),
+                control: tokio.handle(),
                 run_dir: std::path::Path::new("/tmp"),
                 parse: &|_| Err("none here".to_owned()),
                 wall: WALL,

@@ -6,7 +6,6 @@ use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
 use shared::sip::HeaderName;
@@ -14,14 +13,12 @@ use shared::sip::params::find;
 use std::net::IpAddr;
 
 /// The rows.
-pub(super) const PVS: &[Pv] = &[Pv {
-    names: &["pcv"],
-    param: PvParam::Required,
-    doc: "P-Charging-Vector: all, value, genaddr, orig, term, status.",
-    compile: Some(compile),
-    get: read,
-    set: None,
-}];
+pub(super) const PVS: &[Pv] = &[Pv::class(
+    &["pcv"],
+    "P-Charging-Vector: all, value, genaddr, orig, term, status.",
+    compile,
+    read,
+)];
 
 const PARTS: &[(&[u8], &[u8])] = &[
     (b"all", b""),

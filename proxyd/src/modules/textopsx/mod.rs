@@ -10,7 +10,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::Routes;
 use crate::script::regex::Options;
 use crate::script::regex::Regex;
@@ -20,17 +19,6 @@ use std::borrow::Cow;
 
 mod iterate;
 mod values;
-
-const fn item(names: &'static [&'static str], doc: &'static str, get: super::PvGet) -> Pv {
-    Pv {
-        names,
-        param: PvParam::Required,
-        doc,
-        compile: Some(compile_name),
-        get,
-        set: None,
-    }
-}
 
 const REPLIES: Routes = Routes::ONREPLY.or(Routes::REPLY);
 
@@ -216,19 +204,22 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     pvs: &[
-        item(
+        Pv::class(
             &["hfitname"],
             "Name of the header that an iterator stands at.",
+            compile_name,
             |env, spec| iterate::header_name(env, &spec.text(env)),
         ),
-        item(
+        Pv::class(
             &["hfitbody"],
             "Value of the header that an iterator stands at.",
+            compile_name,
             |env, spec| iterate::header_value(env, &spec.text(env)),
         ),
-        item(
+        Pv::class(
             &["blitval"],
             "The line that an iterator stands at, with its end.",
+            compile_name,
             |env, spec| iterate::line(env, &spec.text(env)),
         ),
     ],

@@ -1,11 +1,13 @@
 //! `loadmodule "tm"`: stateful relaying and replies (RFC 3261 §16, §17).
 
+mod contacts;
 mod relay;
 mod reply;
 mod rpc;
 mod timers;
 pub(crate) mod uac;
 
+use crate::proxy::response::Rules;
 use crate::script::module::Arg;
 use crate::script::module::Code;
 use crate::script::module::Function;
@@ -47,10 +49,8 @@ pub(crate) struct Tm {
     pub(crate) restart_fr_on_each_reply: bool,
     /// Let 6xx not end other branches.
     pub(crate) disable_6xx_block: bool,
-    /// Put all challenges in the best 401 or 407.
-    pub(crate) aggregate_challenges: bool,
-    /// Turn an upstream 503 into 500.
-    pub(crate) remap_503_500: bool,
+    /// How the best reply is chosen.
+    pub(crate) rules: Rules,
     /// Status sent when no branch answered.
     pub(crate) reply_408_code: u16,
     /// Its reason.
@@ -65,6 +65,8 @@ pub(crate) struct Tm {
     pub(crate) relay_100: bool,
     /// The `$xavp()` that `t_load_contacts()` keeps branches in; empty when the script names none.
     contacts_avp: Vec<u8>,
+    /// The one that further flows of a device are kept in; empty when the script names none.
+    contact_flows_avp: Vec<u8>,
     /// What `tm.stats` shows.
     counts: rpc::Counts,
 }
@@ -110,12 +112,17 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Int(
             "aggregate_challenges",
             1,
-            "All branches' challenges go into the best 401 or 407.",
+            "Several 401 and 407 become one reply made here, with all their challenges.",
         ),
         Param::Int(
             "remap_503_500",
             1,
             "An upstream 503 goes out as 500 (RFC 3261 §16.7).",
+        ),
+        Param::Int(
+            "faked_reply_prio",
+            0,
+            "What a 408 made here loses in the choice of the best reply: with 2000 any reply received goes first.",
         ),
         Param::Int("reply_408_code", 408, "Status sent when no branch answered."),
         Param::Text("reply_408_reason", "Request Timeout", "Its reason."),
@@ -156,7 +163,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Text(
             "contact_flows_avp",
             "",
-            "Where t_next_contact_flow keeps branches.",
+            "The $xavp() in which t_next_contacts() keeps further flows of a +sip.instance for t_next_contact_flow().",
         ),
         Param::Text(
             "xavp_contact",
@@ -203,7 +210,6 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Param::Ignored("reply_matching", "replies match by branch"),
         Param::Ignored("noisy_ctimer", "Timer C always cancels and answers 408"),
         Param::Ignored("failure_exec_mode", "failure_route runs once a leg ended"),
-        Param::Ignored("faked_reply_prio", "timeouts rank as 408"),
         Param::Ignored("e2e_cancel_hop_by_hop", "CANCEL is hop by hop (RFC 3261 §9.2)"),
         Param::Ignored("failover_reply_codes", "DNS failover follows RFC 3263 §4.3"),
     ],
@@ -365,7 +371,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function {
             names: &["t_reply", "t_send_reply"],
             args: &[Arg::Text("code"), Arg::Text("reason")],
-            routes: SENDING.or(Routes::BRANCH),
+            routes: SENDING.or(Routes::BRANCH).or(Routes::ONREPLY),
             doc: "Answers in the transaction.",
             call: reply::t_reply,
         },
@@ -450,14 +456,14 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function {
             names: &["t_branch_timeout"],
             args: &[],
-            routes: AFTER,
+            routes: AFTER.or(Routes::REQUEST),
             doc: "True when the failed branch ended by a timer.",
             call: reply::t_branch_timeout,
         },
         Function {
             names: &["t_branch_replied"],
             args: &[],
-            routes: AFTER,
+            routes: AFTER.or(Routes::REQUEST),
             doc: "True when the failed branch had received a reply.",
             call: reply::t_branch_replied,
         },
@@ -536,19 +542,38 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "Reason headers of a received CANCEL are left out of ours.",
             timers::t_set_no_e2e_cancel_reason,
         ),
+        Function::anywhere(
+            &["t_cell_append_branches"],
+            &[Arg::Int("tindex"), Arg::Int("tlabel")],
+            "Sends the request that $T(id_index) and $T(id_label) named to the branches of this message, too.",
+            relay::t_cell_append_branches,
+        ),
+        Function::anywhere(
+            &["t_set_no_auto_ack"],
+            &[Arg::Int("on")],
+            "In event_route[tm:local-request]: a 2xx to the INVITE is not acknowledged by itself.",
+            timers::t_set_no_auto_ack,
+        ),
         Function {
             names: &["t_load_contacts"],
-            args: &[],
+            args: &[Arg::OptInt("mode")],
             routes: Routes::REQUEST.or(Routes::FAILURE),
-            doc: "Puts the branches aside in order of q, for t_next_contacts.",
-            call: relay::t_load_contacts,
+            doc: "Puts the branches aside in order of q, for t_next_contacts; mode 1: one after another, drawn by lot with q as the weight.",
+            call: contacts::t_load_contacts,
         },
         Function {
             names: &["t_next_contacts"],
             args: &[],
             routes: Routes::REQUEST.or(Routes::FAILURE),
             doc: "Takes the branches with the next highest q; false when none are left.",
-            call: relay::t_next_contacts,
+            call: contacts::t_next_contacts,
+        },
+        Function {
+            names: &["t_next_contact_flow"],
+            args: &[],
+            routes: Routes::REQUEST.or(Routes::BRANCH_FAILURE),
+            doc: "After a branch has failed: takes another flow of the same +sip.instance; -2 when there is none.",
+            call: contacts::t_next_contact_flow,
         },
     ],
     rpcs: rpc::RPCS,
@@ -584,8 +609,14 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         auto_inv_100_reason: init.text("auto_inv_100_reason"),
         restart_fr_on_each_reply: init.int("restart_fr_on_each_reply") != 0,
         disable_6xx_block: init.int("disable_6xx_block") != 0,
-        aggregate_challenges: init.int("aggregate_challenges") != 0,
-        remap_503_500: init.int("remap_503_500") != 0,
+        rules: Rules {
+            aggregate_challenges: init.int("aggregate_challenges") != 0,
+            remap_503_500: init.int("remap_503_500") != 0,
+            faked_reply_prio: i32::try_from(init.int("faked_reply_prio")).map_err(|_| InitError::Param {
+                name: "faked_reply_prio",
+                why: "is out of range".into(),
+            })?,
+        },
         reply_408_code: reply_408_code.ok_or(InitError::Param {
             name: "reply_408_code",
             why: "is no status between 400 and 699".into(),
@@ -596,6 +627,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         unmatched_cancel: init.int("unmatched_cancel"),
         relay_100: init.int("relay_100") != 0,
         contacts_avp: init.text("contacts_avp").into_bytes(),
+        contact_flows_avp: init.text("contact_flows_avp").into_bytes(),
         counts: rpc::Counts::new(init.statistics),
     }))
 }

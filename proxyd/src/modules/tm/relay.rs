@@ -1,15 +1,13 @@
 //! Sending on in a transaction: `t_relay` and its kin, and serial forking by q.
 
-use super::Tm;
-use crate::proxy::branch::Branch;
 use crate::proxy::context::Failure;
+use crate::script::host::Deed;
 use crate::script::host::Matched;
+use crate::script::host::Named;
 use crate::script::host::RelayOptions;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Routes;
-use crate::script::module::Script;
-use crate::script::value::Value;
 use shared::sip::Method;
 
 /// Relays, to the URI made of host, port and transport when a host is given.
@@ -179,123 +177,17 @@ pub(super) fn t_release(call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
-/// The list that waiting branches are kept in, one item a branch, lowest q at the bottom.
-fn waiting(script: &Script) -> Option<&[u8]> {
-    let name = &script.states.get::<Tm>()?.contacts_avp;
-    if name.is_empty() {
-        crate::log::error(
-            "tm",
-            format_args!("serial forking needs the parameter contacts_avp"),
-        );
-        return None;
-    }
-    Some(name)
-}
-
-/// Puts the branches aside, the highest q on top, as `q`, `uri`, `dst_uri`, `path`, `flags` fields.
-pub(super) fn t_load_contacts(call: &mut Call<'_, '_>) -> Code {
-    let env = &mut *call.env;
-    let Some(waiting) = waiting(env.script) else {
+pub(super) fn t_cell_append_branches(call: &mut Call<'_, '_>) -> Code {
+    let (Ok(index), Ok(label)) = (u32::try_from(call.int(0)), u32::try_from(call.int(1))) else {
         return Code::FALSE;
     };
-    let ctx = &mut *env.ctx;
-    if ctx.branches.is_empty() {
-        return Code::TRUE;
-    }
-    let first = Branch {
-        uri: ctx.uri().to_vec(),
-        dst_uri: ctx.dst_uri.take(),
-        path: ctx.path.take(),
-        q: ctx.q,
-        flags: ctx.bflags,
-        socket: ctx.send_socket,
-        instance: ctx.instance.take(),
-        ruid: ctx.ruid.take(),
-        location_ua: ctx.location_ua.take(),
-    };
-    let mut all: Vec<Branch> = std::iter::once(first).chain(ctx.branches.drain(..)).collect();
-    all.sort_by_key(|branch| branch.q); // stable: pushed lowest first, so that the highest is on top
-    for branch in all {
-        env.lists
-            .xavp
-            .push(waiting, crate::script::lists::Item::Fields(fields(branch)));
-    }
-    Code::TRUE
-}
-
-fn fields(branch: Branch) -> Vec<(Box<[u8]>, Value<'static>)> {
-    let optional = |value: Option<Vec<u8>>| value.map_or(Value::Null, Value::owned);
-    vec![
-        (Box::from(&b"q"[..]), Value::Int(i64::from(branch.q))),
-        (Box::from(&b"uri"[..]), Value::owned(branch.uri)),
-        (Box::from(&b"dst_uri"[..]), optional(branch.dst_uri)),
-        (Box::from(&b"path"[..]), optional(branch.path)),
-        (Box::from(&b"flags"[..]), Value::Int(i64::from(branch.flags))),
-        (
-            Box::from(&b"sock"[..]),
-            branch.socket.map_or(Value::Null, |id| Value::Int(i64::from(id))),
-        ),
-        (Box::from(&b"instance"[..]), optional(branch.instance)),
-        (Box::from(&b"ruid"[..]), optional(branch.ruid)),
-        (Box::from(&b"ua"[..]), optional(branch.location_ua)),
-    ]
-}
-
-fn branch(fields: &[(Box<[u8]>, Value<'static>)]) -> Branch {
-    let field = |name: &[u8]| {
-        fields
-            .iter()
-            .find(|(n, _)| **n == *name)
-            .map_or(Value::Null, |(_, v)| v.clone())
-    };
-    let text = |name: &[u8]| match field(name) {
-        Value::Null => None,
-        value => Some(value.into_text().into_owned()),
-    };
-    Branch {
-        uri: text(b"uri").unwrap_or_default(),
-        dst_uri: text(b"dst_uri"),
-        path: text(b"path"),
-        q: i32::try_from(field(b"q").to_int()).unwrap_or(-1),
-        flags: u32::try_from(field(b"flags").to_int()).unwrap_or(0),
-        socket: u16::try_from(field(b"sock").to_int())
-            .ok()
-            .filter(|_| !field(b"sock").is_null()),
-        instance: text(b"instance"),
-        ruid: text(b"ruid"),
-        location_ua: text(b"ua"),
-    }
-}
-
-/// Takes every branch that shares the highest q: the first becomes the request's own, the others are appended.
-pub(super) fn t_next_contacts(call: &mut Call<'_, '_>) -> Code {
-    let env = &mut *call.env;
-    let Some(waiting) = waiting(env.script) else {
+    let branches = call.env.ctx.branches.clone();
+    if branches.is_empty() {
         return Code::FALSE;
-    };
-    let mut taken: Vec<Branch> = Vec::new();
-    while let Some(crate::script::lists::Item::Fields(item)) = env.lists.xavp.item(waiting, 0) {
-        let next = branch(item);
-        if taken.first().is_some_and(|first| first.q != next.q) {
-            break;
-        }
-        taken.push(next);
-        env.lists.xavp.remove(waiting, 0);
     }
-    let mut taken = taken.into_iter();
-    let Some(first) = taken.next() else {
-        return Code(-2);
-    };
-    let ctx = &mut *env.ctx;
-    ctx.set_uri(first.uri);
-    ctx.set_dst_uri(first.dst_uri);
-    ctx.path = first.path;
-    ctx.q = first.q;
-    ctx.bflags = first.flags;
-    ctx.send_socket = first.socket;
-    ctx.instance = first.instance;
-    ctx.ruid = first.ruid;
-    ctx.location_ua = first.location_ua;
-    ctx.branches.extend(taken);
-    Code::TRUE
+    Code::from(
+        call.env
+            .host
+            .leave(Named::Id(index, label), Deed::Append(branches)),
+    )
 }

@@ -83,3 +83,7 @@ pub(super) fn t_set_disable_internal_reply(call: &mut Call<'_, '_>) -> Code {
 pub(super) fn t_set_no_e2e_cancel_reason(call: &mut Call<'_, '_>) -> Code {
     switch(call, disable::CANCEL_REASON)
 }
+
+pub(super) fn t_set_no_auto_ack(call: &mut Call<'_, '_>) -> Code {
+    switch(call, disable::AUTO_ACK)
+}

@@ -5,6 +5,7 @@ use crate::control::methods::RpcFault;
 use crate::proxy::context::Source;
 use crate::runtime::Runtime;
 use crate::runtime::filter::Filter;
+use crate::runtime::masked::masked_bytes;
 use crate::runtime::sandbox::Sent;
 use crate::script::exec::Verdict;
 use crate::script::exec::trace::Trace;
@@ -120,8 +121,7 @@ pub(crate) fn explain_live(runtime: &Runtime, filter: &Filter, wait: Duration) -
             fields.insert("end".to_owned(), json!(end));
         }
         fields.insert("live".to_owned(), json!(true));
-        let message = String::from_utf8_lossy(&message);
-        fields.insert("message".to_owned(), json!(message));
+        fields.insert("message".to_owned(), json!(masked_bytes(&message)));
     }
     Ok(answer)
 }

@@ -3,6 +3,7 @@
 use crate::script::core_functions;
 use crate::script::diag::did_you_mean;
 use crate::script::diag::nearest;
+use crate::script::kamailio;
 use crate::script::module::Function;
 use crate::script::module::ModuleDef;
 use crate::script::module::Names;
@@ -60,6 +61,23 @@ impl Lookup {
         self.modules.iter().find(|module| module.name == name).copied()
     }
 
+    /// What to say about a module that is not there.
+    pub(super) fn module_help(&self, name: &str) -> Option<String> {
+        if kamailio::modules().any(|known| known == name) {
+            return Some("Kamailio has it, proxyd does not".to_owned());
+        }
+        let here = self.modules.iter().map(|module| module.name);
+        did_you_mean(name, here).or_else(|| {
+            nearest(name, kamailio::modules())
+                .map(|near| format!("did you mean `{near}`? Kamailio has it, proxyd does not"))
+        })
+    }
+
+    /// The same for a name that one of Kamailio's modules has.
+    fn owner_help(&self, name: &str) -> Option<String> {
+        kamailio::owner_help(name, |owner| self.module(owner).is_some())
+    }
+
     /// The rows of a function, and whether it is the core's.
     pub(super) fn functions(&self, name: &str) -> (Vec<&'static Function>, bool) {
         if let Some(function) = core_functions::find(name) {
@@ -74,6 +92,9 @@ impl Lookup {
         let has = |module: &&&'static ModuleDef| module.functions.iter().any(|row| row.names.contains(&name));
         if let Some(module) = self.modules.iter().find(has) {
             return Some(format!("it needs `loadmodule \"{}.so\"`", module.name));
+        }
+        if let Some(help) = self.owner_help(name) {
+            return Some(help);
         }
         let loaded = self
             .loaded
@@ -110,6 +131,9 @@ impl Lookup {
         let has = |module: &&&'static ModuleDef| module.pvs.iter().any(|row| row.names.contains(&name));
         if let Some(module) = self.modules.iter().find(has) {
             return Some(format!("it needs `loadmodule \"{}.so\"`", module.name));
+        }
+        if let Some(help) = self.owner_help(&format!("${name}")) {
+            return Some(help);
         }
         let core = crate::script::pv::PVS.iter().flat_map(|table| table.iter());
         let all = core.chain(self.loaded.iter().flat_map(|module| module.pvs));
@@ -163,6 +187,9 @@ impl Lookup {
     pub(super) fn event_help(&self, name: &str) -> Option<String> {
         if let Some(module) = self.modules.iter().find(|module| module.events.contains(&name)) {
             return Some(format!("it needs `loadmodule \"{}.so\"`", module.name));
+        }
+        if let Some(help) = self.owner_help(name) {
+            return Some(help);
         }
         let all = self
             .modules

@@ -18,7 +18,6 @@ use crate::script::program::Piece;
 use crate::script::program::PvRef;
 use crate::script::span::FileId;
 use crate::script::span::Span;
-use crate::script::transform;
 
 /// Something wrong with a pseudo-variable; its range is relative to the text it stands in.
 #[derive(Clone, Debug)]
@@ -181,7 +180,7 @@ impl Lookup {
         let (least, most) = transformation.params;
         let texts = match &written.params {
             None => Vec::new(),
-            Some(text) => transform::split_params(text.as_bytes(), most),
+            Some(text) => transformation.split_params(text.as_bytes()),
         };
         if texts.len() < least || (most == 0 && written.params.is_some()) {
             let count = if least == most {

@@ -107,7 +107,7 @@ impl Compiler {
     fn load(&mut self, file: &str, span: Span) {
         let Some(module) = self.lookup.module(file) else {
             let name = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".so");
-            let help = did_you_mean(name, self.lookup.modules.iter().map(|module| module.name));
+            let help = self.lookup.module_help(name);
             self.report(
                 Diagnostic::error("unknown-module", span, format!("unknown module `{name}`"))
                     .maybe_help(help),
@@ -383,7 +383,7 @@ impl Compiler {
             Some(name) => Diagnostic::error("modparam", span, format!("module `{name}` is not loaded"))
                 .help(format!("it needs `loadmodule \"{name}.so\"`")),
             None => {
-                let help = did_you_mean(modules, self.lookup.modules.iter().map(|module| module.name));
+                let help = self.lookup.module_help(modules);
                 Diagnostic::error("modparam", span, format!("unknown module `{modules}`")).maybe_help(help)
             }
         };

@@ -238,6 +238,19 @@ fn mistakes_in_settings() {
             &["1:12: error[unknown-module]: unknown module `tesing`; did you mean `testing`?"],
         ),
         (
+            "loadmodule \"pdb.so\"\nloadmodule \"memcachd.so\"\nloadmodule \"nothing_like_it.so\"\nmodparam(\"pdt\", \"x\", 1)\n\
+             event_route[evapi:message-received] { exit; }\nrequest_route { pdb_query(\"x\"); $var(a) = $evapi(srcaddr); }",
+            &[
+                "1:12: error[unknown-module]: unknown module `pdb`; Kamailio has it, proxyd does not",
+                "2:12: error[unknown-module]: unknown module `memcachd`; did you mean `memcached`? Kamailio has it, proxyd does not",
+                "3:12: error[unknown-module]: unknown module `nothing_like_it`",
+                "4:10: error[modparam]: unknown module `pdt`; Kamailio has it, proxyd does not",
+                "5:13: warning[unknown-event]: nothing raises the event `evapi:message-received`; it is of module `evapi`, which proxyd does not have",
+                "6:17: error[unknown-function]: unknown function `pdb_query`; it is of module `pdb`, which proxyd does not have",
+                "6:43: error[unknown-pv]: unknown pseudo-variable `$evapi`; it is of module `evapi`, which proxyd does not have",
+            ],
+        ),
+        (
             "loadmodule \"extra.so\"\nrequest_route { exit; }",
             &["1:1: error[module-needs]: module `extra` needs `loadmodule \"testing.so\"`"],
         ),

@@ -94,8 +94,8 @@ pub struct Init<'a> {
     pub statistics: &'a Arc<crate::stats::Statistics>,
     /// Every RPC method, for modules that serve them by another transport.
     pub methods: &'a Arc<Methods>,
-    /// Runs what waits.
-    pub tokio: &'a tokio::runtime::Handle,
+    /// Serves clients of the control plane.
+    pub control: &'a tokio::runtime::Handle,
     /// The run-time directory (`-Y`).
     pub run_dir: &'a std::path::Path,
     /// Compiles a text with pseudo-variables, for parameters such as `log_extra`.

@@ -89,7 +89,7 @@ impl Bench {
                 program: &program,
                 statistics: &statistics,
                 methods: &methods,
-                tokio: crate::script::testing::tokio(),
+                control: crate::script::testing::tokio(),
                 run_dir: std::path::Path::new("/nonexistent"),
                 parse: &|text| crate::script::compile::parse_format(text, &modules, &program),
                 wall: host.wall,

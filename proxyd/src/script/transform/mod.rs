@@ -40,12 +40,23 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Transformation> {
         .find(|row| row.name.as_bytes() == name)
 }
 
-/// Splits the text behind a name at its commas, the last of `at_most` parameters taking the rest.
-pub(crate) fn split_params(text: &[u8], at_most: usize) -> Vec<&[u8]> {
-    if at_most == 0 {
-        return Vec::new();
+/// Kamailio: a parameter of these begins behind the blanks that it is written with.
+const UNINDENTED: &[&str] = &["s.replace", "s.rm", "s.strip", "s.striptail", "s.substr"];
+
+impl Transformation {
+    /// Splits the text behind the name at its commas, the last parameter taking the rest.
+    pub(crate) fn split_params<'t>(&self, text: &'t [u8]) -> Vec<&'t [u8]> {
+        let (_, at_most) = self.params;
+        if at_most == 0 {
+            return Vec::new();
+        }
+        let params = text.splitn(at_most, |byte| *byte == b',');
+        if UNINDENTED.contains(&self.name) {
+            params.map(<[u8]>::trim_ascii_start).collect()
+        } else {
+            params.collect()
+        }
     }
-    text.splitn(at_most, |byte| *byte == b',').collect()
 }
 
 /// A part of a text, chosen by `choose`; borrowed when the text is.

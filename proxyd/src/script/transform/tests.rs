@@ -11,7 +11,7 @@ fn run(value: Value<'static>, chain: &str) -> Value<'static> {
         let row = find(name.as_bytes()).unwrap_or_else(|| panic!("no transformation {name}"));
         let params: Vec<Value<'_>> = rest
             .map(|rest| {
-                split_params(rest.as_bytes(), row.params.1)
+                row.split_params(rest.as_bytes())
                     .into_iter()
                     .map(Value::text)
                     .collect()

@@ -1,4 +1,4 @@
-//! Writes accounting rows in groups, beside the workers; rows wait while the database is away.
+//! Writes rows in groups, beside the workers; rows wait while the database is away.
 
 use crate::modules::database::Database;
 use crate::modules::database::is_gone;
@@ -18,8 +18,10 @@ const GROUP: usize = 500;
 /// Rows that may wait; beyond them the oldest are given up.
 const WAITING_MAX: usize = 100_000;
 
-/// The writer of all tables of the module.
-pub(super) struct Writer {
+/// The writer of all tables of a module that have these columns.
+pub(crate) struct RowWriter {
+    /// The module, in log lines.
+    module: &'static str,
     db: Arc<Database>,
     columns: Vec<String>,
     queue: Mutex<Queue>,
@@ -42,9 +44,10 @@ struct Row {
     values: Vec<Value>,
 }
 
-impl Writer {
-    pub(super) fn new(db: Arc<Database>, columns: Vec<String>) -> Arc<Self> {
+impl RowWriter {
+    pub(crate) fn new(module: &'static str, db: Arc<Database>, columns: Vec<String>) -> Arc<Self> {
         Arc::new(Self {
+            module,
             db,
             columns,
             queue: Mutex::default(),
@@ -53,12 +56,12 @@ impl Writer {
     }
 
     /// Whether it writes these columns to this database.
-    pub(super) fn writes(&self, db: &Arc<Database>, columns: &[String]) -> bool {
+    pub(crate) fn writes(&self, db: &Arc<Database>, columns: &[String]) -> bool {
         Arc::ptr_eq(&self.db, db) && self.columns == columns
     }
 
     /// Adds a row to those that wait.
-    pub(super) fn push(&self, table: &str, values: Vec<Value>) {
+    pub(crate) fn push(&self, table: &str, values: Vec<Value>) {
         let mut queue = self.queue.lock();
         let table = match queue.rows.back() {
             Some(last) if &*last.table == table => Arc::clone(&last.table),
@@ -70,8 +73,8 @@ impl Writer {
             if queue.given_up.is_power_of_two() {
                 let count = queue.given_up;
                 crate::log::critical(
-                    "acc",
-                    format_args!("{count} accounting rows given up: the database does not keep up"),
+                    self.module,
+                    format_args!("{count} rows given up: the database does not keep up"),
                 );
             }
         }
@@ -79,7 +82,7 @@ impl Writer {
     }
 
     /// Has the waiting rows written by a thread that may block, unless one is at it.
-    pub(super) fn wake(self: &Arc<Self>, host: &mut dyn Host) {
+    pub(crate) fn wake(self: &Arc<Self>, host: &mut dyn Host) {
         let mut queue = self.queue.lock();
         if queue.awake || queue.rows.is_empty() {
             return;
@@ -93,7 +96,7 @@ impl Writer {
     }
 
     /// Writes all waiting rows, group by group; stops when the database is away.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         let _alone = self.writing.lock();
         loop {
             let group: Vec<Row> = {
@@ -108,7 +111,7 @@ impl Writer {
             if let Err((error, group)) = self.write(group) {
                 let mut queue = self.queue.lock();
                 if !std::mem::replace(&mut queue.failing, true) {
-                    crate::log::error("acc", format_args!("accounting rows wait: {error}"));
+                    crate::log::error(self.module, format_args!("rows wait: {error}"));
                 }
                 group.into_iter().rev().for_each(|row| queue.rows.push_front(row));
                 queue.awake = false;
@@ -147,9 +150,10 @@ impl Writer {
                 Err(error) if is_gone(&error) => {
                     return Err((error, std::iter::once(row).chain(rest).collect()));
                 }
-                Err(error) => {
-                    crate::log::error("acc", format_args!("failed to insert into database: {error}"))
-                }
+                Err(error) => crate::log::error(
+                    self.module,
+                    format_args!("failed to insert into database: {error}"),
+                ),
             }
         }
         Ok(())
