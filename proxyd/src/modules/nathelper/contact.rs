@@ -325,10 +325,7 @@ pub(super) fn handle_ruri_alias(call: &mut Call<'_, '_>) -> Code {
     let found = if last { all().last() } else { all().next() };
     let Some(alias) = found else { return NO_ALIAS };
     match alias.uri() {
-        None => {
-            crate::log::error("nathelper", format_args!("no '~' in alias param value"));
-            Code::FALSE
-        }
+        None => NO_ALIAS,
         Some(Err(())) => {
             crate::log::error("nathelper", format_args!("unknown proto in alias param"));
             Code::FALSE
