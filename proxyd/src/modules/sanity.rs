@@ -182,7 +182,8 @@ fn sanity_reply(call: &mut Call<'_, '_>) -> Code {
     let kept = KEPT.with_borrow_mut(|kept| kept.take_if(|(message, _)| *message == id));
     match kept {
         Some((_, fault)) => reply(call, &fault),
-        None => Code::FALSE,
+        // Kamailio: true also when there is nothing to answer
+        None => Code::TRUE,
     }
 }
 

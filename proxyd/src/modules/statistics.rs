@@ -99,7 +99,8 @@ fn reset_stat(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     match state.known.get(name) {
-        Some((_, false)) => Code::FALSE,
+        // Kamailio: true also where there is nothing to reset
+        Some((_, false)) => Code::TRUE,
         Some((counter, true)) => {
             counter.set(0);
             Code::TRUE

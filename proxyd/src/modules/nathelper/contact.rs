@@ -206,8 +206,10 @@ pub(super) fn add_contact_alias(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     let contact = call.env.ctx.msg.first(HeaderName::Contact);
-    if contact.is_none_or(|value| value == b"*") {
-        return Code(2);
+    match contact {
+        None => return Code(2),
+        Some(b"*") => return Code::FALSE,
+        Some(_) => {}
     }
     let mut given = call.env.ctx.source;
     let forced = call.has(0);

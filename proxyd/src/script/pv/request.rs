@@ -62,7 +62,9 @@ pub(super) static TABLE: &[Pv] = &[
         scheme(current(env.ctx))
     }),
     plain(&["ou"], "Request-URI as received.", |env, _| {
-        Value::text_or_null(env.ctx.msg.request_uri())
+        // Kamailio: one that cannot be read is none
+        let uri = env.ctx.msg.request_uri();
+        Uri::parse(uri).map_or(Value::Null, |_| Value::text(uri))
     }),
     plain(&["oU"], "User part of the received Request-URI.", |env, _| {
         user(env.ctx.msg.request_uri())
@@ -189,9 +191,9 @@ fn scheme(uri: &[u8]) -> Value<'_> {
             Scheme::Sips => b"sips",
             Scheme::Tel => b"tel",
             Scheme::Urn => b"urn",
-            Scheme::Other => b"none",
+            Scheme::Other => return Value::Null,
         }),
-        Err(_) => Value::text(b"none"),
+        Err(_) => Value::Null,
     }
 }
 
