@@ -147,6 +147,8 @@ pub struct Context {
     pub rr_params: Vec<u8>,
     /// `set_body`-like change of the body: content replaced as a whole when lumps are applied.
     pub new_body: Option<NewBody>,
+    /// The message as all branches share it, while a branch route has its edits applied (`t_msg_apply_changes`).
+    pub before_branch: Option<Box<Message>>,
     /// The last status sent for this request by a reply made here; 0 none.
     pub answered: u16,
     /// Where the header with the credentials begins that an authentication function accepted.
@@ -292,6 +294,7 @@ impl Default for Context {
             record_route: None,
             rr_params: Vec::new(),
             new_body: None,
+            before_branch: None,
             answered: 0,
             authorized: None,
             failure: Failure::None,
@@ -322,6 +325,29 @@ impl Context {
     pub fn set_uri(&mut self, uri: Vec<u8>) {
         self.new_uri = Some(uri);
         self.uri_is_new = true;
+    }
+
+    /// Writes the message with its edits and reads it again; false leaves everything as it was.
+    pub fn apply_changes(&mut self) -> bool {
+        if self.msg.is_request() && self.new_uri.is_some() {
+            let uri = self.uri().to_vec();
+            self.lumps.set_request_uri(&self.msg, &uri);
+        }
+        let bytes = self.lumps.apply(&self.msg);
+        self.set_message(bytes)
+    }
+
+    /// Replaces the message, a request by a request; edits recorded for the old one are forgotten.
+    pub fn set_message(&mut self, bytes: Vec<u8>) -> bool {
+        let was_request = self.msg.is_request();
+        match Message::parse(bytes) {
+            Ok(msg) if msg.is_request() == was_request => {
+                self.msg = msg;
+                self.lumps.clear();
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Sets or clears the next hop; the next relay sends a branch there.
@@ -363,6 +389,7 @@ impl Context {
         self.record_route = None;
         self.rr_params.clear();
         self.new_body = None;
+        self.before_branch = None;
         self.answered = 0;
         self.authorized = None;
         self.failure = Failure::None;
