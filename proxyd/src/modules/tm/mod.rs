@@ -579,7 +579,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             names: &["t_next_contact_flow"],
             args: &[],
             routes: Routes::REQUEST.or(Routes::BRANCH_FAILURE),
-            doc: "After a branch has failed: takes another flow of the same +sip.instance; -2 when there is none.",
+            doc: "After a branch has failed: adds another flow of the same +sip.instance; -2 when there is none.",
             call: contacts::t_next_contact_flow,
         },
     ],
