@@ -161,7 +161,7 @@ fn who_says_nothing_is_not_waited_for() {
     let mut alert = Vec::new();
     plain.read_to_end(&mut alert).unwrap();
     assert!(alert.len() < 16, "{alert:?}");
-    assert_eq!(house.ask("nobody").as_deref(), Some("1000  0000"));
+    assert_eq!(house.ask("nobody").as_deref(), Some("1000 <null> 0000"));
 }
 
 #[test]
@@ -172,13 +172,13 @@ fn a_reload_is_for_new_connections() {
         before.request(dialog, "OPTIONS", &before.aor(), &[]).unwrap();
         before.receive(wait::PATIENCE).unwrap().start
     };
-    assert_eq!(ask("one"), "SIP/2.0 200 1000  0000");
+    assert_eq!(ask("one"), "SIP/2.0 200 1000 <null> 0000");
     let config = house.folder.path().join("tls.cfg");
     fs::write(&config, SERVER.replace("server.", "second.")).unwrap();
     let reload = || house.server.rpc("tls.reload", &json!([]));
     assert_eq!(reload().unwrap(), json!("Ok. TLS configuration reloaded."));
-    assert_eq!(ask("two"), "SIP/2.0 200 1000  0000");
-    assert_eq!(house.ask("nobody").as_deref(), Some("1001  0000"));
+    assert_eq!(ask("two"), "SIP/2.0 200 1000 <null> 0000");
+    assert_eq!(house.ask("nobody").as_deref(), Some("1001 <null> 0000"));
     // What cannot be read changes nothing.
     fs::write(&config, SERVER.replace("server.", "third.")).unwrap();
     let refused = reload().unwrap_err().to_string();
@@ -186,7 +186,7 @@ fn a_reload_is_for_new_connections() {
         refused.contains("[server:default]") && refused.contains("third.pem"),
         "{refused}"
     );
-    assert_eq!(house.ask("nobody").as_deref(), Some("1001  0000"));
+    assert_eq!(house.ask("nobody").as_deref(), Some("1001 <null> 0000"));
 }
 
 #[test]
@@ -212,16 +212,20 @@ fn clients_show_what_is_asked_for() {
     change("verify_certificate=yes\n");
     assert_eq!(
         answers(&house),
-        [some("1000 1001 1000"), None, some("1000  0000")]
+        [some("1000 1001 1000"), None, some("1000 <null> 0000")]
     );
     change("verify_client=optional_no_ca\n");
-    let all = [some("1000 1001 1000"), some("1000 1000 0000"), some("1000  0000")];
+    let all = [
+        some("1000 1001 1000"),
+        some("1000 1000 0000"),
+        some("1000 <null> 0000"),
+    ];
     assert_eq!(answers(&house), all);
     // One that is trusted itself needs no issuer.
     change("verify_client=optional\nca_list=mallory.pem\n");
     assert_eq!(
         answers(&house),
-        [None, some("1000 1000 1000"), some("1000  0000")]
+        [None, some("1000 1000 1000"), some("1000 <null> 0000")]
     );
 }
 

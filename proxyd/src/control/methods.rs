@@ -124,6 +124,15 @@ impl<'a> RpcCall<'a> {
         self.params.len()
     }
 
+    /// Fails in a method's own words when one of its first parameters is missing.
+    pub fn needs(&self, count: usize, usage: &'static str) -> Result<(), RpcFault> {
+        if (0..count).all(|index| self.value(index).is_some()) {
+            Ok(())
+        } else {
+            Err(RpcFault::failed(usage))
+        }
+    }
+
     /// A parameter as it came.
     pub fn value(&self, index: usize) -> Option<&'a Value> {
         self.params.get(index).filter(|v| !v.is_null())

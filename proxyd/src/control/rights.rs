@@ -71,6 +71,7 @@ const READING: &[&str] = &[
     "domain.dump",
     "htable.listTables",
     "htable.stats",
+    "httpclient.listcon",
     "jsonrpc.echo",
     "mqueue.get_size",
     "mqueue.get_sizes",

@@ -95,17 +95,40 @@ fn list(call: &RpcCall<'_>, statistics: &Statistics) -> RpcResult {
 }
 
 fn reset(call: &RpcCall<'_>, statistics: &Statistics) -> RpcResult {
-    selected(call, statistics)?;
+    named(call)?;
     for id in call.rest(0) {
         statistics.reset(&id?);
     }
     Ok(RpcReply::empty())
 }
 
+fn named(call: &RpcCall<'_>) -> Result<(), RpcFault> {
+    if call.count() == 0 {
+        return Err(RpcFault::bad_request("Please provide stats name"));
+    }
+    Ok(())
+}
+
+/// Resets counters and tells what they are now and, where that is another value, what they were.
 fn clear(call: &RpcCall<'_>, statistics: &Statistics) -> RpcResult {
-    let lines = get(call, statistics)?;
+    named(call)?;
+    let before = selected(call, statistics)?;
     reset(call, statistics)?;
-    Ok(lines)
+    let after = selected(call, statistics)?;
+    let lines = before.into_iter().zip(after).map(|(old, new)| {
+        let line = format!("{}:{} = {}", new.group, new.name, new.value);
+        if old.value == new.value {
+            line
+        } else {
+            format!("{line} ({})", old.value)
+        }
+    });
+    let mut lines: Vec<String> = lines.collect();
+    Ok(match lines.len() {
+        0 => RpcReply::empty(),
+        1 => Value::from(lines.remove(0)).into(),
+        _ => Value::from(lines).into(),
+    })
 }
 
 #[cfg(test)]
@@ -174,7 +197,7 @@ mod tests {
             (
                 "stats.clear_statistics",
                 json!(["tcp:"]),
-                r#"["tcp:con_reset = 1","tcp:established = 2"]"#,
+                r#"["tcp:con_reset = 0 (1)","tcp:established = 0 (2)"]"#,
             ),
             (
                 "stats.fetchn",

@@ -1,7 +1,6 @@
 //! `loadmodule "alias_db"`: users by their other names (Kamailio module alias_db).
 
 use super::database::Database;
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::script::module::Arg;
 use crate::script::module::Call;
@@ -171,7 +170,7 @@ fn alias_db_lookup(call: &mut Call<'_, '_>) -> Code {
     let ctx = &mut *call.env.ctx;
     ctx.set_uri(first);
     for uri in uris {
-        if branch::append(&mut ctx.branches, Branch::new(uri)).is_err() {
+        if ctx.append_branch(Branch::new(uri)).is_err() {
             crate::log::warning(
                 "alias_db",
                 format_args!("too many branches: further users are left out"),

@@ -38,7 +38,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Rpc {
             name: "cfg.diff",
             doc: "Parameters whose change waits for cfg.commit: none ever does.",
-            call: |_, _| Ok(RpcReply::Value(json!([]))),
+            call: |_, _| Ok(RpcReply::empty()),
         },
         Rpc {
             name: "cfg.set",
@@ -173,12 +173,16 @@ fn list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(1, "Failed to get the parameters")?;
     let (group, name) = (call.str(0)?, call.opt_str(1)?);
     let missing = || RpcFault::bad_request("Failed to get the variable");
     let Some(name) = name else {
-        let all = script.program.customs().filter(|(own, ..)| *own == group);
+        let customs = script.program.customs().map(|(group, name, ..)| (group, name));
+        let all = customs
+            .chain([("core", "debug")])
+            .filter(|(own, _)| *own == group);
         let members: Map<String, Value> = all
-            .filter_map(|(group, name, ..)| Some((name.to_owned(), current(script, group, name)?)))
+            .filter_map(|(group, name)| Some((name.to_owned(), current(script, group, name)?)))
             .collect();
         return if members.is_empty() {
             Err(missing())
@@ -236,8 +240,18 @@ fn set_int(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         script,
         &call.str(0)?,
         &call.str(1)?,
-        ParamValue::Int(call.int(2)?),
+        ParamValue::Int(integer(call)?),
     )
+}
+
+/// The value to set; text is no integer, but none at all is a mistake of its own.
+fn integer(call: &RpcCall<'_>) -> Result<i64, RpcFault> {
+    match call.value(2) {
+        Some(_) => call
+            .int(2)
+            .map_err(|_| RpcFault::bad_request("Failed to set the variable")),
+        None => call.int(2),
+    }
 }
 
 fn set_text(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {

@@ -429,7 +429,7 @@ fn core_hash(call: &mut Call<'_, '_>) -> Code {
         Ok(size) if size > 0 => size % 32,
         _ => 1,
     };
-    let within = core_hash_of(&[&call.text(0), &call.text(1)]) & ((1 << bits) - 1);
+    let within = core_hash_of(&[&call.printed(0), &call.printed(1)]) & ((1 << bits) - 1);
     // Kamailio: one more, for 0 would end the script
     Code(i32::try_from(within).unwrap_or(0).saturating_add(1))
 }
@@ -442,9 +442,9 @@ fn state(script: &Arc<Script>) -> Result<&Utilities, RpcFault> {
 }
 
 fn rpc_set_prob(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let percent = call.int(0)?;
+    let percent = call.int(0).map_err(invalid)?;
     if !(0..=100).contains(&percent) {
-        return Err(RpcFault::bad_request("Percent value must be between 0 and 100"));
+        return Err(RpcFault::failed("Invalid Percent"));
     }
     state(script)?.probability.store(percent, Relaxed);
     Ok(RpcReply::empty())
@@ -456,9 +456,11 @@ fn rpc_reset_prob(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     Ok(RpcReply::empty())
 }
 
+const NO_HASH: &str = "No hash file";
+
 fn rpc_check_hash(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let Some((path, known)) = &state(script)?.hash else {
-        return Err(RpcFault::failed("No hash_file given, disable hash functionality"));
+        return Err(RpcFault::failed(NO_HASH));
     };
     match file_hash(path) {
         Ok(now) if now == *known => Ok(RpcReply::from(
@@ -474,21 +476,25 @@ fn rpc_check_hash(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 fn rpc_get_hash(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     match &state(script)?.hash {
         Some((_, hash)) => Ok(RpcReply::Value(String::from_utf8_lossy(hash).into())),
-        None => Err(RpcFault::failed("No hash_file given, disable hash functionality")),
+        None => Err(RpcFault::failed(NO_HASH)),
     }
 }
 
 fn rpc_get_prob(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let percent = state(script)?.probability.load(Relaxed);
     Ok(RpcReply::Value(
-        format!("The actual percent value is {percent}").into(),
+        format!("actual probability: {percent} percent").into(),
     ))
 }
 
 /// A bitmask, decimal or hexadecimal.
 fn mask(call: &RpcCall<'_>) -> Result<u32, RpcFault> {
-    let mask = u32::try_from(call.int(0)?).ok().filter(|mask| *mask != 0);
-    mask.ok_or_else(|| RpcFault::bad_request("Flag not set"))
+    let mask = call.int(0).map_err(invalid)?;
+    u32::try_from(mask).map_err(|_| invalid(()))
+}
+
+fn invalid<T>(_: T) -> RpcFault {
+    RpcFault::failed("Invalid Parameters")
 }
 
 fn rpc_change_gflags(call: &RpcCall<'_>, script: &Arc<Script>, change: fn(u32, u32) -> u32) -> RpcResult {

@@ -53,6 +53,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             call: rpc_get,
         },
         Rpc {
+            name: "cnt.get_raw",
+            doc: "A counter's value: group, name.",
+            call: rpc_get,
+        },
+        Rpc {
             name: "cnt.reset",
             doc: "Sets a counter to 0: group, name.",
             call: rpc_reset,
@@ -182,7 +187,8 @@ fn id(call: &RpcCall<'_>) -> Result<String, RpcFault> {
 }
 
 fn unknown(id: &str) -> RpcFault {
-    RpcFault::bad_request(format!("non-existent counter {id}"))
+    // Kamailio: the text ends its line.
+    RpcFault::bad_request(format!("non-existent counter {id}\n"))
 }
 
 fn rpc_get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {

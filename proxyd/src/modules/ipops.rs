@@ -9,7 +9,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::program::Format;
 use crate::script::value::Value;
@@ -124,14 +123,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             |_| Code::TRUE,
         ),
     ],
-    pvs: &[Pv {
-        names: &["dns"],
-        param: PvParam::Required,
-        doc: "What dns_query() found: pvid=>count, ipv4, ipv6, addr[n], type[n].",
-        compile: Some(compile_dns),
-        get: read_dns,
-        set: None,
-    }],
+    pvs: &[Pv::class(
+        &["dns"],
+        "What dns_query() found: pvid=>count, ipv4, ipv6, addr[n], type[n].",
+        compile_dns,
+        read_dns,
+    )],
     ..ModuleDef::new("ipops", "Addresses told apart, compared and looked up.")
 };
 

@@ -24,7 +24,6 @@ use crate::script::module::Param;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::Routes;
 use crate::script::module::Script;
@@ -101,14 +100,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             jsonrpc_exec,
         ),
     ],
-    pvs: &[Pv {
-        names: &["jsonrpl"],
-        param: PvParam::Required,
-        doc: "$jsonrpl(code), $jsonrpl(text), $jsonrpl(body) of the last jsonrpc_exec().",
-        compile: Some(compile_jsonrpl),
-        get: jsonrpl,
-        set: None,
-    }],
+    pvs: &[Pv::class(
+        &["jsonrpl"],
+        "$jsonrpl(code), $jsonrpl(text), $jsonrpl(body) of the last jsonrpc_exec().",
+        compile_jsonrpl,
+        jsonrpl,
+    )],
     init: Some(init),
     start: Some(start),
     ..ModuleDef::new("jsonrpcs", "JSON-RPC over FIFO, datagrams and HTTP.")

@@ -1,12 +1,9 @@
 //! Everything `loadmodule` accepts.
 
-use crate::script::module::Env;
 use crate::script::module::Init;
 use crate::script::module::Loaded;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
-use crate::script::module::PvSpec;
-use crate::script::value::Value;
 use std::fmt::Write;
 
 mod acc;
@@ -31,6 +28,9 @@ mod domain;
 mod exec;
 mod group;
 mod htable;
+mod http;
+mod http_async_client;
+mod http_client;
 mod ipops;
 mod jsonrpcs;
 mod kex;
@@ -107,6 +107,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &exec::MODULE,
     &group::MODULE,
     &htable::MODULE,
+    &http_async_client::MODULE,
+    &http_client::MODULE,
     &ipops::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
@@ -258,9 +260,6 @@ pub fn without_effect(modules: &[Loaded]) -> String {
     }
     out
 }
-
-/// Reads a module's pseudo-variable.
-type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
 
 /// The parameter of modules that have the daemon's database unless another is named.
 pub(crate) const DB_URL: Param = Param::Text(

@@ -334,6 +334,9 @@ fn size_of(queue: &Queue) -> serde_json::Value {
 
 fn rpc_size(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let name = call.str(0).map_err(|_| RpcFault::bad_request("No queue name"))?;
+    if name.is_empty() {
+        return Err(RpcFault::bad_request("Invalid queue name"));
+    }
     let queue = queues(script)?.named(name.as_bytes());
     let queue = queue.ok_or_else(|| RpcFault::not_found("No such queue"))?;
     Ok(RpcReply::Value(size_of(queue)))
@@ -346,6 +349,9 @@ fn rpc_sizes(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 
 fn rpc_fetch(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let name = call.str(0).map_err(|_| RpcFault::failed("No queue name"))?;
+    if name.is_empty() {
+        return Err(RpcFault::failed("Invalid queue name"));
+    }
     let queue = queues(script)?.named(name.as_bytes());
     let queue = queue.ok_or_else(|| RpcFault::failed("No such queue"))?;
     let (key, value) = queue.fetch().ok_or_else(|| RpcFault::not_found("Empty queue"))?;

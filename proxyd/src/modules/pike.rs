@@ -325,7 +325,12 @@ fn top(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         .states
         .get::<Pike>()
         .ok_or_else(|| RpcFault::failed("pike is not loaded"))?;
-    let filter = call.opt_str(0)?.unwrap_or_default().to_ascii_uppercase();
+    let filter = call
+        .opt_str(0)?
+        .map_or_else(|| "HOT".to_owned(), |word| word.to_ascii_uppercase());
+    if !["ALL", "HOT", "WARM"].contains(&filter.as_str()) {
+        return Err(RpcFault::failed("Bad argument. Select: ALL, HOT or WARM"));
+    }
     let now = crate::clock::now();
     let mut rows = Vec::new();
     for shard in &pike.shards {

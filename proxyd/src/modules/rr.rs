@@ -157,22 +157,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     pvs: &[
-        Pv {
-            names: &["rr_count"],
-            param: PvParam::None,
-            doc: "Number of Record-Route headers.",
-            compile: None,
-            get: rr_count,
-            set: None,
-        },
-        Pv {
-            names: &["rr_top_count"],
-            param: PvParam::None,
-            doc: "2 when the topmost Record-Route is one of a pair, 1 when single, 0 when there is none.",
-            compile: None,
-            get: rr_top_count,
-            set: None,
-        },
+        Pv::plain(&["rr_count"], "Number of Record-Route headers.", rr_count),
+        Pv::plain(
+            &["rr_top_count"],
+            "2 when the topmost Record-Route is one of a pair, 1 when single, 0 when there is none.",
+            rr_top_count,
+        ),
         Pv {
             names: &["rdir"],
             param: PvParam::Required,

@@ -1,8 +1,10 @@
 //! `loadmodule "rtimer"`: route blocks at intervals (Kamailio module rtimer).
 
 use crate::proxy::context::Context;
+use crate::proxy::context::NOBODY;
 use crate::script::exec;
 use crate::script::host::Millis;
+use crate::script::host::RouteId;
 use crate::script::lists::Lists;
 use crate::script::module::Env;
 use crate::script::module::Init;
@@ -20,10 +22,6 @@ use std::sync::atomic::Ordering;
 
 /// The finest interval.
 const FINEST: Millis = 10;
-
-/// The request that a route sees which no request began.
-const NOBODY: &[u8] = b"OPTIONS sip:you@kamailio.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <you@kamailio.org>;tag=123\r\n\
-To: <you@kamailio.org>\r\nCall-ID: 123\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
@@ -157,9 +155,14 @@ fn run(env: &mut Env<'_>) {
 
 /// Runs a route block on a request that nobody sent.
 pub(super) fn run_route(env: &mut Env<'_>, name: &[u8]) {
-    let (Some(route), Ok(msg)) = (env.script.program.route(name), Message::parse(NOBODY)) else {
-        return;
-    };
+    if let Some(route) = env.script.program.route(name) {
+        run_block(env, route);
+    }
+}
+
+/// The same for a block that is known.
+pub(super) fn run_block(env: &mut Env<'_>, route: RouteId) {
+    let Ok(msg) = Message::parse(NOBODY) else { return };
     let mut ctx = Context {
         msg,
         ..Context::default()

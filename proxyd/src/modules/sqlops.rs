@@ -91,14 +91,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     pvs: &[
-        Pv {
-            names: &["dbr"],
-            param: PvParam::Required,
-            doc: "$dbr(result=>rows), =>cols, =>[row,col], =>colname[col].",
-            compile: Some(compile_dbr),
-            get: dbr,
-            set: None,
-        },
+        Pv::class(
+            &["dbr"],
+            "$dbr(result=>rows), =>cols, =>[row,col], =>colname[col].",
+            compile_dbr,
+            dbr,
+        ),
         Pv {
             names: &["sqlrows"],
             param: PvParam::Required,

@@ -21,6 +21,8 @@ const INTERNAL: Code = Code(-1);
 const NO_CREDENTIALS: Code = Code(-2);
 const DATABASE: Code = Code(-3);
 const NOT_FOUND: Code = Code(-5);
+const NO_USER: Code = Code(-4);
+const NOT_IN_TABLE: Code = Code(-9);
 const SPOOFED: Code = Code(-10);
 
 /// What the module works with.
@@ -80,6 +82,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             call: check_uri,
         },
         Function {
+            names: &["check_uri"],
+            args: &[Arg::Text("uri"), Arg::Text("username"), Arg::Text("realm")],
+            routes: Routes::REQUESTS,
+            doc: "The same for a URI and a user that need no credentials.",
+            call: check_uri_of,
+        },
+        Function {
             names: &["does_uri_exist"],
             args: &[],
             routes: Routes::REQUESTS.or(Routes::FAILURE),
@@ -121,6 +130,7 @@ impl UriDb {
         }
     }
 
+    /// Whether the user of the accepted credentials may use a URI.
     fn check(&self, call: &Call<'_, '_>, uri: Option<&[u8]>) -> Code {
         let Some(credentials) = call.env.ctx.accepted_credentials() else {
             crate::log::error(
@@ -133,22 +143,34 @@ impl UriDb {
             );
             return NO_CREDENTIALS;
         };
+        let (username, realm) = (credentials.username_text(), credentials.realm_text());
+        let (own, domain) = auth::split_user(&username);
+        self.check_user(call, uri, own, domain.unwrap_or(&realm))
+    }
+
+    /// Whether a user of a domain may use a URI.
+    fn check_user(&self, call: &Call<'_, '_>, uri: Option<&[u8]>, own: &[u8], domain: &[u8]) -> Code {
         let Some(uri) = uri.and_then(|uri| Uri::parse(uri).ok()) else {
             crate::log::error("uri_db", format_args!("{}: the URI cannot be read", call.name));
             return INTERNAL;
         };
         let user = uri.user_unescaped();
-        let username = credentials.username_text();
-        let (own, domain) = auth::split_user(&username);
+        if user.is_empty() {
+            return NO_USER;
+        }
         if self.use_uri_table {
-            let realm = credentials.realm_text();
             let select = Select::from(&self.table)
                 .eq(&self.user, own)
-                .eq(&self.domain, domain.unwrap_or(&realm))
+                .eq(&self.domain, domain)
                 .eq(&self.uri_user, &*user);
-            return self.exists(call, &select, SPOOFED);
+            return self.exists(call, &select, NOT_IN_TABLE);
         }
-        if own == &*user { Code::TRUE } else { SPOOFED }
+        // Kamailio: without regard to case.
+        if own.eq_ignore_ascii_case(&user) {
+            Code::TRUE
+        } else {
+            SPOOFED
+        }
     }
 }
 
@@ -171,6 +193,13 @@ fn check_uri(call: &mut Call<'_, '_>) -> Code {
         return INTERNAL;
     };
     state.check(call, Some(&call.text(0)))
+}
+
+fn check_uri_of(call: &mut Call<'_, '_>) -> Code {
+    let Some(state) = call.state::<UriDb>() else {
+        return INTERNAL;
+    };
+    state.check_user(call, Some(&call.text(0)), &call.text(1), &call.text(2))
 }
 
 fn does_uri_exist(call: &mut Call<'_, '_>) -> Code {
@@ -220,7 +249,10 @@ mod tests {
             (plain, "check_uri", &["nonsense"], -1),
             (plain, "does_uri_exist", &[], 1),
             (table, "check_uri", &["sip:sales@any"], 1),
-            (table, "check_uri", &["sip:alice@any"], -10),
+            (table, "check_uri", &["sip:alice@any"], -9),
+            (table, "check_uri", &["sip:sales@any", "alice", "r"], 1),
+            (plain, "check_uri", &["sip:BOB@any", "bob", "r"], 1),
+            (plain, "check_uri", &["sip:any"], -4),
             (table, "does_uri_exist", &[], -5),
         ] {
             let mut bench = Bench::new(&[(&auth::MODULE, &[]), (&MODULE, params)]);

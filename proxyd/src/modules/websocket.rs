@@ -15,7 +15,6 @@ use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Pv;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
@@ -83,14 +82,11 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             close,
         ),
     ],
-    pvs: &[Pv {
-        names: &["ws_conid"],
-        param: PvParam::None,
-        doc: "Number of the WebSocket connection.",
-        compile: None,
-        get: conid,
-        set: None,
-    }],
+    pvs: &[Pv::plain(
+        &["ws_conid"],
+        "Number of the WebSocket connection.",
+        conid,
+    )],
     rpcs: &[
         Rpc {
             name: "ws.disable",

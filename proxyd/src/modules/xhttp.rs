@@ -11,7 +11,6 @@ use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Pv;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::Routes;
 use crate::script::module::Script;
@@ -43,14 +42,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         doc: "Answers an HTTP request, once.",
         call: xhttp_reply,
     }],
-    pvs: &[Pv {
-        names: &["hu"],
-        param: PvParam::None,
-        doc: "The URL of the HTTP request.",
-        compile: None,
-        get: hu,
-        set: None,
-    }],
+    pvs: &[Pv::plain(&["hu"], "The URL of the HTTP request.", hu)],
     events: &["xhttp:request"],
     init: Some(init),
     ..ModuleDef::new("xhttp", "HTTP requests in the script.")

@@ -1,6 +1,8 @@
 //! What a script works on: one message, the edits recorded for it, where it came from and where it shall go.
 
 use super::branch::Branch;
+use super::branch::TooManyBranches;
+use super::branch::USUAL_BRANCHES;
 use super::record_route::Double;
 use crate::proxy::sockets::Listener;
 use shared::net::Transport;
@@ -68,6 +70,28 @@ pub struct Switches {
     pub forward_close: bool,
     /// The request goes along a flow of RFC 5626, or not at all.
     pub flow: bool,
+    /// `reply_to_via`: replies go to the address in the Via, not to the source.
+    pub reply_to_via: bool,
+    /// `sip_warning`: replies made here tell what was received from where.
+    pub sip_warning: bool,
+}
+
+/// What core parameters say of every message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// `force_rport`, `local_rport`, `reply_to_via`, `sip_warning`.
+    pub switches: Switches,
+    /// `max_branches`.
+    pub most_branches: usize,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            switches: Switches::default(),
+            most_branches: USUAL_BRANCHES,
+        }
+    }
 }
 
 /// A Record-Route asked for by the script; written when the next hop is known, for it may need one for each side.
@@ -139,16 +163,18 @@ pub struct Context {
     pub xflags: [u32; 2],
     /// Switches.
     pub switches: Switches,
+    /// How many branches it may have, its own Request-URI among them (`max_branches`).
+    pub most_branches: usize,
     /// Set by loose_route(): the URI of our own topmost Route, for `$route_uri` and `check_route_param`.
     pub route_uri: Option<Vec<u8>>,
     /// The Record-Route to be written.
     pub record_route: Option<RecordRouteIntent>,
     /// Text to be added to the parameters of our Record-Route (`add_rr_param`).
     pub rr_params: Vec<u8>,
-    /// `set_body`-like change of the body: content replaced as a whole when lumps are applied.
-    pub new_body: Option<NewBody>,
     /// The message as all branches share it, while a branch route has its edits applied (`t_msg_apply_changes`).
     pub before_branch: Option<Box<Message>>,
+    /// Body of the reply made here (`set_reply_body`).
+    pub reply_body: Option<ReplyBody>,
     /// The last status sent for this request by a reply made here; 0 none.
     pub answered: u16,
     /// Where the header with the credentials begins that an authentication function accepted.
@@ -248,7 +274,7 @@ impl Failure {
 
 /// A body that replaces the received one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewBody {
+pub struct ReplyBody {
     /// The bytes; empty removes the body.
     pub body: Vec<u8>,
     /// The Content-Type, when it changes.
@@ -290,11 +316,12 @@ impl Default for Context {
             sflags: 0,
             xflags: [0; 2],
             switches: Switches::default(),
+            most_branches: USUAL_BRANCHES,
             route_uri: None,
             record_route: None,
             rr_params: Vec::new(),
-            new_body: None,
             before_branch: None,
+            reply_body: None,
             answered: 0,
             authorized: None,
             failure: Failure::None,
@@ -305,6 +332,10 @@ impl Default for Context {
         }
     }
 }
+
+/// The request that a route sees which no request began.
+pub const NOBODY: &[u8] = b"OPTIONS sip:you@kamailio.org SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1\r\nFrom: <sip:you@kamailio.org>;tag=123\r\n\
+To: <sip:you@kamailio.org>\r\nCall-ID: 123\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 
 impl Context {
     /// The message and where it came from, without what a script did to it.
@@ -350,6 +381,21 @@ impl Context {
         }
     }
 
+    /// Takes what the core parameters of the script say.
+    pub fn begin(&mut self, defaults: Defaults) {
+        self.switches = defaults.switches;
+        self.most_branches = defaults.most_branches;
+    }
+
+    /// Adds a branch, unless there are enough; the Request-URI counts as one.
+    pub fn append_branch(&mut self, branch: Branch) -> Result<(), TooManyBranches> {
+        if self.branches.len() + 1 >= self.most_branches {
+            return Err(TooManyBranches);
+        }
+        self.branches.push(branch);
+        Ok(())
+    }
+
     /// Sets or clears the next hop; the next relay sends a branch there.
     pub fn set_dst_uri(&mut self, uri: Option<Vec<u8>>) {
         self.uri_is_new |= uri.is_some();
@@ -384,12 +430,12 @@ impl Context {
         self.bflags = 0;
         self.sflags = 0;
         self.xflags = [0; 2];
-        self.switches = Switches::default();
+        self.begin(Defaults::default());
         self.route_uri = None;
         self.record_route = None;
         self.rr_params.clear();
-        self.new_body = None;
         self.before_branch = None;
+        self.reply_body = None;
         self.answered = 0;
         self.authorized = None;
         self.failure = Failure::None;

@@ -1,6 +1,5 @@
 //! A request as it is written for its next hop: our Via and Record-Route, the new URI, what the script edited (RFC 3261 §16.6).
 
-use crate::proxy::context::NewBody;
 use crate::proxy::record_route::Hop;
 use crate::transaction::key::Branch;
 use shared::sip::HeaderName;
@@ -68,8 +67,6 @@ pub struct ForwardPlan<'a> {
     pub record_route: &'a [u8],
     /// A Path vector, `<sip:…>,<sip:…>`, to put before the Routes there are (RFC 3327).
     pub path: Option<&'a [u8]>,
-    /// A body that replaces the one received.
-    pub body: Option<&'a NewBody>,
     /// Whether the transport needs a Content-Length (RFC 3261 §18.3).
     pub content_length: bool,
 }
@@ -121,9 +118,6 @@ pub fn write_forwarded(
         }
         out.truncate(start);
     }
-    if let Some(body) = plan.body {
-        replace_body(request, body, scratch);
-    }
     if plan.content_length {
         scratch.require_content_length();
     }
@@ -138,7 +132,6 @@ fn write_plain(request: &Message, lumps: &Lumps, plan: &ForwardPlan<'_>, out: &m
         .filter(|header| header.name == HeaderName::Via)?;
     let (bytes, value) = (request.as_bytes(), request.value(top));
     let plain = plan.path.is_none_or(<[u8]>::is_empty)
-        && plan.body.is_none()
         && !plan.content_length
         && lumps.is_untouched_before(top.field.end as usize)
         && memchr::memchr(b',', value).is_none();
@@ -158,26 +151,6 @@ fn write_plain(request: &Message, lumps: &Lumps, plan: &ForwardPlan<'_>, out: &m
     write_via(out, value, &plan.fix);
     lumps.write_from(request, top.value.end as usize, out);
     Some(())
-}
-
-fn replace_body(request: &Message, new: &NewBody, lumps: &mut Lumps) {
-    lumps.set_body(&new.body);
-    let header = request.first_header(HeaderName::ContentType);
-    match (&new.content_type, header) {
-        _ if new.body.is_empty() => {
-            if let Some(header) = header {
-                lumps.delete_header(header);
-            }
-        }
-        (Some(kind), Some(header)) => lumps.replace_value(header, kind),
-        (Some(kind), None) => {
-            let mut line = b"Content-Type: ".to_vec();
-            line.extend_from_slice(kind);
-            line.extend_from_slice(b"\r\n");
-            lumps.append_header(request, &line);
-        }
-        (None, _) => {}
-    }
 }
 
 #[cfg(test)]
@@ -216,7 +189,6 @@ mod tests {
         },
         record_route: b"",
         path: None,
-        body: None,
         content_length: false,
     };
 
@@ -254,10 +226,6 @@ mod tests {
 
     #[test]
     fn everything_at_once() {
-        let body = NewBody {
-            body: b"hello".to_vec(),
-            content_type: Some(b"text/html".to_vec()),
-        };
         let branch = Branch {
             id: Id {
                 index: 0x1f,
@@ -284,7 +252,6 @@ mod tests {
             },
             record_route: b"Record-Route: <sip:10.1.1.1;lr>\r\n",
             path: Some(b"<sip:edge;lr>"),
-            body: Some(&body),
             content_length: true,
         };
         let out = forwarded(
@@ -302,30 +269,10 @@ mod tests {
             Call-ID: c\r\n\
             CSeq: 1 INVITE\r\n\
             Max-Forwards: 70\r\n\
-            Content-Type: text/html\r\n\
-            Content-Length: 5\r\n\
-            X: 1\r\n\r\nhello";
+            Content-Type: text/plain\r\n\
+            Content-Length: 2\r\n\
+            X: 1\r\n\r\nhi";
         assert_eq!(out, expected);
-    }
-
-    #[test]
-    fn an_empty_body_has_no_type() {
-        let empty = NewBody {
-            body: Vec::new(),
-            content_type: None,
-        };
-        let out = forwarded(
-            INVITE,
-            |_, _| {},
-            &ForwardPlan {
-                body: Some(&empty),
-                ..PLAN
-            },
-        );
-        assert!(
-            out.ends_with("Content-Length: 0\r\n\r\n") && !out.contains("Content-Type"),
-            "{out}"
-        );
     }
 
     #[test]
@@ -405,10 +352,9 @@ mod tests {
         ]), 0..8)) {
             let text = format!("OPTIONS sip:a SIP/2.0\r\n{}\r\n\r\nbody", junk.join("\r\n"));
             let Ok(request) = Message::parse(text) else { return Ok(()) };
-            let body = NewBody { body: b"x".to_vec(), content_type: Some(b"y/z".to_vec()) };
             let plan = ForwardPlan {
                 uri: Some(b"sip:b"), fix: ViaFix { received: Some(b"1"), rport: Some(2) },
-                record_route: b"Record-Route: <sip:a>\r\n", path: Some(b"<sip:p>"), body: Some(&body), content_length: true, ..PLAN
+                record_route: b"Record-Route: <sip:a>\r\n", path: Some(b"<sip:p>"), content_length: true, ..PLAN
             };
             let mut out = Vec::new();
             write_forwarded(&request, &Lumps::default(), &plan, &mut Lumps::default(), &mut out);

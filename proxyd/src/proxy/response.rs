@@ -1,5 +1,6 @@
 //! Choosing and forwarding responses: RFC 3261 §16.7 steps 3 to 9 and §18.2.2.
 
+use super::context::Switches;
 use shared::net::Transport;
 use shared::sip::HeaderName;
 use shared::sip::Lumps;
@@ -206,17 +207,17 @@ pub fn destination<'a>(via: &Via<'a>) -> Destination<'a> {
 }
 
 /// Where the responses to a datagram from `peer` go: to its source port when `rport` asks for it or is forced, else to
-/// the port of sent-by; to `maddr` when that is an address.
-pub fn datagram_destination(via: &Via<'_>, peer: SocketAddr, force_rport: bool) -> SocketAddr {
+/// the port of sent-by; to `maddr` when that is an address; with `reply_to_via` to sent-by when that is one.
+pub fn datagram_destination(via: &Via<'_>, peer: SocketAddr, switches: Switches) -> SocketAddr {
     let port = via.port.unwrap_or(5060);
     if let Some(group) = via.maddr().and_then(address) {
         return SocketAddr::new(group, port);
     }
-    if force_rport || via.rport().is_some() {
-        peer
-    } else {
-        SocketAddr::new(peer.ip(), port)
+    if switches.force_rport || via.rport().is_some() {
+        return peer;
     }
+    let named = switches.reply_to_via.then(|| address(via.host)).flatten();
+    SocketAddr::new(named.unwrap_or(peer.ip()), port)
 }
 
 fn address(host: &[u8]) -> Option<IpAddr> {
@@ -451,19 +452,31 @@ mod tests {
     #[test]
     fn replies_to_datagrams() {
         let peer = SocketAddr::from(([10, 0, 0, 9], 4000));
-        for (via, force, expected) in [
-            ("SIP/2.0/UDP 10.0.0.1:5070;rport", false, "10.0.0.9:4000"),
-            ("SIP/2.0/UDP 10.0.0.1:5070", true, "10.0.0.9:4000"),
-            ("SIP/2.0/UDP 10.0.0.1:5070", false, "10.0.0.9:5070"),
-            ("SIP/2.0/UDP a.example", false, "10.0.0.9:5060"),
-            ("SIP/2.0/UDP a.example;maddr=10.0.0.7", false, "10.0.0.7:5060"),
-            ("SIP/2.0/UDP a.example;maddr=b.example", false, "10.0.0.9:5060"),
+        let plain = Switches::default();
+        let forced = Switches {
+            force_rport: true,
+            ..plain
+        };
+        let to_via = Switches {
+            reply_to_via: true,
+            ..plain
+        };
+        for (via, switches, expected) in [
+            ("SIP/2.0/UDP 10.0.0.1:5070;rport", plain, "10.0.0.9:4000"),
+            ("SIP/2.0/UDP 10.0.0.1:5070", forced, "10.0.0.9:4000"),
+            ("SIP/2.0/UDP 10.0.0.1:5070", plain, "10.0.0.9:5070"),
+            ("SIP/2.0/UDP 10.0.0.1:5070", to_via, "10.0.0.1:5070"),
+            ("SIP/2.0/UDP 10.0.0.1:5070;rport", to_via, "10.0.0.9:4000"),
+            ("SIP/2.0/UDP a.example:5070", to_via, "10.0.0.9:5070"),
+            ("SIP/2.0/UDP a.example", plain, "10.0.0.9:5060"),
+            ("SIP/2.0/UDP a.example;maddr=10.0.0.7", plain, "10.0.0.7:5060"),
+            ("SIP/2.0/UDP a.example;maddr=b.example", plain, "10.0.0.9:5060"),
         ] {
             let parsed = Via::parse(via.as_bytes()).unwrap();
             assert_eq!(
-                datagram_destination(&parsed, peer, force).to_string(),
+                datagram_destination(&parsed, peer, switches).to_string(),
                 expected,
-                "{via} {force}"
+                "{via} {switches:?}"
             );
         }
     }

@@ -14,7 +14,7 @@ use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
-use crate::script::program::OwnEvent;
+use crate::script::program::MessageEvent;
 use crate::script::vars::Vars;
 use crate::transaction::action::Action;
 use crate::transaction::action::Origin;
@@ -32,11 +32,11 @@ impl Live {
         reason: &[u8],
     ) {
         let bytes = self.write_answer(request, status, reason);
-        let event = self.script.program.own_event(OwnEvent::Response);
+        let event = self.script.program.message_event(MessageEvent::Response);
         let told = event.map(|_| bytes.clone());
         self.send_answer(guard, status, bytes);
         if let Some(bytes) = told {
-            self.tell(OwnEvent::Response, &bytes);
+            self.tell(MessageEvent::Response, &bytes);
         }
     }
 

@@ -4,7 +4,7 @@ use super::Guard;
 use super::host::Live;
 use super::transaction::Transaction;
 use crate::proxy::branch::Branch;
-use crate::proxy::context::NewBody;
+use crate::proxy::context::ReplyBody;
 use crate::script::host::Deed;
 use crate::script::host::Named;
 use crate::script::host::RelayOptions;
@@ -85,7 +85,7 @@ impl Live {
         };
         request.reply_headers.extend_from_slice(headers);
         if let Some(body) = body {
-            request.new_body = Some(NewBody {
+            request.reply_body = Some(ReplyBody {
                 content_type: None,
                 body,
             });

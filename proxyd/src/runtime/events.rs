@@ -5,7 +5,7 @@ use crate::proxy::context::Context;
 use crate::script::exec::Verdict;
 use crate::script::lists::Lists;
 use crate::script::module::RouteKind;
-use crate::script::program::OwnEvent;
+use crate::script::program::MessageEvent;
 use crate::script::vars::Vars;
 use shared::sip::Message;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ impl Live {
     /// Runs the route of an event on a message, when the script has one and is not in one already.
     fn on_event(
         &mut self,
-        event: OwnEvent,
+        event: MessageEvent,
         message: impl FnOnce() -> Option<Context>,
     ) -> Option<(Verdict, Context)> {
-        let route = self.script.program.own_event(event)?;
+        let route = self.script.program.message_event(event)?;
         if self.in_event {
             return None;
         }
@@ -31,7 +31,7 @@ impl Live {
     }
 
     /// Tells the script of a message that was sent or received.
-    pub(super) fn tell(&mut self, event: OwnEvent, bytes: &[u8]) {
+    pub(super) fn tell(&mut self, event: MessageEvent, bytes: &[u8]) {
         self.on_event(event, || read(bytes));
     }
 
@@ -43,7 +43,7 @@ impl Live {
                 ..read(&bytes)?
             })
         };
-        match self.on_event(OwnEvent::Request, message) {
+        match self.on_event(MessageEvent::Request, message) {
             None => Some(bytes),
             Some((Verdict { dropped: true, .. }, _)) => None,
             Some((_, ctx)) if ctx.lumps.is_empty() => Some(bytes),

@@ -250,7 +250,6 @@ pub(super) fn write_request(bytes: &mut Vec<u8>, scratch: &mut Scratch, ctx: &Co
         fix: fix(ctx, &seen),
         record_route: lines,
         path: ctx.path.as_deref(),
-        body: ctx.new_body.as_ref(),
         content_length: out.listener.transport != shared::net::Transport::Udp,
     };
     write_forwarded(&ctx.msg, &ctx.lumps, &plan, lumps, bytes);

@@ -17,7 +17,7 @@ use crate::proxy::context::Target;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
 use crate::script::module::Code;
-use crate::script::program::OwnEvent;
+use crate::script::program::MessageEvent;
 use crate::transaction::action::ClientEvent;
 use crate::transaction::key;
 use crate::transaction::key::Lookup;
@@ -219,7 +219,7 @@ impl Live {
             .outbox
             .send_with(&endpoints.sockets, &target, |out| out.extend_from_slice(&ack));
         if sent {
-            self.tell(OwnEvent::AckSent, reply.as_bytes());
+            self.tell(MessageEvent::AckSent, reply.as_bytes());
         }
     }
 

@@ -6,6 +6,7 @@ use super::explain::live::Handled;
 use super::host::Live;
 use crate::modules::stun;
 use crate::proxy::context::Context;
+use crate::proxy::context::NOBODY;
 use crate::proxy::context::Source;
 use crate::proxy::context::Target;
 use crate::script::exec::Verdict;
@@ -17,6 +18,7 @@ use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
+use crate::script::program::MessageEvent;
 use crate::script::tap::Way;
 use crate::script::vars::Vars;
 use crate::transport::send_batch::Order;
@@ -90,8 +92,17 @@ impl Receiver {
         }
         self.handled += 1;
         self.ctx.reset(source, self.handled);
+        self.ctx.begin(self.live.script.program.defaults());
         self.lists.clear();
-        if let Err(error) = self.ctx.msg.reparse(bytes) {
+        let read = self.ctx.msg.reparse(bytes);
+        let program = &self.live.script.program;
+        if program.message_event(MessageEvent::Received).is_some()
+            && program.setting_int("received_route_mode") == Some(1)
+            && self.drops(MessageEvent::Received)
+        {
+            return;
+        }
+        if let Err(error) = read {
             if let Some(answer) = stun::answer(&self.live.script, bytes, source.peer) {
                 let target = Target {
                     peer: source.peer,
@@ -103,6 +114,7 @@ impl Receiver {
                 return;
             }
             self.live.runtime.counters.bad_message();
+            self.drops(MessageEvent::ParseError);
             crate::log::debug(
                 "core",
                 format_args!("message from {} is not SIP: {error}", source.peer),
@@ -143,6 +155,9 @@ impl Receiver {
             self.live.runtime.counters.reply_in(msg.status(), msg.method());
             if self.ctx.msg.mandatory().is_ok() {
                 self.keep_sequence();
+                if self.drops(MessageEvent::PreRouting) {
+                    return None;
+                }
                 self.live
                     .receive_reply(&mut self.ctx, &mut self.lists, &mut self.vars);
             }
@@ -188,6 +203,9 @@ impl Receiver {
         match self.ctx.msg.mandatory() {
             Ok(()) => {}
             Err(missing) => {
+                if self.ctx.msg.top_via().is_none() {
+                    self.drops(MessageEvent::ParseError);
+                }
                 self.refuse(missing);
                 return None;
             }
@@ -220,6 +238,9 @@ impl Receiver {
             );
             return None;
         }
+        if self.drops(MessageEvent::PreRouting) {
+            return None;
+        }
         let script = Arc::clone(&self.live.script);
         let route = script.program.request_route()?;
         let mut verdict = None;
@@ -241,6 +262,23 @@ impl Receiver {
     fn is_of_stateless_reply(&self) -> bool {
         let msg = &self.ctx.msg;
         msg.method() == Method::Ack && self.live.runtime.keys.is_stateless_tag(msg.to_tag())
+    }
+
+    /// Runs the route of an event for this message, if there is one: whether that drops the message.
+    fn drops(&mut self, event: MessageEvent) -> bool {
+        let Some(route) = self.live.script.program.message_event(event) else {
+            return false;
+        };
+        let script = Arc::clone(&self.live.script);
+        let Self {
+            live,
+            ctx,
+            lists,
+            vars,
+            ..
+        } = self;
+        let verdict = live.run(route, RouteKind::EVENT, ctx, lists, vars, &script);
+        verdict.dropped
     }
 
     /// What is sent for this message stays in sequence with what is sent for others of its call.
@@ -358,6 +396,9 @@ pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
             vars,
             ..
         } = &mut receiver;
+        if ctx.msg.reparse(NOBODY).is_err() {
+            ctx.msg.clear();
+        }
         live.run_event(
             event,
             Scope {

@@ -4,6 +4,7 @@ use super::host::Live;
 use crate::ids::Keys;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
+use crate::proxy::context::Source;
 use crate::proxy::context::Target;
 use crate::proxy::response::datagram_destination;
 use crate::proxy::sender::AddressText;
@@ -11,7 +12,7 @@ use crate::proxy::sender::via_fix;
 use crate::script::host::HeldReply;
 use crate::script::module::Code;
 use crate::script::module::Script;
-use crate::script::program::OwnEvent;
+use crate::script::program::MessageEvent;
 use shared::net::Transport;
 use shared::sip::Method;
 use shared::sip::build::Reply;
@@ -37,7 +38,7 @@ pub(crate) fn reply_target(ctx: &Context) -> Target {
     let source = &ctx.source;
     let peer = match ctx.msg.top_via() {
         Some(via) if source.transport == Transport::Udp => {
-            datagram_destination(&via, source.peer, ctx.switches.force_rport)
+            datagram_destination(&via, source.peer, ctx.switches)
         }
         _ => source.peer,
     };
@@ -100,21 +101,43 @@ pub(crate) struct Answer<'a> {
     pub(crate) kind: TagKind,
 }
 
+/// A Warning that tells what was received from where (RFC 3261 §20.43; core parameter `sip_warning`).
+fn warning(ctx: &Context, out: &mut Vec<u8>) {
+    let Source { local, peer, .. } = &ctx.source;
+    let start = format!(
+        "Warning: 392 {local} \"Noisy feedback tells:  pid={} req_src_ip={} req_src_port={} in_uri=",
+        std::process::id(),
+        peer.ip(),
+        peer.port()
+    );
+    out.extend_from_slice(start.as_bytes());
+    out.extend_from_slice(ctx.msg.request_uri());
+    out.extend_from_slice(b" out_uri=");
+    out.extend_from_slice(ctx.uri());
+    out.extend_from_slice(format!(" via_cnt=={}\"\r\n", ctx.msg.vias().count()).as_bytes());
+}
+
 impl Answer<'_> {
     /// Appends it as the reply to a request.
     pub(crate) fn write(&self, ctx: &Context, out: &mut Vec<u8>) {
         let Self { status, reason, .. } = *self;
         let tag = (status > 100 && ctx.msg.to_tag().is_empty()).then(|| self.keys.tag(&ctx.msg, self.kind));
         let seen = seen(ctx);
-        let mut redirect = Vec::new();
+        let mut longer = Vec::new();
         let mut headers = &ctx.reply_headers[..];
-        if (300..400).contains(&status) && (ctx.new_uri.is_some() || !ctx.branches.is_empty()) {
-            redirect.extend_from_slice(headers);
-            redirect_contacts(ctx, &mut redirect);
-            headers = &redirect;
+        let redirects = (300..400).contains(&status) && (ctx.new_uri.is_some() || !ctx.branches.is_empty());
+        if redirects || ctx.switches.sip_warning {
+            longer.extend_from_slice(headers);
+            if redirects {
+                redirect_contacts(ctx, &mut longer);
+            }
+            if ctx.switches.sip_warning {
+                warning(ctx, &mut longer);
+            }
+            headers = &longer;
         }
         let body = ctx
-            .new_body
+            .reply_body
             .as_ref()
             .filter(|_| status > 100)
             .map(|new| shared::sip::build::Body {
@@ -169,7 +192,7 @@ impl Live {
             .outbox
             .send_with(&endpoints.sockets, &target, |out| answer.write(ctx, out));
         self.outbox.stateless = false;
-        let told = script.program.own_event(OwnEvent::Stateless).map(|_| {
+        let told = script.program.message_event(MessageEvent::Stateless).map(|_| {
             let mut bytes = Vec::new();
             answer.write(ctx, &mut bytes);
             bytes
@@ -180,7 +203,7 @@ impl Live {
             runtime.counters.sl_failed();
         }
         if let Some(bytes) = told {
-            self.tell(OwnEvent::Stateless, &bytes);
+            self.tell(MessageEvent::Stateless, &bytes);
         }
         Code::from(sent)
     }

@@ -3,6 +3,8 @@
 use super::Runtime;
 use super::receive::Receiver;
 use super::transaction::Guard;
+use crate::proxy::context::NOBODY;
+use crate::proxy::context::Source;
 use crate::script::module::Env;
 use crate::script::module::ModuleTimer;
 use crate::script::module::RouteKind;
@@ -84,8 +86,10 @@ fn run_one(receiver: &mut Receiver, script: &crate::script::module::Script, time
         vars,
         ..
     } = receiver;
-    ctx.reset(crate::proxy::context::Source::default(), 0);
-    ctx.msg.clear();
+    ctx.reset(Source::default(), 0);
+    if ctx.msg.reparse(NOBODY).is_err() {
+        ctx.msg.clear();
+    }
     let mut env = Env {
         ctx,
         lists,

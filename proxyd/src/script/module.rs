@@ -227,6 +227,15 @@ pub enum PvParam {
     Optional,
 }
 
+/// Makes what reading needs of the text in parentheses, once, at compile time; an error is shown to the operator.
+pub type PvCompile = fn(&PvInner<'_>) -> Result<PvData, String>;
+
+/// Reads a pseudo-variable.
+pub type PvGet = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
+
+/// Assigns to a pseudo-variable.
+pub type PvSet = fn(&mut Env<'_>, &PvSpec, Value<'_>) -> Result<(), SetError>;
+
 /// A pseudo-variable, or a class of them.
 pub struct Pv {
     /// Its name without the dollar, then aliases.
@@ -235,12 +244,48 @@ pub struct Pv {
     pub param: PvParam,
     /// What it is, in one line.
     pub doc: &'static str,
-    /// Makes what `get` needs of the text in parentheses, once, at compile time; an error is shown to the operator.
-    pub compile: Option<fn(&PvInner<'_>) -> Result<PvData, String>>,
+    /// Prepares what its parentheses hold.
+    pub compile: Option<PvCompile>,
     /// Reads it.
-    pub get: for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>,
+    pub get: PvGet,
     /// Assigns to it; none: read only.
-    pub set: Option<fn(&mut Env<'_>, &PvSpec, Value<'_>) -> Result<(), SetError>>,
+    pub set: Option<PvSet>,
+}
+
+impl Pv {
+    /// One without parentheses that can be read.
+    pub const fn plain(names: &'static [&'static str], doc: &'static str, get: PvGet) -> Self {
+        Self {
+            names,
+            param: PvParam::None,
+            doc,
+            compile: None,
+            get,
+            set: None,
+        }
+    }
+
+    /// One with parentheses that can be read.
+    pub const fn class(
+        names: &'static [&'static str],
+        doc: &'static str,
+        compile: PvCompile,
+        get: PvGet,
+    ) -> Self {
+        Self {
+            param: PvParam::Required,
+            compile: Some(compile),
+            ..Self::plain(names, doc, get)
+        }
+    }
+
+    /// The same that can be assigned to as well.
+    pub const fn settable(self, set: PvSet) -> Self {
+        Self {
+            set: Some(set),
+            ..self
+        }
+    }
 }
 
 /// Why an assignment did not happen; logged with its place.

@@ -17,6 +17,7 @@ use super::regex::Regex;
 use super::span::Sources;
 use super::span::Span;
 use super::value::Value;
+use crate::proxy::context::Defaults;
 use ahash::AHashMap;
 use ipnet::IpNet;
 use shared::net::SocketSpec;
@@ -36,8 +37,8 @@ pub struct Program {
     pub(super) names: [BTreeMap<Box<str>, RouteId>; 7],
     /// Blocks without a name, by keyword.
     pub(super) mains: [Option<RouteId>; 7],
-    /// Event routes about what the proxy itself sends, by [`OwnEvent`].
-    pub(super) own_events: [Option<RouteId>; OwnEvent::NAMES.len()],
+    /// Event routes that may run for each message, by [`MessageEvent`].
+    pub(super) message_events: [Option<RouteId>; MessageEvent::NAMES.len()],
     /// Core parameters as they were set, in order.
     pub(super) settings: AHashMap<&'static str, Vec<ParamValue>>,
     /// `group.name = value`.
@@ -64,11 +65,13 @@ pub struct Program {
     pub(super) while_limit: u32,
     /// `max_recursive_level`.
     pub(super) route_limit: u32,
+    /// What core parameters say of every message.
+    pub(super) defaults: Defaults,
 }
 
-/// An event about what the proxy itself sends, which must not be looked up by name for each message.
+/// An event that may come with each message and so must not be looked up by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnEvent {
+pub enum MessageEvent {
     /// A request of our own is about to be sent.
     Request,
     /// A reply was made in a transaction.
@@ -77,15 +80,24 @@ pub enum OwnEvent {
     AckSent,
     /// A reply was made without a transaction.
     Stateless,
+    /// A datagram or a message of a stream was received, with `received_route_mode=1`.
+    Received,
+    /// A message was read and its route is about to run.
+    PreRouting,
+    /// A message cannot be read.
+    ParseError,
 }
 
-impl OwnEvent {
+impl MessageEvent {
     /// Their names, in order.
-    pub(super) const NAMES: [&str; 4] = [
+    pub(super) const NAMES: [&str; 7] = [
         "tm:local-request",
         "tm:local-response",
         "tm:local-ack-sent",
         "sl:local-response",
+        "core:msg-received",
+        "core:pre-routing",
+        "core:receive-parse-error",
     ];
 }
 
@@ -144,9 +156,9 @@ impl Program {
         self.named(RouteKeyword::Event, name)
     }
 
-    /// The block of an event about what the proxy itself sends.
-    pub fn own_event(&self, event: OwnEvent) -> Option<RouteId> {
-        self.own_events.get(event as usize).copied().flatten()
+    /// The block of an event that may come with each message.
+    pub fn message_event(&self, event: MessageEvent) -> Option<RouteId> {
+        self.message_events.get(event as usize).copied().flatten()
     }
 
     /// The block of this name whose kind is among `kinds`.
@@ -199,6 +211,11 @@ impl Program {
     /// What stands before each line logged for a message.
     pub fn log_prefix(&self) -> Option<&Format> {
         self.log_prefix.as_ref()
+    }
+
+    /// What core parameters say of every message.
+    pub fn defaults(&self) -> Defaults {
+        self.defaults
     }
 
     /// `server_id`.
@@ -497,7 +514,8 @@ impl Format {
         }
     }
 
-    /// The text with every pseudo-variable put in; null is empty. Borrowed when there is nothing to put in.
+    /// The text with every pseudo-variable put in, borrowed when there is nothing to put in. A null among other text is
+    /// `<null>`, alone it is empty.
     pub fn expand<'e>(&'e self, env: &'e Env<'_>) -> Cow<'e, [u8]> {
         match &*self.pieces {
             [] => Cow::Borrowed(b""),
@@ -508,10 +526,7 @@ impl Format {
                 for piece in pieces {
                     match piece {
                         Piece::Text(text) => out.extend_from_slice(text),
-                        Piece::Pv(pv) => match pv.read(env) {
-                            Value::Null => {}
-                            value => value.print(&mut out),
-                        },
+                        Piece::Pv(pv) => pv.print(env, &mut out),
                     }
                 }
                 Cow::Owned(out)

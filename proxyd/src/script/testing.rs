@@ -24,6 +24,7 @@ use super::module::State;
 use super::module::States;
 use super::program::Format;
 use super::program::Program;
+use super::program::PvRef;
 use super::span::Span;
 use super::value::Value;
 use super::vars::Vars;
@@ -215,6 +216,23 @@ fn compile_pv(text: &str) -> Result<(&'static super::module::Pv, PvSpec), String
         None => PvData::None,
     };
     Ok((row, PvSpec { data, index }))
+}
+
+/// A core pseudo-variable as an argument to assign to.
+pub(crate) fn pv(text: &str) -> CompiledArg {
+    let inner = text.strip_prefix('$').expect("a dollar");
+    let (pv, spec) = compile_pv(inner).expect("a pseudo-variable");
+    CompiledArg::Pv(PvRef {
+        pv,
+        spec,
+        transformations: [].into(),
+        text: text.into(),
+    })
+}
+
+/// A script that uses no module, compiled.
+pub(crate) fn program(text: &str) -> Program {
+    super::exec::tests::program(text).program
 }
 
 /// A runtime for modules that spawn tasks.

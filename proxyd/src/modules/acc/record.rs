@@ -223,7 +223,7 @@ impl Acc {
         }
         for leg in 0..self.leg_count(env) {
             for (name, avp) in &self.legs {
-                field(&mut line, name, &leg_value(env, avp, leg));
+                field(&mut line, name, &leg_value(env, avp, leg).unwrap_or_default());
             }
         }
         let line = String::from_utf8_lossy(&line);
@@ -262,7 +262,7 @@ impl Acc {
                 row.extend(
                     self.legs
                         .iter()
-                        .map(|(_, avp)| Value::text(leg_value(env, avp, leg))),
+                        .map(|(_, avp)| leg_value(env, avp, leg).map_or(Value::Null, Value::text)),
                 );
                 writer.push(&table, row);
             }
@@ -293,11 +293,8 @@ impl Acc {
     }
 }
 
-fn leg_value<'e>(env: &'e Env<'_>, avp: &'e [u8], leg: usize) -> Cow<'e, [u8]> {
-    env.lists
-        .avps(avp)
-        .nth(leg)
-        .map_or(Cow::Borrowed(&b""[..]), |value| value.to_text())
+fn leg_value<'e>(env: &'e Env<'_>, avp: &'e [u8], leg: usize) -> Option<Cow<'e, [u8]>> {
+    env.lists.avps(avp).nth(leg).map(|value| value.to_text())
 }
 
 /// Whether the request goes from callee to caller: the From tag that our Route remembers is another.

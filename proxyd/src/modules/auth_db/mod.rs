@@ -291,7 +291,7 @@ fn is_subscriber(call: &mut Call<'_, '_>) -> Code {
         algorithm: None::<Algorithm>,
     };
     match state.accounts.find(call.env.host, &wanted) {
-        Ok(None) => Code::FALSE,
+        Ok(None) => Code(-2),
         Ok(Some(account)) => {
             if flags & 2 == 0 {
                 state.load(call.env, &account);

@@ -5,7 +5,6 @@ use super::operand;
 use super::slashes;
 use super::target;
 use super::values;
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -194,7 +193,7 @@ pub(super) fn avp_pushto(call: &mut Call<'_, '_>) -> Code {
                 ctx.set_uri(text);
                 true
             }
-            [b"$ru" | b"$br"] => branch::append(&mut ctx.branches, Branch::new(text)).is_ok(),
+            [b"$ru" | b"$br"] => ctx.append_branch(Branch::new(text)).is_ok(),
             [b"$ru", b"username"] => change_uri(ctx, |parts, user| parts.user = Some(user), &text).is_ok(),
             [b"$ru", b"domain"] => change_uri(ctx, |parts, host| parts.host = host, &text).is_ok(),
             [b"$du"] => {

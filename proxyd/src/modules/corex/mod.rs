@@ -5,7 +5,6 @@ mod values;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
@@ -329,7 +328,7 @@ pub(super) fn append_branch(call: &mut Call<'_, '_>) -> Code {
     if !q.is_empty() {
         made.q = q_number(&q);
     }
-    Code::from(branch::append(&mut call.env.ctx.branches, made).is_ok())
+    Code::from(call.env.ctx.append_branch(made).is_ok())
 }
 
 /// Resolves a URI and sends bytes there.

@@ -12,14 +12,12 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static PVS: &[Pv] = &[
-    Pv {
-        names: &["cfg"],
-        param: PvParam::Required,
-        doc: "Where the script is: line, name or file, route.",
-        compile: Some(compile_place),
-        get: place,
-        set: None,
-    },
+    Pv::class(
+        &["cfg"],
+        "Where the script is: line, name or file, route.",
+        compile_place,
+        place,
+    ),
     Pv {
         names: &["lsock"],
         param: PvParam::Required,
@@ -28,14 +26,12 @@ pub(super) static PVS: &[Pv] = &[
         get: socket,
         set: None,
     },
-    Pv {
-        names: &["atkv"],
-        param: PvParam::Required,
-        doc: "Type, key, val and gname of an event of core:tkv; there are none here.",
-        compile: Some(compile_event),
-        get: |_, _| Value::Null,
-        set: None,
-    },
+    Pv::class(
+        &["atkv"],
+        "Type, key, val and gname of an event of core:tkv; there are none here.",
+        compile_event,
+        |_, _| Value::Null,
+    ),
 ];
 
 #[derive(Clone, Copy)]
@@ -71,7 +67,16 @@ fn place<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
                 .to_string()
                 .into_bytes(),
         ),
-        Part::Route => Value::maybe(program.block_around(root).map(str::as_bytes)),
+        Part::Route => program.block_around(root).map_or(Value::Null, |name| {
+            let inner = name.split_once('[').and_then(|(_, name)| name.strip_suffix(']'));
+            let name = match name {
+                "request_route" | "route" => "DEFAULT_ROUTE",
+                "reply_route" | "onreply_route" => "DEFAULT_ONREPLY",
+                "onsend_route" => "DEFAULT_SEND",
+                _ => inner.unwrap_or(name),
+            };
+            Value::text(name.as_bytes())
+        }),
     }
 }
 

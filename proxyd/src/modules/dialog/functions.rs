@@ -3,6 +3,7 @@
 use super::Dialogs;
 use super::bye;
 use super::bye::Whom;
+use super::pv;
 use super::track;
 use crate::log;
 use crate::script::module::Call;
@@ -25,17 +26,28 @@ pub(super) enum FlagAction {
 /// `dlg_setflag(flag)` and its kin.
 pub(super) fn flag(call: &mut Call<'_, '_>, action: FlagAction) -> Code {
     let number = u32::try_from(call.int(0)).ok().filter(|n| *n < 32);
-    let (Some(number), Some((dialog, _))) = (number, track::current(call.env)) else {
+    let Some(number) = number else {
         return Code::FALSE;
     };
-    let mut inner = dialog.inner.lock();
-    let bit = 1 << number;
-    match action {
-        FlagAction::Set => inner.flags |= bit,
-        FlagAction::Reset => inner.flags &= !bit,
-        FlagAction::Ask => return Code::from(inner.flags & bit != 0),
-    }
-    Code::TRUE
+    let change = |flags: u32| match action {
+        FlagAction::Set => flags | 1 << number,
+        FlagAction::Reset => flags & !(1 << number),
+        FlagAction::Ask => flags,
+    };
+    let flags = match track::current(call.env) {
+        Some((dialog, _)) => {
+            let mut inner = dialog.inner.lock();
+            inner.flags = change(inner.flags);
+            inner.flags
+        }
+        None => {
+            let before = pv::pending(call.env, track::PENDING_CTX, b"flags");
+            let flags = change(before.map_or(0, |flags| flags.to_int() as u32));
+            pv::set_pending(call.env, track::PENDING_CTX, b"flags", Value::Int(flags.into()));
+            flags
+        }
+    };
+    Code::from(action != FlagAction::Ask || flags & 1 << number != 0)
 }
 
 /// `dlg_bye(side)`.
@@ -59,6 +71,7 @@ pub(super) fn dlg_bye(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     bye::send(call.env, &dialog, whom, b"");
+    track::end_by_bye(call.env, &dialog);
     Code::TRUE
 }
 

@@ -1,6 +1,7 @@
 //! Profiles: counting dialogs by what the script says of them (`set_dlg_profile`, `get_profile_size`).
 
 use super::Dialogs;
+use super::pv;
 use super::record::DELETED;
 use super::record::Dialog;
 use super::track;
@@ -106,25 +107,35 @@ pub(super) fn set(call: &mut Call<'_, '_>) -> Code {
     let Some((state, at, value)) = named(call) else {
         return Code::FALSE;
     };
-    let Some((dialog, _)) = track::current(call.env) else {
-        log::error(
-            "dialog",
-            format_args!("set_dlg_profile: there is no dialog; call dlg_manage() first"),
-        );
-        return Code::FALSE;
-    };
+    match track::current(call.env) {
+        Some((dialog, _)) => Code::from(enter(state, &dialog, (at, value))),
+        // The dialog that this request makes will be in it.
+        None => {
+            let name = at.to_string();
+            pv::set_pending(
+                call.env,
+                track::PENDING_PROFILES,
+                name.as_bytes(),
+                Value::text(&value),
+            );
+            Code::TRUE
+        }
+    }
+}
+
+/// Puts a dialog into a profile; false when it is over.
+pub(super) fn enter(state: &Dialogs, dialog: &Dialog, entry: (usize, Vec<u8>)) -> bool {
     let mut inner = dialog.inner.lock();
     if inner.state == DELETED {
-        return Code::FALSE;
+        return false;
     }
-    let entry = (at, value);
     if !inner.profiles.contains(&entry) {
-        if let Some(profile) = state.profiles.get(at) {
+        if let Some(profile) = state.profiles.get(entry.0) {
             profile.change(&entry.1, true);
         }
         inner.profiles.insert(0, entry);
     }
-    Code::TRUE
+    true
 }
 
 /// `unset_dlg_profile(profile[, value])`.

@@ -146,7 +146,7 @@ pub(super) fn compile_context(inner: &PvInner<'_>) -> Result<PvData, String> {
 }
 
 /// What was set before there is a dialog.
-fn pending(env: &Env<'_>, list: &[u8], name: &[u8]) -> Option<Value<'static>> {
+pub(super) fn pending(env: &Env<'_>, list: &[u8], name: &[u8]) -> Option<Value<'static>> {
     match env.lists.xavp.item(list, 0) {
         Some(Item::Fields(fields)) => fields
             .iter()
@@ -156,7 +156,7 @@ fn pending(env: &Env<'_>, list: &[u8], name: &[u8]) -> Option<Value<'static>> {
     }
 }
 
-fn set_pending(env: &mut Env<'_>, list: &[u8], name: &[u8], value: Value<'_>) {
+pub(super) fn set_pending(env: &mut Env<'_>, list: &[u8], name: &[u8], value: Value<'_>) {
     if env.lists.xavp.count(list) == 0 {
         env.lists.xavp.push(list, Item::Fields(Vec::new()));
     }

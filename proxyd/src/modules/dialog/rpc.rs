@@ -6,6 +6,7 @@ use super::record::CONFIRMED_NA;
 use super::record::DELETED;
 use super::record::Dialog;
 use super::record::EARLY;
+use super::record::Inner;
 use super::record::Leg;
 use super::record::Shared;
 use super::record::UNCONFIRMED;
@@ -114,9 +115,13 @@ fn show_leg(leg: &Leg, known: bool) -> Value {
     })
 }
 
-/// Kamailio's flags: 512 it was set up by a transaction, 1 it is answered, 2 it is acknowledged.
-fn flags(state: u8) -> u32 {
-    512 | u32::from(state >= CONFIRMED_NA) | u32::from(state >= CONFIRMED) << 1
+/// Kamailio's flags: 512 it was set up by a transaction, 1 it is answered, 2 it is acknowledged, 128 it has variables,
+/// 1024 it is in profiles.
+fn flags(inner: &Inner) -> u32 {
+    512 | u32::from(inner.state >= CONFIRMED_NA)
+        | u32::from(inner.state >= CONFIRMED) << 1
+        | u32::from(!inner.variables.is_empty()) << 7
+        | u32::from(!inner.profiles.is_empty()) << 10
 }
 
 fn show(state: &Dialogs, dialog: &Dialog) -> Value {
@@ -154,7 +159,7 @@ fn show(state: &Dialogs, dialog: &Dialog) -> Value {
         "duration": if is_up { now.saturating_sub(inner.start_ts) } else { 0 },
         "timeout": inner.timeout,
         "lifetime": inner.lifetime,
-        "dflags": flags(inner.state),
+        "dflags": flags(&inner),
         "sflags": inner.flags,
         "iflags": 0,
         "caller": show_leg(&inner.caller, true),
@@ -194,8 +199,12 @@ fn dlg_list(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn list_match(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(3, "Invalid parameters")?;
     let state = state(script)?;
     let (key, operator, wanted) = (call.str(0)?, call.str(1)?, call.str(2)?);
+    if !matches!(&*key, "ruri" | "furi" | "turi" | "callid" | "start_ts") {
+        return Err(RpcFault::failed("Invalid matching key parameter"));
+    }
     let limit = call
         .opt_int(3)?
         .and_then(|n| usize::try_from(n).ok())
@@ -207,11 +216,8 @@ fn list_match(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
                 .map_err(|e| RpcFault::bad_request(e.to_string()))?,
         ),
         "eq" | "sw" | "gt" | "lt" => None,
-        _ => return Err(RpcFault::bad_request("Invalid matching operator")),
+        _ => return Err(RpcFault::failed("Invalid matching operator parameter")),
     };
-    if !matches!(&*key, "ruri" | "furi" | "turi" | "callid" | "start_ts") {
-        return Err(RpcFault::bad_request("Invalid matching key"));
-    }
     let fits = |dialog: &&Shared| {
         let start = dialog.inner.lock().start_ts;
         if key == "start_ts" {
@@ -340,6 +346,8 @@ fn by_tags(state: &Dialogs, call: &RpcCall<'_>) -> Result<Option<Shared>, RpcFau
 }
 
 fn is_alive(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let usage = "Too few parameters (required callid, from-tag, to-tag)";
+    call.needs(3, usage).map_err(|_| RpcFault::bad_request(usage))?;
     let dialog = by_tags(state(script)?, call)?.ok_or_else(|| RpcFault::not_found("Dialog not found"))?;
     match dialog.state() {
         CONFIRMED => Ok("Alive".into()),
@@ -357,6 +365,8 @@ fn finish(dialog: &Dialog, headers: &[u8]) -> RpcResult {
 }
 
 fn terminate_dlg(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let usage = "Need a Callid ,from tag ,to tag";
+    call.needs(3, usage).map_err(|_| RpcFault::bad_request(usage))?;
     let found = by_tags(state(script)?, call)?;
     finish(
         &*found.ok_or_else(|| RpcFault::failed("Couldnt find callid in dialog"))?,
@@ -365,13 +375,17 @@ fn terminate_dlg(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn end_dlg(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let number = |at| u32::try_from(call.int(at)?).map_err(|_| RpcFault::bad_request("Invalid Parameters"));
-    let (entry, id) = (number(0)?, number(1)?);
+    call.needs(2, "Invalid parameters")?;
+    // A dialog is named by numbers: what is none names no dialog.
+    let number = |at| call.int(at).ok().and_then(|number| u32::try_from(number).ok());
     let mut headers = call.opt_str(2)?.unwrap_or_default().into_owned();
     if !headers.is_empty() && !headers.ends_with('\n') {
         headers.push_str("\r\n");
     }
-    let found = state(script)?.table.by_id(entry, id);
+    let found = match (number(0), number(1)) {
+        (Some(entry), Some(id)) => state(script)?.table.by_id(entry, id),
+        _ => None,
+    };
     finish(
         &*found.ok_or_else(|| RpcFault::not_found("Dialog not found"))?,
         headers.as_bytes(),

@@ -13,6 +13,7 @@ use super::record::Shared;
 use super::record::Side;
 use super::record::UNCONFIRMED;
 use crate::log;
+use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
 use crate::script::exec;
 use crate::script::host::Millis;
@@ -20,6 +21,7 @@ use crate::script::lists::Item;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
+use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
 use crate::script::value::Value;
@@ -31,6 +33,8 @@ use shared::sip::Method;
 /// Names that no script can spell: what was set before the dialog was made, and that a request is known to be in one.
 pub(super) const PENDING_VARS: &[u8] = b"\0dlg_var";
 pub(super) const PENDING_CTX: &[u8] = b"\0dlg_ctx";
+/// Each by its number, with the value it was set with.
+pub(super) const PENDING_PROFILES: &[u8] = b"\0dlg_profiles";
 const KNOWN: &[u8] = b"\0dlg";
 
 /// How long one that is over stays to be looked at.
@@ -124,12 +128,24 @@ fn create(state: &Dialogs, env: &mut Env<'_>) -> Option<Shared> {
             match &**name {
                 b"timeout_bye" => inner.timeout_bye = value.to_int() != 0,
                 b"timeout_route" => inner.timeout_route = value.to_text().into_owned(),
+                b"flags" => inner.flags = value.to_int() as u32,
                 _ => {}
             }
         }
     }
     env.lists.xavp.clear(PENDING_VARS);
     env.lists.xavp.clear(PENDING_CTX);
+    let profiles = match env.lists.xavp.item(PENDING_PROFILES, 0) {
+        Some(Item::Fields(fields)) => fields
+            .iter()
+            .filter_map(|(at, value)| {
+                let at = std::str::from_utf8(at).ok()?.parse().ok()?;
+                Some((at, value.to_text().into_owned()))
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    env.lists.xavp.clear(PENDING_PROFILES);
     let uri =
         |addr: Option<shared::sip::NameAddr<'_>>| addr.map(|addr| addr.uri.to_vec()).unwrap_or_default();
     let msg = &env.ctx.msg;
@@ -146,7 +162,12 @@ fn create(state: &Dialogs, env: &mut Env<'_>) -> Option<Shared> {
         inner: Mutex::new(inner),
     });
     match &made {
-        Some(_) => state.counts.processed.inc(),
+        Some(dialog) => {
+            state.counts.processed.inc();
+            for entry in profiles.into_iter().rev() {
+                profile::enter(state, dialog, entry);
+            }
+        }
         None => log::error("dialog", format_args!("there are too many dialogs")),
     }
     made
@@ -280,22 +301,64 @@ pub(super) fn response_out(env: &mut Env<'_>, end_of: &TransactionEnd<'_>) {
         if let Some(state) = env.state::<Dialogs>() {
             state.counts.failed.inc();
         }
+        // The event route is run on the reply that ended it.
+        let request = end_of
+            .reply
+            .map(|reply| std::mem::replace(&mut env.ctx.msg, reply.clone()));
         end(env, &dialog, "dialog:failed");
+        if let Some(request) = request {
+            env.ctx.msg = request;
+        }
     }
+}
+
+/// Ends a dialog by a BYE of ours. Kamailio: the event route still sees it in the state that it had.
+pub(super) fn end_by_bye(env: &mut Env<'_>, dialog: &Shared) {
+    let now = env.host.wall().as_secs();
+    let Ok(msg) = Message::parse(super::bye::nobody(dialog)) else {
+        return;
+    };
+    if !mark_ended(dialog, now) {
+        return;
+    }
+    let mut ctx = Context {
+        msg,
+        ..Context::default()
+    };
+    let mut inner = Env {
+        ctx: &mut ctx,
+        lists: &mut *env.lists,
+        vars: &mut *env.vars,
+        script: env.script,
+        host: &mut *env.host,
+        route: RouteKind::EVENT,
+        rc: 0,
+    };
+    exec::run_event("dialog:end", &mut inner);
+    dialog.inner.lock().state = DELETED;
+    if let Some(state) = env.state::<Dialogs>() {
+        profile::leave_all(state, dialog);
+    }
+}
+
+/// Notes when a dialog ended; false when it has ended before.
+fn mark_ended(dialog: &Dialog, now: u64) -> bool {
+    let mut inner = dialog.inner.lock();
+    if inner.state == DELETED || inner.end_ts > 0 {
+        return false;
+    }
+    inner.end_ts = now;
+    inner.timeout = 0;
+    true
 }
 
 /// Ends a dialog: it counts no more, and the event route hears of it.
 pub(super) fn end(env: &mut Env<'_>, dialog: &Shared, event: &str) {
     let now = env.host.wall().as_secs();
-    {
-        let mut inner = dialog.inner.lock();
-        if inner.state == DELETED {
-            return;
-        }
-        inner.state = DELETED;
-        inner.end_ts = now;
-        inner.timeout = 0;
+    if !mark_ended(dialog, now) {
+        return;
     }
+    dialog.inner.lock().state = DELETED;
     if let Some(state) = env.state::<Dialogs>() {
         profile::leave_all(state, dialog);
     }
@@ -323,7 +386,7 @@ pub(super) fn run(env: &mut Env<'_>) {
             inner.state < CONFIRMED_NA && dialog.init_ts.saturating_add(state.early_timeout) <= now;
         let no_ack = inner.state == CONFIRMED_NA && inner.start_ts.saturating_add(state.noack_timeout) <= now;
         let over = matches!(inner.state, CONFIRMED_NA | CONFIRMED) && inner.timeout <= now;
-        inner.end_wish.is_some() || too_early || no_ack || over
+        inner.end_ts == 0 && (inner.end_wish.is_some() || too_early || no_ack || over)
     };
     for dialog in state.table.sweep(gone, due) {
         let (wish, is_up, bye, route) = {
@@ -350,8 +413,10 @@ pub(super) fn run(env: &mut Env<'_>) {
         }
         if is_up && (wish.is_some() || bye) {
             super::bye::send(env, &dialog, super::bye::Whom::Both, &wish.unwrap_or_default());
+            end_by_bye(env, &dialog);
+        } else {
+            end(env, &dialog, "dialog:end");
         }
-        end(env, &dialog, "dialog:end");
     }
 }
 

@@ -377,12 +377,8 @@ fn reload(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 
 fn translate(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
-    let dpid = call
-        .int(0)
-        .map_err(|_| RpcFault::failed("Dialplan ID or input parameter missing"))?;
-    let input = call
-        .str(1)
-        .map_err(|_| RpcFault::failed("Dialplan ID or input parameter missing"))?;
+    let dpid = call.int(0).map_err(|_| RpcFault::failed("Invalid parameters"))?;
+    let input = call.str(1).map_err(|_| RpcFault::failed("Invalid parameters"))?;
     if input.is_empty() {
         return Err(RpcFault::failed("Empty input parameter"));
     }
@@ -402,7 +398,7 @@ fn translate(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 
 fn dump(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
-    let dpid = call.int(0).map_err(|_| RpcFault::failed("Dialplan ID missing"))?;
+    let dpid = call.int(0).map_err(|_| RpcFault::failed("Missing parameter"))?;
     let plans = state.plans.load();
     let rules = plans
         .get(&dpid)

@@ -342,6 +342,14 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
+    /// The attributes of a destination as scripts and operators see them.
+    fn attributes<'d>(&self, destination: &'d Destination) -> Option<&'d [u8]> {
+        match &*destination.attributes.body {
+            [] => self.attrs_none.then_some(b"none=yes"),
+            body => Some(body),
+        }
+    }
+
     /// `flags` 2.
     fn failover(&self) -> bool {
         self.flags & 2 != 0

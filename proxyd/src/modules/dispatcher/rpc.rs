@@ -1,8 +1,11 @@
 //! `dispatcher.*`: what there is, and changing it while it serves.
 
 use super::Dispatcher;
-use super::destination;
+use super::destination::DISABLED;
 use super::destination::Destination;
+use super::destination::INACTIVE;
+use super::destination::PROBING;
+use super::destination::TRYING;
 use super::hash;
 use super::sets::Inherit;
 use super::sets::Set;
@@ -136,9 +139,9 @@ fn show(state: &Dispatcher, destination: &Destination, detail: Detail) -> Value 
         add("DNSTIME_SEC", 0.into());
         add("DNSTIME_USEC", 0.into());
     }
-    if detail != Detail::Short && !attributes.body.is_empty() {
+    if let Some(body) = state.attributes(destination).filter(|_| detail != Detail::Short) {
         let shown = json!({
-            "BODY": text(&attributes.body),
+            "BODY": text(body),
             "DUID": text(&attributes.duid),
             "MAXLOAD": attributes.max_load,
             "WEIGHT": attributes.weight,
@@ -198,9 +201,12 @@ fn change_state(
     fits: fn(&Destination, &[u8]) -> bool,
 ) -> RpcResult {
     let state = state(script)?;
+    call.needs(3, "Invalid Parameters")?;
     let letters = call.str(0).map_err(invalid)?;
-    let flags = destination::parse_state(letters.as_bytes())
-        .ok_or_else(|| RpcFault::failed("Unknown State Value"))?;
+    if letters.is_empty() {
+        return Err(RpcFault::failed("Invalid State Parameter"));
+    }
+    let flags = wanted_state(letters.as_bytes()).ok_or_else(|| RpcFault::failed("Unknown State Value"))?;
     let (set, wanted) = (call.int(1).map_err(invalid)?, call.str(2).map_err(invalid)?);
     let sets = state.sets.load();
     let all = call.method == "dispatcher.set_state" && wanted == "all";
@@ -215,6 +221,19 @@ fn change_state(
         0 => Err(RpcFault::failed("State Update Failed")),
         _ => Ok("Ok. Dispatcher state updated.".into()),
     }
+}
+
+/// The state that an operator names, by letter or number, and `p` for pings; what follows is not looked at.
+fn wanted_state(text: &[u8]) -> Option<u32> {
+    let pinged = matches!(text.get(1), Some(b'p' | b'P'));
+    let pings = if pinged { PROBING } else { 0 };
+    Some(match text.first()? {
+        b'0' | b'i' | b'I' => INACTIVE | pings,
+        b'1' | b'a' | b'A' => pings,
+        b'2' | b'd' | b'D' => DISABLED,
+        b'3' | b't' | b'T' => TRYING | pings,
+        _ => return None,
+    })
 }
 
 fn reload(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {

@@ -6,7 +6,6 @@ use super::destination::Destination;
 use super::hash;
 use super::sets::Set;
 use crate::log;
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::proxy::context::Context;
 use crate::proxy::context::SocketId;
@@ -346,12 +345,10 @@ fn item(state: &Dispatcher, env: &Env<'_>, chosen: &Chosen) -> Item {
     let mut add = |name: &[u8], value: Value<'static>| fields.push((name.into(), value));
     add(b"uri", Value::owned(&*destination.uri));
     add(b"grp", Value::Int(chosen.set));
-    if state.xavp_dst_mode & 1 == 0 && (!attributes.body.is_empty() || state.attrs_none) {
-        let body: &[u8] = if attributes.body.is_empty() {
-            b"none=yes"
-        } else {
-            &attributes.body
-        };
+    if let Some(body) = state
+        .attributes(destination)
+        .filter(|_| state.xavp_dst_mode & 1 == 0)
+    {
         add(b"attrs", Value::owned(body));
     }
     if let Some(socket) = state.socket_of(env, destination) {
@@ -413,7 +410,7 @@ fn fork(state: &Dispatcher, env: &mut Env<'_>, chosen: &[Chosen], place: Place) 
             },
         };
         target.socket = state.socket_of(env, destination);
-        if branch::append(&mut env.ctx.branches, target).is_err() {
+        if env.ctx.append_branch(target).is_err() {
             log::warning(
                 "dispatcher",
                 format_args!(

@@ -22,7 +22,6 @@ use crate::script::module::Param;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
@@ -102,14 +101,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             dlgs_tags_count,
         ),
     ],
-    pvs: &[Pv {
-        names: &["dlgs"],
-        param: PvParam::Required,
-        doc: "Of the call of this message: src, dst, data, ruid, state, lifetime; count of ongoing calls.",
-        compile: Some(compile),
-        get: attribute,
-        set: None,
-    }],
+    pvs: &[Pv::class(
+        &["dlgs"],
+        "Of the call of this message: src, dst, data, ruid, state, lifetime; count of ongoing calls.",
+        compile,
+        attribute,
+    )],
     rpcs: &[
         Rpc {
             name: "dlgs.list",

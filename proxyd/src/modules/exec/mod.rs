@@ -3,7 +3,6 @@
 mod command;
 mod environment;
 
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::script::module::Arg;
 use crate::script::module::Call;
@@ -180,7 +179,7 @@ fn exec_dset(call: &mut Call<'_, '_>) -> Code {
     };
     ctx.set_uri(first.to_vec());
     for line in lines {
-        if branch::append(&mut ctx.branches, Branch::new(line.to_vec())).is_err() {
+        if ctx.append_branch(Branch::new(line.to_vec())).is_err() {
             return Code::FALSE;
         }
     }

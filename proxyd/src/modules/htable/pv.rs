@@ -9,7 +9,6 @@ use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::SetError;
 use crate::script::program::Format;
@@ -23,91 +22,63 @@ struct Place {
 
 /// The rows.
 pub(super) static PVS: &[Pv] = &[
-    pv(
+    Pv::class(
         &["sht"],
         "An item of a hash table; null when it is not there.",
         compile,
         sht,
-        Some(set_sht),
-    ),
-    pv(
+    )
+    .settable(set_sht),
+    Pv::class(
         &["shtex"],
         "Seconds until an item ends; 0 for never.",
         compile,
         shtex,
-        Some(set_shtex),
-    ),
-    pv(
+    )
+    .settable(set_shtex),
+    Pv::class(
         &["shtcn"],
         "How many items have names that fit: ~~regex, %~beginning, ~%end, ==name.",
         compile,
         shtcn,
-        None,
     ),
-    pv(
+    Pv::class(
         &["shtcv"],
         "How many items have string values that fit.",
         compile,
         shtcv,
-        None,
     ),
-    pv(
+    Pv::class(
         &["shtinc"],
         "Adds 1 to an integer item and reads it.",
         compile,
         shtinc,
-        None,
     ),
-    pv(
+    Pv::class(
         &["shtdec"],
         "Takes 1 from an integer item and reads it.",
         compile,
         shtdec,
-        None,
     ),
-    pv(
+    Pv::class(
         &["shtitkey"],
         "The name of the item an iterator is at.",
         compile_name,
         shtitkey,
-        None,
     ),
-    pv(
+    Pv::class(
         &["shtitval"],
         "The value of the item an iterator is at.",
         compile_name,
         shtitval,
-        None,
     ),
-    pv(
+    Pv::class(
         &["shtrecord"],
         "key or value of the item that expired.",
         compile_record,
         shtrecord,
-        None,
     ),
 ];
-
-type Compile = fn(&PvInner<'_>) -> Result<PvData, String>;
-type Get = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
-type Set = fn(&mut Env<'_>, &PvSpec, Value<'_>) -> Result<(), SetError>;
-
-const fn pv(
-    names: &'static [&'static str],
-    doc: &'static str,
-    compile: Compile,
-    get: Get,
-    set: Option<Set>,
-) -> Pv {
-    Pv {
-        names,
-        param: PvParam::Required,
-        doc,
-        compile: Some(compile),
-        get,
-        set,
-    }
-}
 
 /// Compiles `table=>key`.
 fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
@@ -237,6 +208,6 @@ fn shtrecord<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
     match (record, &spec.data) {
         (Some(item), PvData::Number(0)) => Value::owned(item.key.into_vec()),
         (Some(item), _) => item.value,
-        (None, _) => Value::Null,
+        (None, _) => Value::text(b""),
     }
 }

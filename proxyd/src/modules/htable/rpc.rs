@@ -117,10 +117,8 @@ fn table<'s>(call: &RpcCall<'_>, script: &'s Arc<Script>) -> Result<&'s Table, R
         .ok_or_else(|| RpcFault::failed("No such htable"))
 }
 
-fn key<'a>(call: &RpcCall<'a>) -> Result<std::borrow::Cow<'a, str>, RpcFault> {
-    call.opt_str(1)?
-        .ok_or_else(|| RpcFault::failed("Not enough parameters (htable name and key name)"))
-}
+const SET_USAGE: &str = "Not enough parameters (htable name, key name and value)";
+const SETX_USAGE: &str = "Not enough parameters (htable name, key name, value and expire)";
 
 /// A value as JSON with the name of its type.
 fn shown(value: &Value<'_>) -> (Json, &'static str) {
@@ -131,7 +129,8 @@ fn shown(value: &Value<'_>) -> (Json, &'static str) {
 }
 
 fn get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let (table, key) = (table(call, script)?, key(call)?);
+    call.needs(2, "Not enough parameters (htable name and key name)")?;
+    let (table, key) = (table(call, script)?, call.str(1)?);
     let item = table.item(key.as_bytes(), now());
     let item = item.ok_or_else(|| RpcFault::failed("Key name doesn't exist in htable."))?;
     let flags = if matches!(item.value, Value::Int(_)) { 0 } else { 2 };
@@ -146,7 +145,9 @@ fn get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn delete(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    if table(call, script)?.remove(key(call)?.as_bytes()) {
+    // Kamailio: the bracket is not closed.
+    call.needs(2, "Not enough parameters (htable name & key name")?;
+    if table(call, script)?.remove(call.str(1)?.as_bytes()) {
         Ok("Ok. Key deleted.".into())
     } else {
         Err(RpcFault::not_found("Key not found in htable."))
@@ -154,7 +155,7 @@ fn delete(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn set(call: &RpcCall<'_>, script: &Arc<Script>, value: Value<'static>, life: Life) -> RpcResult {
-    let set = table(call, script)?.set(key(call)?.as_bytes(), value, life, now());
+    let set = table(call, script)?.set(call.str(1)?.as_bytes(), value, life, now());
     set.map_err(|error| RpcFault::failed(error.to_string()))?;
     Ok(SET.into())
 }
@@ -168,28 +169,34 @@ fn life(call: &RpcCall<'_>) -> Result<Life, RpcFault> {
 }
 
 fn sets(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(3, SET_USAGE)?;
     table(call, script)?;
     set(call, script, string(call)?, Life::Defined)
 }
 
 fn seti(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(3, SET_USAGE)?;
     table(call, script)?;
     set(call, script, Value::Int(call.int(2)?), Life::Defined)
 }
 
 fn setxs(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(4, SETX_USAGE)?;
     table(call, script)?;
     set(call, script, string(call)?, life(call)?)
 }
 
 fn setxi(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(4, SETX_USAGE)?;
     table(call, script)?;
     set(call, script, Value::Int(call.int(2)?), life(call)?)
 }
 
 fn setex(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(3, "Not enough parameters (htable name, item name and expire)")?;
+    let table = table(call, script)?;
     let seconds = u64::try_from(call.int(2)?).unwrap_or(0);
-    table(call, script)?.set_end(key(call)?.as_bytes(), seconds, now());
+    table.set_end(call.str(1)?.as_bytes(), seconds, now());
     Ok("Ok".into())
 }
 

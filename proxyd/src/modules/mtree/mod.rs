@@ -490,6 +490,9 @@ fn summary(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         } })
     };
     let rows: Vec<_> = chosen(call, state(script)?)?.map(row).collect();
+    if rows.is_empty() {
+        return Err(RpcFault::not_found("Tree not found"));
+    }
     Ok(serde_json::Value::from(rows).into())
 }
 
@@ -511,6 +514,7 @@ fn reload(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 
 fn match_rpc(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let state = state(script)?;
+    call.needs(2, "Invalid Parameters")?;
     let (name, number) = (call.str(0)?, call.str(1)?);
     let planted = state
         .get(name.as_bytes())

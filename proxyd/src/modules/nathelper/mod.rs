@@ -19,7 +19,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
 use crate::script::module::Pv;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::Routes;
 use crate::script::module::Rpc;
@@ -182,22 +181,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
     ],
     pvs: &[
-        Pv {
-            names: &["rr_count"],
-            param: PvParam::None,
-            doc: "How many Record-Routes the message has.",
-            compile: None,
-            get: rr_count,
-            set: None,
-        },
-        Pv {
-            names: &["rr_top_count"],
-            param: PvParam::None,
-            doc: "2 when the topmost Record-Route is a double one, 1 when it is single.",
-            compile: None,
-            get: rr_top_count,
-            set: None,
-        },
+        Pv::plain(&["rr_count"], "How many Record-Routes the message has.", rr_count),
+        Pv::plain(
+            &["rr_top_count"],
+            "2 when the topmost Record-Route is a double one, 1 when it is single.",
+            rr_top_count,
+        ),
     ],
     rpcs: &[Rpc {
         name: "nathelper.enable_ping",
@@ -274,10 +263,10 @@ fn enable_ping(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let Some(nathelper) = script.states.get::<Nathelper>() else {
         return Err(RpcFault::failed("module nathelper is not loaded"));
     };
-    let Ok(value) = call.opt_str(0) else {
-        return Err(RpcFault::failed("No parameter"));
-    };
-    let Some(value) = value else {
+    if nathelper.natping_interval == 0 {
+        return Err(RpcFault::failed("NATping disabled"));
+    }
+    let Ok(Some(value)) = call.opt_str(0) else {
         return Err(RpcFault::failed("No parameter"));
     };
     let on = crate::script::value::leading_int(value.as_bytes()).unwrap_or(0) != 0;

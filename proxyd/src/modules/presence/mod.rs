@@ -25,7 +25,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
 use crate::script::module::Pv;
-use crate::script::module::PvParam;
 use crate::script::module::Routes;
 use crate::script::module::Script;
 use crate::script::module::State;
@@ -267,22 +266,18 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     pvs: &[
-        Pv {
-            names: &["subs"],
-            param: PvParam::Required,
-            doc: "Of the subscription handled: uri, event, expires, status, reason, contact, callid and so on.",
-            compile: Some(pv::compile),
-            get: pv::subscription,
-            set: None,
-        },
-        Pv {
-            names: &["notify_reply"],
-            param: PvParam::Required,
-            doc: "A variable of the answer to a NOTIFY, in event_route[presence:notify-reply].",
-            compile: Some(pv::compile_reply),
-            get: pv::reply,
-            set: None,
-        },
+        Pv::class(
+            &["subs"],
+            "Of the subscription handled: uri, event, expires, status, reason, contact, callid and so on.",
+            pv::compile,
+            pv::subscription,
+        ),
+        Pv::class(
+            &["notify_reply"],
+            "A variable of the answer to a NOTIFY, in event_route[presence:notify-reply].",
+            pv::compile_reply,
+            pv::reply,
+        ),
     ],
     rpcs: rpc::RPCS,
     events: &[notify::EVENT],

@@ -349,19 +349,24 @@ fn shv_get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 fn shv_set(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    call.needs(1, "Missing parameter varname (Parameters: varname type value)")?;
+    call.needs(2, "Missing parameter type (Parameters: varname type value)")?;
     let (shared, name, kind) = (shared(script)?, call.str(0)?, call.str(1)?);
-    if shared.get(name.as_bytes()).is_none() {
-        return Err(RpcFault::not_found("Variable not found"));
-    }
     let value = match &*kind {
         "int" => {
             let missing =
                 |_| RpcFault::failed("Missing integer parameter value (Parameters: varname type value)");
             Value::Int(call.int(2).map_err(missing)?)
         }
-        "str" => Value::owned(call.str(2)?.into_owned().into_bytes()),
+        "str" => {
+            call.needs(3, "Missing parameter value (Parameters: varname type value)")?;
+            Value::owned(call.str(2)?.into_owned().into_bytes())
+        }
         _ => return Err(RpcFault::failed("Unknown parameter type (Types: int or str)")),
     };
+    if shared.get(name.as_bytes()).is_none() {
+        return Err(RpcFault::not_found("Variable not found"));
+    }
     shared.set(name.as_bytes(), value);
     Ok(RpcReply::from("Ok. Variable set to new value."))
 }

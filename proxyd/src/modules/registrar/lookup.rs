@@ -76,6 +76,8 @@ struct Wanted {
     cflags: u32,
     instance: Vec<u8>,
     ruid: Vec<u8>,
+    /// How many branches the request may have.
+    most: usize,
 }
 
 fn find(
@@ -96,6 +98,7 @@ fn find(
         cflags: 0,
         instance: Vec::new(),
         ruid: Vec::new(),
+        most: env.ctx.most_branches,
     };
     if registrar.method_filtering && env.ctx.msg.to_tag().is_empty() {
         wanted.methods = method_bit(env.ctx.msg.method());
@@ -218,7 +221,7 @@ impl Found {
             if !contact.allows(wanted.methods) {
                 continue;
             }
-            let full = self.others.len() + 2 > branch::MAX_BRANCHES;
+            let full = self.others.len() + 2 > wanted.most;
             if full || (!registrar.append_branches && self.first.is_some()) {
                 break;
             }
@@ -255,7 +258,7 @@ impl Found {
             }
         }
         for other in self.others.drain(..) {
-            if branch::append(&mut ctx.branches, other).is_err() {
+            if ctx.append_branch(other).is_err() {
                 crate::log::warning(
                     "registrar",
                     format_args!("more contacts than branches: the rest is left out"),
@@ -322,7 +325,7 @@ pub(super) fn lookup_branches(call: &mut Call<'_, '_>) -> Code {
     for target in targets {
         // A branch that is no user of ours stays what it is.
         if find(env, registrar, usrloc, &domain, Some(&target.uri), Into::Branches) != Code::TRUE {
-            let _ = branch::append(&mut env.ctx.branches, target);
+            let _ = env.ctx.append_branch(target);
         }
     }
     code

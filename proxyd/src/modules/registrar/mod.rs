@@ -25,7 +25,6 @@ use crate::script::module::InitError;
 use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Pv;
-use crate::script::module::PvParam;
 use crate::script::module::Routes;
 use crate::script::module::State;
 use crate::script::program::PvRef;
@@ -242,14 +241,12 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             call: fetch::reg_free_contacts,
         },
     ],
-    pvs: &[Pv {
-        names: &["ulc"],
-        param: PvParam::Required,
-        doc: "An attribute of a fetched contact: $ulc(profile=>attr).",
-        compile: Some(fetch::compile_ulc),
-        get: fetch::ulc,
-        set: None,
-    }],
+    pvs: &[Pv::class(
+        &["ulc"],
+        "An attribute of a fetched contact: $ulc(profile=>attr).",
+        fetch::compile_ulc,
+        fetch::ulc,
+    )],
     init: Some(init),
     ..ModuleDef::new("registrar", "Registers users and finds them.")
 };

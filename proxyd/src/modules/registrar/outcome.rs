@@ -5,6 +5,8 @@
 pub(super) enum Refusal {
     /// A Contact cannot be read.
     ContactParse,
+    /// A header other than Contact cannot be read.
+    MessageParse,
     /// `*` without `Expires: 0`.
     StarExpires,
     /// `*` beside other contacts.
@@ -47,6 +49,7 @@ impl Refusal {
             Self::FirstHop => (439, "First Hop Lacks Outbound Support"),
             Self::TooMany | Self::Unavailable => (503, "Service Unavailable"),
             Self::ContactParse
+            | Self::MessageParse
             | Self::StarExpires
             | Self::StarContacts
             | Self::Aor
@@ -62,6 +65,7 @@ impl Refusal {
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::ContactParse => "Contact parse error",
+            Self::MessageParse => "Message parse error",
             Self::StarExpires => "* used in contact and expires is not zero",
             Self::StarContacts => "* used in contact and more than 1 contact",
             Self::Aor => "Error while parsing AOR",

@@ -68,11 +68,8 @@ impl Register<'_, '_> {
                 }
                 continue;
             }
-            let at = if self.facts.flags & ONE_CONTACT != 0 {
-                keep_only(edit, at)
-            } else {
-                at
-            };
+            let one = self.facts.flags & ONE_CONTACT != 0;
+            let at = if one { keep_only(edit, at) } else { at };
             let result = match at {
                 Some(at) => {
                     code = 2;
@@ -87,12 +84,12 @@ impl Register<'_, '_> {
                 }
             };
             result.map_err(|_| Refusal::TooLong)?;
+            // Kamailio: the first one that is stored is the one; what comes after it is not looked at.
+            if one {
+                break;
+            }
         }
-        Ok(Saved {
-            code,
-            ticket: None,
-            details: Vec::new(),
-        })
+        Ok(Saved { code, ticket: None })
     }
 
     /// `Contact: *`: every binding goes, unless a newer REGISTER of the same Call-ID made one (§10.3 step 6).
@@ -109,7 +106,6 @@ impl Register<'_, '_> {
         Ok(Saved {
             code: 3,
             ticket: None,
-            details: Vec::new(),
         })
     }
 
@@ -245,7 +241,7 @@ impl Register<'_, '_> {
             connection: facts.connection,
             last_keepalive: facts.now,
             roundtrip: 0,
-            keepalive: false,
+            keepalive: cflags & self.usrloc.nat_bflag != 0,
             memory_only: facts.flags & MEMORY_ONLY != 0,
         })
     }

@@ -12,6 +12,7 @@ use shared::sip::Method;
 use shared::sip::NameAddr;
 use shared::sip::Uri;
 use shared::sip::params::unquote;
+use shared::sip::scan::is_token;
 use shared::sip::scan::trim;
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -82,7 +83,8 @@ impl<'m> Request<'m> {
         };
         let mut allowed = None;
         for header in msg.all(HeaderName::Allow) {
-            allowed = Some(allowed.unwrap_or(0) | method_bits(msg.value(header)));
+            let bits = method_bits(msg.value(header)).ok_or(Refusal::MessageParse)?;
+            allowed = Some(allowed.unwrap_or(0) | bits);
         }
         request.methods = allowed.unwrap_or(ALL_METHODS);
         let (mut header, mut first) = (None, 0);
@@ -100,7 +102,7 @@ impl<'m> Request<'m> {
                 return Err(Refusal::TooLong);
             }
             // Kamailio: the contacts of one header are taken from its end
-            request.contacts.insert(first, Asked::read(&contact));
+            request.contacts.insert(first, Asked::read(&contact)?);
         }
         request.check(msg, registrar)?;
         Ok(request)
@@ -157,7 +159,7 @@ impl<'m> Request<'m> {
 }
 
 impl<'m> Asked<'m> {
-    fn read(contact: &Contact<'m>) -> Self {
+    fn read(contact: &Contact<'m>) -> Result<Self, Refusal> {
         let mut asked = Self {
             address: contact.uri(),
             expires: None,
@@ -173,7 +175,7 @@ impl<'m> Asked<'m> {
                 1 if param.name.eq_ignore_ascii_case(b"q") => asked.q = Some(value()),
                 7 if param.name.eq_ignore_ascii_case(b"expires") => asked.expires = Some(value()),
                 7 if param.name.eq_ignore_ascii_case(b"methods") => {
-                    asked.methods = Some(method_bits(&value()))
+                    asked.methods = Some(method_bits(&value()).ok_or(Refusal::MessageParse)?)
                 }
                 8 if param.name.eq_ignore_ascii_case(b"received") => asked.received = value(),
                 13 if param.name.eq_ignore_ascii_case(b"+sip.instance") => asked.instance = value(),
@@ -183,7 +185,7 @@ impl<'m> Asked<'m> {
                 _ => {}
             }
         }
-        asked
+        Ok(asked)
     }
 }
 
@@ -227,8 +229,14 @@ impl<'m> PathVector<'m> {
             let Some(uri) = addr.and_then(|addr| Uri::parse(addr.uri).ok()) else {
                 return Err((Refusal::PathParse, Self::NONE));
             };
-            if index == 0
-                && registrar.path_use_received
+            if index > 0 {
+                continue;
+            }
+            // RFC 3327 §5: what goes to the contact is loosely routed.
+            if uri.param(b"lr").is_none() {
+                return Err((Refusal::PathParse, Self::NONE));
+            }
+            if registrar.path_use_received
                 && let Some(Some(received)) = uri.param(b"received")
             {
                 vector.received = shared::sip::params::unescape(received);
@@ -294,12 +302,16 @@ pub(super) fn method_bit(method: Method<'_>) -> u32 {
     }
 }
 
-fn method_bits(list: &[u8]) -> u32 {
-    let methods = list
+/// The bits of the methods that a list names; none when something in it is no method.
+fn method_bits(list: &[u8]) -> Option<u32> {
+    let mut methods = list
         .split(|b| *b == b',')
         .map(trim)
         .filter(|name| !name.is_empty());
-    methods.fold(0, |bits, name| bits | method_bit(Method::from_bytes(name)))
+    methods.try_fold(0, |bits, name| {
+        let is_token = name.iter().all(|byte| is_token(*byte));
+        is_token.then(|| bits | method_bit(Method::from_bytes(name)))
+    })
 }
 
 #[cfg(test)]
@@ -319,10 +331,11 @@ mod tests {
             assert_eq!(number(text.as_bytes()), expected, "{text}");
         }
         for (list, expected) in [
-            ("INVITE, ACK", 5),
-            ("INVITE, OPTIONS, FOO", 524_801),
-            ("", 0),
-            ("MESSAGE,", 256),
+            ("INVITE, ACK", Some(5)),
+            ("INVITE, OPTIONS, FOO", Some(524_801)),
+            ("", Some(0)),
+            ("MESSAGE,", Some(256)),
+            ("INV ITE", None),
         ] {
             assert_eq!(method_bits(list.as_bytes()), expected, "{list}");
         }

@@ -19,6 +19,7 @@ use crate::modules::nathelper::contact::rewritten;
 use crate::modules::usrloc::COMMIT_TIMEOUT;
 use crate::modules::usrloc::Usrloc;
 use crate::modules::usrloc::contact::OwnedContact;
+use crate::modules::usrloc::store::Contacts;
 use crate::modules::usrloc::table::Domain;
 use crate::modules::usrloc::table::Ticket;
 use crate::script::module::Call;
@@ -40,8 +41,14 @@ pub(super) const PREPARE_REPLY: i64 = 0x10;
 pub(super) struct Saved {
     pub(super) code: i32,
     pub(super) ticket: Option<Ticket>,
-    /// The contacts that the reply lists, when the script wants their details.
-    pub(super) details: Vec<OwnedContact>,
+}
+
+/// What the reply lists.
+#[derive(Default)]
+struct Listed {
+    headers: Vec<u8>,
+    /// The contacts, when the script wants their details.
+    details: Vec<OwnedContact>,
 }
 
 pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
@@ -57,7 +64,10 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     let domain = usrloc.open(&call.text(0));
     let env = &mut *call.env;
     let facts = Facts::collect(env, registrar, usrloc, flags);
-    let mut headers = Vec::with_capacity(256);
+    let mut listed = Listed {
+        headers: Vec::with_capacity(256),
+        details: Vec::new(),
+    };
     // What nathelper made of the Contact is what is stored.
     let rewritten = rewritten(env.ctx);
     let result = run(
@@ -67,8 +77,9 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
         usrloc,
         &domain,
         &facts,
-        &mut headers,
+        &mut listed,
     );
+    let Listed { mut headers, details } = listed;
     let held = flags & NO_REPLY == 0
         && result
             .as_ref()
@@ -95,7 +106,7 @@ pub(super) fn save(call: &mut Call<'_, '_>) -> Code {
     } else {
         registrar.rejected.inc()
     }
-    for contact in result.iter().flat_map(|saved| &saved.details) {
+    for contact in details {
         keep_details(env, registrar, contact.view());
     }
     if !held {
@@ -143,8 +154,9 @@ fn run(
     usrloc: &Usrloc,
     domain: &Domain,
     facts: &Facts,
-    headers: &mut Vec<u8>,
+    listed: &mut Listed,
 ) -> Result<Saved, Refusal> {
+    let Listed { headers, details } = listed;
     let refuse = |headers: &mut Vec<u8>, refusal, path: &[u8]| {
         reply::write_refusal(headers, refusal, registrar, path);
         refusal
@@ -169,37 +181,28 @@ fn run(
         path: path.as_ref().ok(),
     };
 
+    let mut list = |headers: &mut Vec<u8>, contacts: Contacts<'_>| {
+        reply::write_contacts(headers, contacts.clone(), facts.now, registrar, gruu);
+        *details = facts.details(contacts);
+    };
     let result = if request.contacts.is_empty() && !request.star {
-        let listed = domain.read(&aor, |contacts| {
-            reply::write_contacts(headers, contacts.clone(), facts.now, registrar, gruu);
-            facts.details(contacts)
-        });
-        listed.map(|details| {
-            (
-                Ok(Saved {
-                    code: 4,
-                    ticket: None,
-                    details,
-                }),
-                None,
-            )
-        })
+        let read = domain.read(&aor, |contacts| list(headers, contacts));
+        let saved = Saved {
+            code: 4,
+            ticket: None,
+        };
+        read.map(|()| (Ok(saved), None))
     } else if let Err((refusal, _)) = &path {
-        let listed = domain.read(&aor, |contacts| {
-            reply::write_contacts(headers, contacts, facts.now, registrar, gruu)
-        });
-        listed.map(|()| (Err(*refusal), None))
+        let read = domain.read(&aor, |contacts| list(headers, contacts));
+        read.map(|()| (Err(*refusal), None))
     } else {
         let edited = domain.edit(&aor, |edit| {
-            let mut result = register.apply(edit);
+            let result = register.apply(edit);
             if result
                 .as_ref()
                 .map_or_else(|refusal| refusal.lists_contacts(), |_| true)
             {
-                reply::write_contacts(headers, edit.contacts(), facts.now, registrar, gruu);
-            }
-            if let Ok(saved) = &mut result {
-                saved.details = facts.details(edit.contacts());
+                list(headers, edit.contacts());
             }
             result
         });

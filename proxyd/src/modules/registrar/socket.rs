@@ -2,6 +2,7 @@
 
 use super::Registrar;
 use super::states;
+use crate::modules::usrloc;
 use crate::proxy::context::Context;
 use crate::proxy::sockets::Listener;
 use crate::proxy::sockets::Sockets;
@@ -12,12 +13,13 @@ use smallvec::SmallVec;
 /// A socket as the table stores it.
 pub(super) type SocketText = SmallVec<[u8; 64]>;
 
-/// The socket a REGISTER arrived at, as the table stores it: `udp:10.0.0.1:5060`.
+/// The socket a REGISTER arrived at, as the table stores it: `udp:10.0.0.1:5060`; a header may name another one of ours.
 pub(super) fn socket_of(ctx: &Context, sockets: &Sockets, registrar: &Registrar) -> SocketText {
     if ctx.flags & registrar.sock_flag != 0 && !registrar.sock_hdr_name.is_empty() {
         let header = ctx.msg.all_named(&registrar.sock_hdr_name).next();
-        if let Some(header) = header {
-            return SocketText::from_slice(ctx.msg.value(header));
+        let named = header.map(|header| ctx.msg.value(header));
+        if let Some(text) = named.filter(|text| usrloc::socket_of(text, sockets).is_some()) {
+            return SocketText::from_slice(text);
         }
     }
     sockets

@@ -16,7 +16,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::module::SetError;
 use crate::script::value::Value;
@@ -167,14 +166,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             sdp_get_address_family,
         ),
     ],
-    pvs: &[Pv {
-        names: &["sdp"],
-        param: PvParam::Required,
-        doc: "The session description: body; sess_version, to which -1 assigns the next number.",
-        compile: Some(compile),
-        get: attribute,
-        set: Some(set_attribute),
-    }],
+    pvs: &[Pv::class(
+        &["sdp"],
+        "The session description: body; sess_version, to which -1 assigns the next number.",
+        compile,
+        attribute,
+    )
+    .settable(set_attribute)],
     ..ModuleDef::new("sdpops", "Looks at session descriptions and edits them.")
 };
 

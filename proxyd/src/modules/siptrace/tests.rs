@@ -1,3 +1,5 @@
+//! What is traced, in rows and in packets of HEP.
+
 use super::*;
 use crate::modules::testing::Db;
 use crate::proxy::context::Target;

@@ -6,7 +6,6 @@ use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::PvSpec;
 use crate::script::value::Value;
 use shared::sip::HeaderName;
@@ -14,14 +13,12 @@ use shared::sip::params::find;
 use std::net::IpAddr;
 
 /// The rows.
-pub(super) const PVS: &[Pv] = &[Pv {
-    names: &["pcv"],
-    param: PvParam::Required,
-    doc: "P-Charging-Vector: all, value, genaddr, orig, term, status.",
-    compile: Some(compile),
-    get: read,
-    set: None,
-}];
+pub(super) const PVS: &[Pv] = &[Pv::class(
+    &["pcv"],
+    "P-Charging-Vector: all, value, genaddr, orig, term, status.",
+    compile,
+    read,
+)];
 
 const PARTS: &[(&[u8], &[u8])] = &[
     (b"all", b""),
@@ -89,7 +86,7 @@ pub(super) fn manage(call: &mut Call<'_, '_>) -> Code {
         }
     }
     if !makes || (present && !removes) {
-        return if present && removes { Code(4) } else { Code(1) };
+        return Code::TRUE;
     }
     let at = match ctx.source.local.ip() {
         IpAddr::V4(ip) => ip.to_string(),
@@ -97,5 +94,5 @@ pub(super) fn manage(call: &mut Call<'_, '_>) -> Code {
     };
     let line = format!("P-Charging-Vector: icid-value={first:016x}{second:016x};icid-generated-at={at}\r\n");
     ctx.lumps.append_header(&ctx.msg, line.as_bytes());
-    if present { Code(5) } else { Code(3) }
+    Code::TRUE
 }

@@ -70,7 +70,7 @@ fn return_codes() {
         ("hdr_date_check", &["10"], -4),
         ("options_reply", &[], -1),
         ("sip_p_charging_vector", &["r"], 1),
-        ("sip_p_charging_vector", &["g"], 3),
+        ("sip_p_charging_vector", &["g"], 1),
     ] {
         assert_eq!(
             Stage::new(MESSAGE).call(&MODULE, name, args),

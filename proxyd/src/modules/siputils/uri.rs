@@ -192,11 +192,13 @@ pub(super) fn cmp_uri(call: &mut Call<'_, '_>) -> Code {
 pub(super) fn cmp_aor(call: &mut Call<'_, '_>) -> Code {
     let (first, second) = (call.text(0), call.text(1));
     let same = |a: &Uri<'_>, b: &Uri<'_>| {
-        a.user == b.user && a.host.eq_ignore_ascii_case(b.host) && a.port == b.port
+        // Kamailio: the port of sips is 5060 here too
+        let port = |uri: &Uri<'_>| uri.port.unwrap_or(5060);
+        a.user == b.user && a.host.eq_ignore_ascii_case(b.host) && port(a) == port(b)
     };
     match (Uri::parse(&first), Uri::parse(&second)) {
         (Ok(first), Ok(second)) => Code::from(same(&first, &second)),
-        _ => Code::FALSE,
+        _ => Code(-2),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The body replaced and asked about: `set_body` `has_body` `is_audio_on_hold` (Kamailio textops; RFC 3261 §7.4, RFC 3264 §8.4).
 
 use crate::proxy::context::Context;
-use crate::proxy::context::NewBody;
+use crate::proxy::context::ReplyBody;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::transform::coding::from_hex;
@@ -59,7 +59,7 @@ fn typed(call: &Call<'_, '_>) -> Option<Vec<u8>> {
 }
 
 pub(super) fn set_body(call: &mut Call<'_, '_>) -> Code {
-    let body = call.text_owned(0);
+    let body = call.printed(0).into_owned();
     let Some(content_type) = typed(call) else {
         return Code::FALSE;
     };
@@ -76,11 +76,11 @@ pub(super) fn set_body_hex(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn set_reply_body(call: &mut Call<'_, '_>) -> Code {
-    let body = call.text_owned(0);
+    let body = call.printed(0).into_owned();
     let Some(content_type) = typed(call) else {
         return Code::FALSE;
     };
-    call.env.ctx.new_body = Some(NewBody {
+    call.env.ctx.reply_body = Some(ReplyBody {
         body,
         content_type: Some(content_type),
     });
@@ -91,7 +91,7 @@ pub(super) fn set_reply_body_hex(call: &mut Call<'_, '_>) -> Code {
     let (Some(body), Some(content_type)) = (hexadecimal(call), typed(call)) else {
         return Code::FALSE;
     };
-    call.env.ctx.new_body = Some(NewBody {
+    call.env.ctx.reply_body = Some(ReplyBody {
         body,
         content_type: Some(content_type),
     });

@@ -2,6 +2,7 @@
 
 use crate::script::module::Call;
 use crate::script::module::Code;
+use std::cmp::Ordering;
 
 pub(super) fn is_method(call: &mut Call<'_, '_>) -> Code {
     let names = call.text(0);
@@ -32,7 +33,7 @@ pub(super) fn is_privacy(call: &mut Call<'_, '_>) -> Code {
 
 /// Runs `fits` on every item of the list until one does.
 fn any_item(call: &Call<'_, '_>, fits: impl Fn(&[u8], &[u8]) -> bool) -> Code {
-    let (subject, list, separator) = (call.text(0), call.text(1), call.text(2));
+    let (subject, list, separator) = (call.printed(0), call.printed(1), call.text(2));
     let [separator] = &*separator else {
         crate::log::error(
             "textops",
@@ -63,26 +64,36 @@ pub(super) fn in_list_prefix(call: &mut Call<'_, '_>) -> Code {
     })
 }
 
-pub(super) fn cmp_str(call: &mut Call<'_, '_>) -> Code {
-    Code::from(call.text(0) == call.text(1))
-}
-
-pub(super) fn cmp_istr(call: &mut Call<'_, '_>) -> Code {
-    Code::from(call.text(0).eq_ignore_ascii_case(&call.text(1)))
-}
-
-pub(super) fn starts_with(call: &mut Call<'_, '_>) -> Code {
-    let (text, start) = (call.text(0), call.text(1));
-    match text.get(..start.len()) {
-        Some(head) if head == &*start => Code::TRUE,
-        // Kamailio: -2 tells a smaller text
-        Some(head) if head < &*start => Code(-2),
-        _ => Code::FALSE,
+/// Kamailio: -2 tells a smaller text.
+fn compare(first: &[u8], second: &[u8]) -> Code {
+    match first.cmp(second) {
+        Ordering::Equal => Code::TRUE,
+        Ordering::Less => Code(-2),
+        Ordering::Greater => Code::FALSE,
     }
 }
 
+pub(super) fn cmp_str(call: &mut Call<'_, '_>) -> Code {
+    compare(&call.printed(0), &call.printed(1))
+}
+
+pub(super) fn cmp_istr(call: &mut Call<'_, '_>) -> Code {
+    compare(
+        &call.printed(0).to_ascii_lowercase(),
+        &call.printed(1).to_ascii_lowercase(),
+    )
+}
+
+pub(super) fn starts_with(call: &mut Call<'_, '_>) -> Code {
+    let (text, start) = (call.printed(0), call.printed(1));
+    text.get(..start.len())
+        .map_or(Code::FALSE, |head| compare(head, &start))
+}
+
 pub(super) fn ends_with(call: &mut Call<'_, '_>) -> Code {
-    Code::from(call.text(0).ends_with(&call.text(1)))
+    let (text, end) = (call.printed(0), call.printed(1));
+    let tail = text.len().checked_sub(end.len()).and_then(|at| text.get(at..));
+    tail.map_or(Code::FALSE, |tail| compare(tail, &end))
 }
 
 fn place(text: &[u8], wanted: &[u8]) -> Code {
@@ -93,22 +104,22 @@ fn place(text: &[u8], wanted: &[u8]) -> Code {
 }
 
 pub(super) fn str_find(call: &mut Call<'_, '_>) -> Code {
-    place(&call.text(0), &call.text(1))
+    place(&call.printed(0), &call.printed(1))
 }
 
 pub(super) fn str_ifind(call: &mut Call<'_, '_>) -> Code {
     place(
-        &call.text(0).to_ascii_lowercase(),
-        &call.text(1).to_ascii_lowercase(),
+        &call.printed(0).to_ascii_lowercase(),
+        &call.printed(1).to_ascii_lowercase(),
     )
 }
 
 pub(super) fn str_any_in(call: &mut Call<'_, '_>) -> Code {
-    let text = call.text(0);
-    Code::from(call.text(1).iter().any(|byte| text.contains(byte)))
+    let text = call.printed(0);
+    Code::from(call.printed(1).iter().any(|byte| text.contains(byte)))
 }
 
 pub(super) fn str_all_in(call: &mut Call<'_, '_>) -> Code {
-    let (text, wanted) = (call.text(0), call.text(1));
+    let (text, wanted) = (call.printed(0), call.printed(1));
     Code::from(!wanted.is_empty() && wanted.iter().all(|byte| text.contains(byte)))
 }

@@ -24,13 +24,20 @@ pub(crate) fn lines(text: Cow<'_, [u8]>) -> Vec<u8> {
 }
 
 pub(super) fn append_to_reply(call: &mut Call<'_, '_>) -> Code {
-    let text = lines(call.text(0));
+    let text = call.printed(0);
+    if text.is_empty() {
+        return Code::FALSE;
+    }
+    let text = lines(text);
     call.env.ctx.reply_headers.extend_from_slice(&text);
     Code::TRUE
 }
 
 pub(super) fn append_hf(call: &mut Call<'_, '_>) -> Code {
-    let (text, name) = (lines(call.text(0)), call.text_owned(1));
+    let (text, name) = (lines(call.printed(0)), call.text_owned(1));
+    if text.is_empty() {
+        return Code::FALSE;
+    }
     let ctx = &mut *call.env.ctx;
     if name.is_empty() {
         ctx.lumps.append_header(&ctx.msg, &text);
@@ -41,7 +48,10 @@ pub(super) fn append_hf(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn insert_hf(call: &mut Call<'_, '_>) -> Code {
-    let (text, name) = (lines(call.text(0)), call.text_owned(1));
+    let (text, name) = (lines(call.printed(0)), call.text_owned(1));
+    if text.is_empty() {
+        return Code::FALSE;
+    }
     let ctx = &mut *call.env.ctx;
     if name.is_empty() {
         ctx.lumps.prepend_header(&ctx.msg, &text);
@@ -124,6 +134,12 @@ pub(super) fn remove_hf(call: &mut Call<'_, '_>) -> Code {
     Code::from(found)
 }
 
+/// True also when there is none.
+pub(super) fn remove_hf_pv(call: &mut Call<'_, '_>) -> Code {
+    remove_hf(call);
+    Code::TRUE
+}
+
 pub(super) fn remove_hf_re(call: &mut Call<'_, '_>) -> Code {
     let Some(regex) = call.regex(0).map(Cow::into_owned) else {
         return Code::FALSE;
@@ -190,7 +206,7 @@ pub(super) fn remove_hf_match(call: &mut Call<'_, '_>) -> Code {
             found = true;
         }
     }
-    Code::from(found)
+    if found { Code::TRUE } else { Code(-2) }
 }
 
 pub(super) fn via_param_rm(call: &mut Call<'_, '_>) -> Code {

@@ -301,10 +301,16 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             headers::is_present_hf_re,
         ),
         Function::anywhere(
-            &["remove_hf", "remove_hf_pv"],
+            &["remove_hf"],
             &[Arg::Text("hname")],
             "Removes all headers of a name; true when there was one.",
             headers::remove_hf,
+        ),
+        Function::anywhere(
+            &["remove_hf_pv"],
+            &[Arg::Text("hname")],
+            "Removes all headers of a name, of which there may be none.",
+            headers::remove_hf_pv,
         ),
         Function::anywhere(
             &["remove_hf_re", "remove_hf_re_pv"],

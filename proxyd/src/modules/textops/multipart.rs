@@ -132,9 +132,14 @@ pub(super) fn filter_body(call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
+/// Kamailio: a body that is not multipart is given as a whole, of whatever type it is.
 fn assign(call: &mut Call<'_, '_>, take: impl Fn(&Message, &Part<'_>) -> Option<Vec<u8>>) -> Code {
     let wanted = call.text_owned(0);
     let msg = &call.env.ctx.msg;
+    if boundary(msg).is_none() && !msg.body().is_empty() {
+        let body = Value::owned(msg.body());
+        return Code::from(call.assign(1, body));
+    }
     match of_type(msg, &wanted).and_then(|part| take(msg, &part)) {
         Some(text) => Code::from(call.assign(1, Value::owned(text))),
         None => Code::FALSE,

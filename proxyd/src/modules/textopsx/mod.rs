@@ -9,7 +9,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
-use crate::script::module::PvParam;
 use crate::script::module::Routes;
 use crate::script::regex::Options;
 use crate::script::regex::Regex;
@@ -19,17 +18,6 @@ use std::borrow::Cow;
 
 mod iterate;
 mod values;
-
-const fn item(names: &'static [&'static str], doc: &'static str, get: super::PvGet) -> Pv {
-    Pv {
-        names,
-        param: PvParam::Required,
-        doc,
-        compile: Some(compile_name),
-        get,
-        set: None,
-    }
-}
 
 const REPLIES: Routes = Routes::ONREPLY.or(Routes::REPLY);
 
@@ -215,19 +203,22 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         ),
     ],
     pvs: &[
-        item(
+        Pv::class(
             &["hfitname"],
             "Name of the header that an iterator stands at.",
+            compile_name,
             |env, spec| iterate::header_name(env, &spec.text(env)),
         ),
-        item(
+        Pv::class(
             &["hfitbody"],
             "Value of the header that an iterator stands at.",
+            compile_name,
             |env, spec| iterate::header_value(env, &spec.text(env)),
         ),
-        item(
+        Pv::class(
             &["blitval"],
             "The line that an iterator stands at, with its end.",
+            compile_name,
             |env, spec| iterate::line(env, &spec.text(env)),
         ),
     ],
@@ -368,7 +359,7 @@ fn keep_hf(call: &mut Call<'_, '_>) -> Code {
 }
 
 fn fnmatch(call: &mut Call<'_, '_>) -> Code {
-    let (text, pattern) = (call.text(0), call.text(1));
+    let (text, pattern) = (call.printed(0), call.printed(1));
     if matches!(call.text(2).first(), Some(b'i' | b'I')) {
         return Code::from(wildcard(
             &pattern.to_ascii_lowercase(),

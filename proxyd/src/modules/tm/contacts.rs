@@ -142,8 +142,7 @@ pub(super) fn t_next_contact_flow(call: &mut Call<'_, '_>) -> Code {
         return Code(-2);
     };
     env.lists.xavp.remove(flows, place);
-    env.ctx.branches.push(next);
-    Code::TRUE
+    Code::from(env.ctx.append_branch(next).is_ok())
 }
 
 /// The first waiting flow of a device, and its place.

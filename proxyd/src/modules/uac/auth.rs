@@ -21,7 +21,7 @@ const NC: &[u8] = b"00000001";
 
 /// What a password is given as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Plain,
     /// HA1 in hexadecimal digits.
     Ha1,
@@ -29,20 +29,20 @@ pub(super) enum Form {
 
 /// Who we are for a server.
 #[derive(Debug, Clone)]
-pub(super) struct Credential {
-    pub(super) user: Vec<u8>,
+pub(crate) struct Credential {
+    pub(crate) user: Vec<u8>,
     /// The realm it is for; empty: any.
-    pub(super) realm: Vec<u8>,
-    pub(super) password: Vec<u8>,
-    pub(super) form: Form,
+    pub(crate) realm: Vec<u8>,
+    pub(crate) password: Vec<u8>,
+    pub(crate) form: Form,
 }
 
 /// What an answer is computed over.
-pub(super) struct Request<'a> {
-    pub(super) method: &'a [u8],
-    pub(super) uri: &'a [u8],
-    pub(super) body: &'a [u8],
-    pub(super) cnonce: &'a [u8],
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a [u8],
+    pub(crate) uri: &'a [u8],
+    pub(crate) body: &'a [u8],
+    pub(crate) cnonce: &'a [u8],
 }
 
 /// The challenges of a 401 or 407.
@@ -59,7 +59,7 @@ pub(super) fn challenges(reply: &Message) -> impl Iterator<Item = Auth<'_>> {
 }
 
 /// The header line that answers a challenge; none when its algorithm is unknown or the HA1 is of another one.
-pub(super) fn answer(
+pub(crate) fn answer(
     status: u16,
     challenge: &Auth<'_>,
     who: &Credential,

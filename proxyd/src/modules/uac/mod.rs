@@ -1,7 +1,7 @@
 //! `loadmodule "uac"`: other names in From and To, answers to challenges, requests and registrations of our own
 //! (Kamailio module uac).
 
-mod auth;
+pub(crate) mod auth;
 mod lookup;
 mod record;
 mod register;
@@ -22,7 +22,6 @@ use crate::script::module::ModuleDef;
 use crate::script::module::ModuleTimer;
 use crate::script::module::Param;
 use crate::script::module::Pv;
-use crate::script::module::PvParam;
 use crate::script::module::Routes;
 use crate::script::module::State;
 use crate::script::program::PvRef;
@@ -216,14 +215,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             lookup::refresh,
         ),
     ],
-    pvs: &[Pv {
-        names: &["uac_req"],
-        param: PvParam::Required,
-        doc: "A part of the request for uac_req_send(); all: every part.",
-        compile: Some(request::compile),
-        get: request::read,
-        set: Some(request::write),
-    }],
+    pvs: &[Pv::class(
+        &["uac_req"],
+        "A part of the request for uac_req_send(); all: every part.",
+        request::compile,
+        request::read,
+    )
+    .settable(request::write)],
     rpcs: rpc::RPCS,
     events: &["uac:reply"],
     timers: &[ModuleTimer {

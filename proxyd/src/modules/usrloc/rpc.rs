@@ -255,6 +255,7 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
         last_keepalive: now,
         server_id: usrloc.server_id(),
         connection: NO_CONNECTION,
+        keepalive: cflags as u32 & usrloc.nat_bflag != 0,
         ..Binding::default()
     };
     let (result, ticket) = domain

@@ -562,8 +562,12 @@ impl Edit<'_> {
         if let Some(place) = self.record.as_mut_slice().get_mut(at) {
             *place = packed;
         }
-        let moves = result.is_ok() && (q != binding.q || self.store.order == Order::Newest);
-        if moves
+        let moves = match self.store.order {
+            Order::Newest => true,
+            Order::Q => q != binding.q && !self.stands_well(at, binding.q),
+        };
+        if result.is_ok()
+            && moves
             && self.record.as_slice().len() > 1
             && let Some(packed) = self.record.remove(at)
         {
@@ -640,6 +644,13 @@ impl Edit<'_> {
                 self.queue.push(Reverse((expires, self.hash)));
             }
         }
+    }
+
+    /// Whether the neighbours of a contact allow it this q where it is.
+    fn stands_well(&self, at: usize, q: i16) -> bool {
+        let neighbour = |at: Option<usize>| self.contacts().nth(at?).map(|contact| contact.q());
+        neighbour(at.checked_sub(1)).is_none_or(|before| q <= before)
+            && neighbour(at.checked_add(1)).is_none_or(|after| q >= after)
     }
 
     fn position(&self, q: i16) -> usize {

@@ -95,8 +95,14 @@ proptest! {
                     });
                     let list = model.entry(user).or_default();
                     match list.iter().position(|c| c.address == address) {
-                        Some(at) if list[at].q == q => list[at] = plain,
-                        Some(at) => { list.remove(at); insert(list, plain); }
+                        Some(at) => {
+                            list[at] = plain;
+                            // One whose neighbours allow it stays where it is.
+                            if !list.is_sorted_by(|one, next| one.q >= next.q) {
+                                let plain = list.remove(at);
+                                insert(list, plain);
+                            }
+                        }
                         None => insert(list, plain),
                     }
                 }

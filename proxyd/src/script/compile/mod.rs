@@ -22,7 +22,7 @@ use super::module::Routes;
 use super::parse::Parsed;
 use super::program::Block;
 use super::program::Format;
-use super::program::OwnEvent;
+use super::program::MessageEvent;
 use super::program::Program;
 use super::span::Span;
 use ahash::AHashMap;
@@ -95,7 +95,7 @@ pub fn compile(parsed: Parsed, modules: &'static [&'static ModuleDef], additions
         })
         .collect();
     compiler.index_routes(&routes);
-    compiler.program.own_events = OwnEvent::NAMES.map(|name| compiler.program.event_route(name));
+    compiler.program.message_events = MessageEvent::NAMES.map(|name| compiler.program.event_route(name));
     let kinds = compiler.kinds(&routes);
     for (index, route) in routes.iter().enumerate() {
         compiler.block(index, route, kinds.get(index).copied().unwrap_or(Routes::ANY));

@@ -9,8 +9,10 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Names;
 use crate::script::module::Pv;
 use crate::script::module::Transformation;
+use crate::script::span::Span;
 use crate::script::transform;
 use ahash::AHashMap;
+use std::cell::Cell;
 
 /// Events of the core (core cookbook, "Core Event Routes").
 const CORE_EVENTS: &[&str] = &[
@@ -32,6 +34,8 @@ pub(super) struct Lookup {
     pub(super) loaded: Vec<&'static ModuleDef>,
     /// Named flags.
     pub(super) flags: AHashMap<String, u32>,
+    /// The string whose pseudo-variables are being compiled.
+    pub(super) string: Cell<Option<Span>>,
 }
 
 impl Names for Lookup {
@@ -46,6 +50,7 @@ impl Lookup {
             modules,
             loaded: Vec::new(),
             flags: AHashMap::new(),
+            string: Cell::new(None),
         }
     }
 

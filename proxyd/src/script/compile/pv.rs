@@ -129,7 +129,7 @@ impl Lookup {
                     format: &format,
                     parse: &parse,
                     names: self,
-                    span: pv.span,
+                    span: self.string.get().unwrap_or(pv.span),
                 };
                 compile(&request)
                     .map_err(|why| Fault::new("pv-parameter", format!("`{text}`: {why}"), pv.span))?
@@ -231,7 +231,10 @@ impl Compiler {
 
     /// Compiles a text in quotes, or reports what is wrong in it.
     pub(super) fn text(&mut self, text: &str, span: Span) -> Option<Format> {
-        match self.lookup.format(text) {
+        self.lookup.string.set(Some(span));
+        let compiled = self.lookup.format(text);
+        self.lookup.string.set(None);
+        match compiled {
             Ok(format) => Some(format),
             Err(faults) => {
                 let map = offsets(self.program.sources.quote(span), text);

@@ -2,6 +2,10 @@
 
 use super::Additions;
 use super::Compiler;
+use crate::proxy::branch::MAX_BRANCHES;
+use crate::proxy::branch::USUAL_BRANCHES;
+use crate::proxy::context::Defaults;
+use crate::proxy::context::Switches;
 use crate::script::ast;
 use crate::script::ast::Constant;
 use crate::script::ast::Item;
@@ -298,6 +302,18 @@ impl Compiler {
         let limit =
             |value: Option<i64>, default: u32| value.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
         self.program.while_limit = limit(self.program.setting_int("max_while_loops"), 100);
+        let is_set = |name: &str| self.program.setting_int(name).is_some_and(|value| value != 0);
+        self.program.defaults = Defaults {
+            switches: Switches {
+                force_rport: is_set("force_rport"),
+                local_rport: is_set("local_rport"),
+                reply_to_via: is_set("reply_to_via"),
+                sip_warning: is_set("sip_warning"),
+                ..Switches::default()
+            },
+            most_branches: (limit(self.program.setting_int("max_branches"), USUAL_BRANCHES as u32) as usize)
+                .clamp(1, MAX_BRANCHES),
+        };
         self.program.route_limit = limit(self.program.setting_int("max_recursive_level"), 256).clamp(1, 1024);
     }
 

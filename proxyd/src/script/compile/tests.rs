@@ -427,7 +427,7 @@ fn modparamx_puts_variables_in() {
         values[..],
         [
             ("number", ParamValue::Int(7)),
-            ("text", text("a1b")),
+            ("text", text("a1b<null>")),
             ("list", text("$def(SIZE)"))
         ]
     );

@@ -279,7 +279,7 @@ impl<'a> Run<'a> {
                 }
             }
         };
-        if self.depth > self.program.route_limit {
+        if self.depth >= self.program.route_limit {
             let name = self.program.route_name(route);
             let limit = self.program.route_limit;
             crate::log::error(

@@ -158,6 +158,18 @@ impl<'a> Call<'_, 'a> {
         self.value(n).into_text().into_owned()
     }
 
+    /// Argument `n` as a text shows it: null is `<null>`.
+    pub fn printed(&self, n: usize) -> Cow<'_, [u8]> {
+        let value = match self.args.get(n) {
+            Some(CompiledArg::Format(format)) => format.value(self.env),
+            _ => self.value(n),
+        };
+        match value {
+            Value::Null => Cow::Borrowed(b"<null>"),
+            value => value.into_text(),
+        }
+    }
+
     /// Argument `n` as an integer; left out is 0.
     pub fn int(&self, n: usize) -> i64 {
         self.value(n).to_int()

@@ -17,9 +17,6 @@ use crate::script::module::SetError;
 use crate::script::value::Value;
 use std::cell::RefCell;
 
-/// Kamailio's default bound of `max_branches`.
-pub(crate) const MOST_BRANCHES: usize = 12;
-
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
     class(
@@ -217,14 +214,14 @@ fn append(env: &mut Env<'_>, _: &PvSpec, value: Value<'_>) -> Result<(), SetErro
         return Ok(());
     }
     let uri = value.to_text();
-    if uri.is_empty() || env.ctx.branches.len() + 1 >= MOST_BRANCHES {
+    if uri.is_empty() {
         return Err(refused(&value));
     }
-    env.ctx.branches.push(Branch {
-        uri: uri.into_owned(),
+    let branch = Branch {
+        uri: uri.clone().into_owned(),
         ..empty()
-    });
-    Ok(())
+    };
+    env.ctx.append_branch(branch).map_err(|_| refused(&value))
 }
 
 fn all<'e>(env: &'e Env<'_>, _: &'e PvSpec) -> Value<'e> {

@@ -94,7 +94,7 @@ pub(super) static TABLE: &[Pv] = &[
     ),
     class(
         &["rcv"],
-        "What was received: buf len srcip rcvip srcport rcvport proto sproto af.",
+        "What was received: buf len srcip rcvip srcport rcvport proto sproto af (as $K(name) numbers them).",
         |inner| compile_name(inner, RECEIVED),
         received,
         None,
@@ -222,7 +222,7 @@ fn received<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
         5 => Value::Int(i64::from(source.local.port())),
         6 => Value::Int(i64::from(transport_number(source.transport))),
         7 => Value::text(source.transport.as_str().as_bytes()),
-        _ => Value::text(if source.peer.is_ipv4() { b"IPv4" } else { b"IPv6" }),
+        _ => Value::Int(if source.peer.is_ipv4() { 2 } else { 10 }),
     }
 }
 

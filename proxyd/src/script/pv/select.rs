@@ -1,21 +1,22 @@
 //! `$sel(…)` and `@…`: selects (Kamailio selects cookbook).
 
+mod parts;
+
+use super::calendar;
 use super::class;
 use super::custom;
 use super::custom::Named;
-use super::request::host;
-use super::request::user;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::PvSpec;
+use crate::script::transform::uri::bare;
 use crate::script::value::Value;
+use parts::End;
+use parts::Part;
 use shared::sip::HeaderName;
 use shared::sip::Message;
-use shared::sip::NameAddr;
-use shared::sip::Uri;
-use shared::sip::Via;
 use shared::sip::scan::CommaList;
 
 /// The rows.
@@ -38,90 +39,124 @@ enum Select {
     Message(Text),
     CallId,
     CSeq(Option<bool>),
-    /// One value of the comma lists of all headers of a name, or all of them.
-    Header(Box<[u8]>, Option<i64>),
+    /// One value of the comma lists of all headers of a name, or all of them, and what of it.
+    Listed(Box<[u8]>, Option<i64>, Path),
     /// Whether a header lists a value.
     Lists(Box<[u8]>, Box<[u8]>),
-    Whole(HeaderName),
+    /// One header of a name, as it stands.
+    Header(Box<[u8]>, i64),
+    Event,
     Branches,
-    RequestUri(Vec<Box<[u8]>>),
-    NextHop(Vec<Box<[u8]>>),
-    DestinationUri(Vec<Box<[u8]>>),
-    Address(HeaderName, Vec<Box<[u8]>>),
-    Via(i64, Vec<Box<[u8]>>),
+    RequestUri(Path),
+    NextHop(Path),
+    DestinationUri(Path),
+    Address(HeaderName, Path),
+    Via(i64, Path),
+    /// What the credentials for a realm say.
+    Credentials(HeaderName, Box<[u8]>, Path),
     Source(End, Part),
     Pid,
-    Now,
+    Now(Clock),
 }
 
 /// A part of the message's own text.
 #[derive(Debug, Clone, Copy)]
 enum Text {
     Whole,
+    Request,
+    Response,
     FirstLine,
+    Version,
+    Status,
+    Reason,
+    Headers,
     Body,
+    Sdp,
     Length,
     /// 1 a request, 2 a reply.
     Type,
+    Number,
+    NumberHex,
+    Flags,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum End {
-    Peer,
+enum Clock {
+    Seconds,
     Local,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Ip,
-    Port,
-    IpPort,
-    Proto,
+    Gmt,
 }
 
 /// A step of a select: its name and index.
 type Step = (Box<[u8]>, Option<i64>);
 
+/// The names of the steps behind those that chose the select.
+type Path = Vec<Box<[u8]>>;
+
+/// Headers that have a select of their own, which gives the value of the first.
+const WHOLE: &[&[u8]] = &[
+    b"expires",
+    b"max_forwards",
+    b"date",
+    b"content_type",
+    b"content_length",
+    b"subject",
+    b"user_agent",
+    b"organization",
+    b"priority",
+    b"session_expires",
+    b"min_se",
+    b"identity",
+    b"sip_if_match",
+];
+
 /// The steps of a select; `["name"]` is a step of its own.
 fn steps(text: &[u8]) -> Result<Vec<Step>, String> {
-    let text = text.trim_ascii().strip_prefix(b"@").unwrap_or(text.trim_ascii());
-    let mut steps = Vec::new();
-    for one in text.split(|byte| *byte == b'.') {
-        let (name, index) = match memchr::memchr(b'[', one) {
-            Some(open) => {
-                let inner = one
-                    .get(open + 1..)
-                    .unwrap_or_default()
-                    .strip_suffix(b"]")
-                    .unwrap_or_default();
-                (one.get(..open).unwrap_or_default(), Some(inner))
-            }
-            None => (one, None),
-        };
+    let text = text.trim_ascii();
+    let mut rest = text.strip_prefix(b"@").unwrap_or(text);
+    let mut steps: Vec<Step> = Vec::new();
+    loop {
+        let end = rest
+            .iter()
+            .position(|byte| matches!(byte, b'.' | b'['))
+            .unwrap_or(rest.len());
+        let (name, more) = rest.split_at(end);
         if name.is_empty() {
             return Err("a step of the select is empty".into());
         }
-        match index.map(|inner| {
-            (
-                inner,
-                std::str::from_utf8(inner)
-                    .ok()
-                    .and_then(|digits| digits.parse().ok()),
-            )
-        }) {
-            None => steps.push((name.into(), None)),
-            Some((_, Some(n))) => steps.push((name.into(), Some(n))),
-            Some((inner, None)) => {
-                steps.push((name.into(), None));
-                let bare = inner
-                    .strip_prefix(b"\"")
-                    .and_then(|i| i.strip_suffix(b"\""))
-                    .unwrap_or(inner);
-                steps.push((bare.into(), None));
+        steps.push((name.into(), None));
+        rest = more;
+        while let Some(inner) = rest.strip_prefix(b"[") {
+            let close = match inner.strip_prefix(b"\"") {
+                Some(quoted) => memchr::memchr(b'"', quoted).map(|end| end + 2),
+                None => memchr::memchr(b']', inner),
+            };
+            let (inner, more) = close
+                .filter(|at| inner.get(*at) == Some(&b']'))
+                .and_then(|at| Some((inner.get(..at)?, inner.get(at + 1..)?)))
+                .ok_or("an index of the select is not closed")?;
+            let number = std::str::from_utf8(inner)
+                .ok()
+                .and_then(|digits| digits.parse().ok());
+            match (number, steps.last_mut()) {
+                (Some(number), Some(last)) => last.1 = Some(number),
+                _ => steps.push((bare(inner).into(), None)),
             }
+            rest = more;
+        }
+        match rest.strip_prefix(b".") {
+            Some(more) => rest = more,
+            None if rest.is_empty() => return Ok(steps),
+            None => return Err("a step of the select is empty".into()),
         }
     }
-    Ok(steps)
+}
+
+/// A header's name: selects write `_` for `-`.
+fn header(name: &[u8]) -> Box<[u8]> {
+    name.iter()
+        .map(|byte| if *byte == b'_' { b'-' } else { *byte })
+        .collect()
 }
 
 fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
@@ -133,48 +168,82 @@ fn compile(inner: &PvInner<'_>) -> Result<PvData, String> {
     let Some((first, index)) = steps.first() else {
         return Err(unknown());
     };
-    let rest: Vec<Box<[u8]>> = steps.iter().skip(1).map(|(name, ..)| name.clone()).collect();
-    let index = index.unwrap_or(1);
-    let header = |name: &[u8]| name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect();
-    let one = rest.first().map(|name| &**name);
-    let select = match (&**first, one) {
+    let path = |from: usize| -> Path { steps.iter().skip(from).map(|(name, ..)| name.clone()).collect() };
+    let name = steps.get(1).map(|(name, _)| &**name);
+    let number = steps.get(1).and_then(|(_, index)| *index);
+    let select = match (&**first, name) {
         (b"method", None) => Select::Method,
-        (b"msg", None | Some(b"request" | b"response")) => Select::Message(Text::Whole),
-        (b"msg", Some(b"first_line")) => Select::Message(Text::FirstLine),
-        (b"msg", Some(b"body")) => Select::Message(Text::Body),
-        (b"msg", Some(b"len")) => Select::Message(Text::Length),
-        (b"msg", Some(b"type")) => Select::Message(Text::Type),
+        (b"version", None) => Select::Message(Text::Version),
+        (b"status", None) => Select::Message(Text::Status),
+        (b"reason", None) => Select::Message(Text::Reason),
+        (b"msg", part) => message(part, &steps)?,
         (b"call_id", None) => Select::CallId,
         (b"cseq", None) => Select::CSeq(None),
         (b"cseq", Some(b"num")) => Select::CSeq(Some(true)),
         (b"cseq", Some(b"method")) => Select::CSeq(Some(false)),
-        (b"hf_value" | b"hf_body", Some(name)) => {
-            Select::Header(header(name), steps.get(1).and_then(|step| step.1))
-        }
-        (b"hf_value2" | b"msg", Some(name)) => Select::Header(header(name), Some(1)),
+        (b"hf_value" | b"hf_body", Some(name)) => Select::Listed(header(name), number, path(2)),
+        (b"hf_value2", Some(name)) => Select::Listed(header(name), Some(1), Path::new()),
         (b"hf_value_exists", Some(name)) => {
-            Select::Lists(header(name), rest.get(1).cloned().ok_or_else(unknown)?)
+            Select::Lists(header(name), path(2).into_iter().next().ok_or_else(unknown)?)
         }
-        (b"expires", None) => Select::Whole(HeaderName::Expires),
-        (b"max_forwards", None) => Select::Whole(HeaderName::MaxForwards),
-        (b"record_route" | b"rr", None) => Select::Whole(HeaderName::RecordRoute),
-        (b"date", None) => Select::Whole(HeaderName::Date),
+        (whole, None) if WHOLE.contains(&whole) => Select::Header(header(whole), 1),
+        (b"event", None) => Select::Event,
         (b"branch", Some(b"count")) => Select::Branches,
-        (b"ruri", _) => Select::RequestUri(rest),
-        (b"next_hop", _) => Select::NextHop(rest),
-        (b"dst_uri", _) => Select::DestinationUri(rest),
-        (b"from" | b"f", _) => Select::Address(HeaderName::From, rest),
-        (b"to" | b"t", _) => Select::Address(HeaderName::To, rest),
-        (b"contact" | b"m", _) => Select::Address(HeaderName::Contact, rest),
-        (b"via" | b"v", _) => Select::Via(index, rest),
+        (b"ruri", _) => Select::RequestUri(path(1)),
+        (b"next_hop", _) => Select::NextHop(path(1)),
+        (b"dst_uri", _) => Select::DestinationUri(path(1)),
+        (b"from" | b"f", _) => Select::Address(HeaderName::From, path(1)),
+        (b"to" | b"t", _) => Select::Address(HeaderName::To, path(1)),
+        (b"contact" | b"m", _) => Select::Address(HeaderName::Contact, path(1)),
+        (b"refer_to", _) => Select::Address(HeaderName::ReferTo, path(1)),
+        (b"rpid", _) => Select::Address(HeaderName::RemotePartyId, path(1)),
+        (b"record_route" | b"rr", _) => Select::Address(HeaderName::RecordRoute, path(1)),
+        (b"via" | b"v", _) => Select::Via(index.unwrap_or(1), path(1)),
+        (b"authorization", Some(realm)) => {
+            Select::Credentials(HeaderName::Authorization, realm.into(), path(2))
+        }
+        (b"proxy_authorization", Some(realm)) => {
+            Select::Credentials(HeaderName::ProxyAuthorization, realm.into(), path(2))
+        }
         (b"src", Some(part)) => Select::Source(End::Peer, place(part).ok_or_else(unknown)?),
-        (b"dst" | b"rcv", Some(part)) => Select::Source(End::Local, place(part).ok_or_else(unknown)?),
+        (b"dst" | b"rcv" | b"received", Some(part)) => {
+            Select::Source(End::Local, place(part).ok_or_else(unknown)?)
+        }
         (b"proto", None) => Select::Source(End::Peer, Part::Proto),
         (b"sys", Some(b"pid")) => Select::Pid,
-        (b"sys", Some(b"now")) => Select::Now,
+        (b"sys", Some(b"now")) => Select::Now(match path(2).first().map(|name| &**name) {
+            None => Clock::Seconds,
+            Some(b"local") => Clock::Local,
+            Some(b"gmt") => Clock::Gmt,
+            Some(_) => return Err(unknown()),
+        }),
         _ => return Err(unknown()),
     };
     Ok(PvData::Other(Box::new(select)))
+}
+
+/// A part of the message, `msg.…`.
+fn message(part: Option<&[u8]>, steps: &[Step]) -> Result<Select, String> {
+    let more = steps.get(2);
+    Ok(Select::Message(match (part, more.map(|(name, _)| &**name)) {
+        (None, None) => Text::Whole,
+        (Some(b"request"), None) => Text::Request,
+        (Some(b"response"), None) => Text::Response,
+        (Some(b"first_line"), None) => Text::FirstLine,
+        (Some(b"header"), None) => Text::Headers,
+        (Some(b"header"), Some(name)) => {
+            let number = more.and_then(|(_, index)| *index);
+            return Ok(Select::Header(header(name), number.unwrap_or(1)));
+        }
+        (Some(b"body"), None) => Text::Body,
+        (Some(b"body"), Some(b"sdp")) => Text::Sdp,
+        (Some(b"len"), None) => Text::Length,
+        (Some(b"type"), None) => Text::Type,
+        (Some(b"id"), None) => Text::Number,
+        (Some(b"id"), Some(b"hex")) => Text::NumberHex,
+        (Some(b"flags"), None) => Text::Flags,
+        _ => return Err("no such part of the message".to_owned()),
+    }))
 }
 
 fn place(name: &[u8]) -> Option<Part> {
@@ -183,63 +252,130 @@ fn place(name: &[u8]) -> Option<Part> {
         b"port" => Part::Port,
         b"ip_port" => Part::IpPort,
         b"proto" => Part::Proto,
+        b"proto_ip_port" => Part::ProtoIpPort,
         _ => return None,
     })
 }
 
+/// Kamailio: what a select finds is text.
 fn read<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
-    let msg = &env.ctx.msg;
-    match spec.other::<Select>() {
-        None => Value::Null,
-        // Kamailio: what a select finds is text
-        Some(Select::Custom(named)) => match named.read(env) {
-            Value::Int(number) => Value::owned(number.to_string().into_bytes()),
-            text => text,
-        },
-        Some(Select::Method) => Value::text(msg.method().as_bytes()),
-        Some(Select::Message(part)) => match part {
-            Text::Whole => Value::text(msg.as_bytes()),
-            Text::FirstLine => Value::text(msg.first_line().trim_ascii_end()),
-            Text::Body => Value::text(msg.body()),
-            Text::Length => Value::Int(i64::try_from(msg.as_bytes().len()).unwrap_or(i64::MAX)),
-            Text::Type => Value::Int(if msg.is_request() { 1 } else { 2 }),
-        },
-        Some(Select::CallId) => Value::text_or_null(msg.call_id()),
-        Some(Select::CSeq(None)) => Value::maybe(msg.first(HeaderName::CSeq)),
-        Some(Select::CSeq(Some(number))) => msg.cseq().map_or(Value::Null, |cseq| {
-            if *number {
-                Value::Int(i64::from(cseq.number))
-            } else {
-                Value::owned(cseq.method.as_bytes())
+    match spec
+        .other::<Select>()
+        .map_or(Value::Null, |select| select.find(env))
+    {
+        Value::Int(number) => Value::owned(number.to_string()),
+        found => found,
+    }
+}
+
+impl Select {
+    fn find<'e>(&'e self, env: &'e Env<'_>) -> Value<'e> {
+        let msg = &env.ctx.msg;
+        match self {
+            Self::Custom(named) => named.read(env),
+            Self::Method => Value::text(msg.method().as_bytes()),
+            Self::Message(part) => part.of(env),
+            Self::CallId => Value::text_or_null(msg.call_id()),
+            Self::CSeq(None) => Value::maybe(msg.first(HeaderName::CSeq)),
+            Self::CSeq(Some(number)) => msg.cseq().map_or(Value::Null, |cseq| {
+                if *number {
+                    Value::Int(i64::from(cseq.number))
+                } else {
+                    Value::owned(cseq.method.as_bytes())
+                }
+            }),
+            Self::Listed(name, index, path) => {
+                let all: Vec<&[u8]> = listed(msg, name).collect();
+                match index {
+                    None if all.is_empty() => Value::Null,
+                    None if path.first().is_some_and(|step| **step == *b"uri") => {
+                        let uris: Vec<_> = all
+                            .iter()
+                            .map(|value| parts::address(value, path).into_text())
+                            .collect();
+                        Value::owned(uris.join(&b","[..]))
+                    }
+                    None if path.first().is_some_and(|step| **step == *b"name") => all
+                        .first()
+                        .map_or(Value::Null, |value| parts::address(value, path)),
+                    None => Value::owned(all.join(&b","[..])),
+                    Some(index) => nth(*index, all.len())
+                        .and_then(|at| all.get(at).copied())
+                        .map_or(Value::Null, |value| parts::address(value, path)),
+                }
             }
-        }),
-        Some(Select::Header(name, index)) => {
-            let all: Vec<&[u8]> = listed(msg, name).collect();
-            match index {
-                None if all.is_empty() => Value::Null,
-                None => Value::owned(all.join(&b","[..])),
-                Some(index) => Value::maybe(nth(*index, all.len()).and_then(|at| all.get(at).copied())),
+            Self::Lists(name, wanted) => {
+                let found = listed(msg, name).any(|value| *value == **wanted);
+                Value::Int(i64::from(found))
+            }
+            Self::Header(name, index) => {
+                let at = nth(*index, msg.all_named(name).count());
+                let header = at.and_then(|at| msg.all_named(name).nth(at));
+                Value::maybe(header.map(|header| msg.value(header)))
+            }
+            Self::Event => {
+                let value = msg.first(HeaderName::Event);
+                Value::maybe(
+                    value
+                        .and_then(|value| value.split(|byte| *byte == b';').next())
+                        .map(<[u8]>::trim_ascii),
+                )
+            }
+            Self::Branches => Value::Int(i64::try_from(env.ctx.branches.len()).unwrap_or(i64::MAX)),
+            Self::RequestUri(path) => parts::uri(env.ctx.uri(), path),
+            Self::NextHop(path) => {
+                parts::uri(env.ctx.dst_uri.as_deref().unwrap_or_else(|| env.ctx.uri()), path)
+            }
+            Self::DestinationUri(path) => {
+                let uri = env.ctx.dst_uri.as_deref();
+                uri.map_or(Value::Null, |uri| parts::uri(uri, path))
+            }
+            Self::Address(name, path) => parts::header(env, *name, path),
+            Self::Via(index, path) => parts::via(env, *index, path),
+            Self::Credentials(name, realm, path) => parts::credentials(env, *name, realm, path),
+            Self::Source(end, part) => parts::source(env, *end, *part),
+            Self::Pid => Value::Int(i64::from(env.host.worker().1)),
+            Self::Now(clock) => {
+                let now = i64::try_from(env.host.wall().as_secs()).unwrap_or(i64::MAX);
+                let time = match clock {
+                    Clock::Seconds => return Value::Int(now),
+                    Clock::Local => calendar::local(now),
+                    Clock::Gmt => calendar::utc(now),
+                };
+                Value::owned(calendar::format(b"%a %b %e %H:%M:%S %Y", &time))
             }
         }
-        Some(Select::Lists(name, wanted)) => {
-            let found = listed(msg, name).any(|value| *value == **wanted);
-            Value::owned(if found { *b"1" } else { *b"0" })
+    }
+}
+
+impl Text {
+    fn of<'e>(self, env: &'e Env<'_>) -> Value<'e> {
+        let msg = &env.ctx.msg;
+        match self {
+            Self::Request if msg.is_reply() => Value::Null,
+            Self::Response if msg.is_request() => Value::Null,
+            Self::Whole | Self::Request | Self::Response => Value::text(msg.as_bytes()),
+            Self::FirstLine => Value::text(msg.first_line().trim_ascii_end()),
+            Self::Version => Value::text(msg.version()),
+            Self::Status if msg.is_request() => Value::Null,
+            Self::Status => Value::Int(i64::from(msg.status())),
+            Self::Reason if msg.is_request() => Value::Null,
+            Self::Reason => Value::text(msg.reason()),
+            Self::Headers => Value::maybe(msg.as_bytes().get(msg.headers_start()..msg.body_range().start)),
+            Self::Body => Value::text(msg.body()),
+            Self::Sdp => {
+                let sdp = msg.first(HeaderName::ContentType).is_some_and(|value| {
+                    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
+                    kind.trim_ascii().eq_ignore_ascii_case(b"application/sdp")
+                });
+                if sdp { Value::text(msg.body()) } else { Value::Null }
+            }
+            Self::Length => Value::Int(i64::try_from(msg.as_bytes().len()).unwrap_or(i64::MAX)),
+            Self::Type => Value::Int(if msg.is_request() { 1 } else { 2 }),
+            Self::Number => Value::Int(env.ctx.id as i64),
+            Self::NumberHex => Value::owned(format!("{:08x}", env.ctx.id)),
+            Self::Flags => Value::Int(i64::from(env.ctx.flags)),
         }
-        Some(Select::Whole(name)) => Value::maybe(msg.first(*name)),
-        Some(Select::Branches) => Value::Int(i64::try_from(env.ctx.branches.len()).unwrap_or(i64::MAX)),
-        Some(Select::RequestUri(path)) => uri_part(env.ctx.uri(), path),
-        Some(Select::NextHop(path)) => {
-            uri_part(env.ctx.dst_uri.as_deref().unwrap_or_else(|| env.ctx.uri()), path)
-        }
-        Some(Select::DestinationUri(path)) => {
-            let uri = env.ctx.dst_uri.as_deref();
-            uri.map_or(Value::Null, |uri| uri_part(uri, path))
-        }
-        Some(Select::Address(name, path)) => address_part(env, *name, path),
-        Some(Select::Via(index, path)) => via_part(env, *index, path),
-        Some(Select::Source(end, part)) => source_part(env, *end, *part),
-        Some(Select::Pid) => Value::Int(i64::from(env.host.worker().1)),
-        Some(Select::Now) => Value::Int(i64::try_from(env.host.wall().as_secs()).unwrap_or(i64::MAX)),
     }
 }
 
@@ -256,102 +392,5 @@ fn nth(index: i64, count: usize) -> Option<usize> {
         count.checked_sub(back)
     } else {
         Some(back.saturating_sub(1))
-    }
-}
-
-fn uri_part<'e>(text: &'e [u8], path: &[Box<[u8]>]) -> Value<'e> {
-    let Some(step) = path.first() else {
-        return Value::text_or_null(text);
-    };
-    let Ok(uri) = Uri::parse(text) else {
-        return Value::Null;
-    };
-    match &**step {
-        b"user" => user(text),
-        b"pwd" => Value::maybe(uri.password),
-        b"host" => host(text),
-        b"hostport" => Value::owned(match uri.port {
-            Some(port) => [uri.host, b":", port.to_string().as_bytes()].concat(),
-            None => uri.host.to_vec(),
-        }),
-        b"port" => uri.port.map_or(Value::Null, |port| Value::Int(i64::from(port))),
-        b"type" | b"scheme" => Value::text(uri.scheme_name),
-        b"params" => match path.get(1) {
-            Some(name) => Value::maybe(uri.param(name).map(Option::unwrap_or_default)),
-            None => Value::text_or_null(uri.params),
-        },
-        b"transport" => Value::maybe(uri.param(b"transport").flatten()),
-        _ => Value::Null,
-    }
-}
-
-fn address_part<'e>(env: &'e Env<'_>, name: HeaderName, path: &[Box<[u8]>]) -> Value<'e> {
-    let msg = &env.ctx.msg;
-    let value = msg.first(name);
-    let Some(step) = path.first() else {
-        return Value::maybe(value);
-    };
-    let addr = if name == HeaderName::Contact {
-        // Kamailio: of several contacts in one header the last comes first
-        let mut values = msg.values(name).filter(|value| value.bytes != b"*");
-        let first = values.next();
-        let rest =
-            values.take_while(|value| first.as_ref().is_some_and(|first| first.header == value.header));
-        rest.last()
-            .or(first.clone())
-            .and_then(|value| value.name_addr().ok())
-    } else {
-        value.and_then(|value| NameAddr::parse(value).ok())
-    };
-    let Some(addr) = addr else { return Value::Null };
-    match &**step {
-        b"uri" => uri_part(addr.uri, path.get(1..).unwrap_or_default()),
-        b"tag" => Value::maybe(addr.tag()),
-        b"name" => Value::text_or_null(addr.display),
-        b"params" => match path.get(1) {
-            Some(name) => Value::maybe(addr.param(name).map(Option::unwrap_or_default)),
-            None => Value::text_or_null(addr.params.strip_prefix(b";").unwrap_or(addr.params)),
-        },
-        other => Value::maybe(addr.param(other).flatten()),
-    }
-}
-
-fn via_part<'e>(env: &'e Env<'_>, index: i64, path: &[Box<[u8]>]) -> Value<'e> {
-    let msg = &env.ctx.msg;
-    // Kamailio: whatever is below 0 is the first
-    let at = usize::try_from(index).unwrap_or(1).checked_sub(1);
-    let Some(text) = at.and_then(|at| msg.vias().nth(at)).map(|value| value.bytes) else {
-        return Value::Null;
-    };
-    let (Some(step), Ok(via)) = (path.first(), Via::parse(text)) else {
-        return Value::text(text);
-    };
-    match &**step {
-        b"name" => Value::text(via.protocol),
-        b"version" => Value::text(via.version),
-        b"transport" => Value::text(via.transport),
-        b"host" => Value::text(via.host),
-        b"port" => via.port.map_or(Value::Null, |port| Value::Int(i64::from(port))),
-        b"branch" => Value::maybe(via.branch()),
-        b"received" => Value::maybe(via.received()),
-        b"params" => match path.get(1) {
-            Some(name) => Value::maybe(via.param(name).flatten()),
-            None => Value::text_or_null(via.params),
-        },
-        other => Value::maybe(via.param(other).flatten()),
-    }
-}
-
-fn source_part<'e>(env: &'e Env<'_>, end: End, part: Part) -> Value<'e> {
-    let source = &env.ctx.source;
-    let address = match end {
-        End::Peer => source.peer,
-        End::Local => source.local,
-    };
-    match part {
-        Part::Ip => Value::owned(address.ip().to_string().into_bytes()),
-        Part::Port => Value::Int(i64::from(address.port())),
-        Part::IpPort => Value::owned(address.to_string().into_bytes()),
-        Part::Proto => Value::text(source.transport.as_str().as_bytes()),
     }
 }

@@ -84,13 +84,11 @@ impl Shared {
     }
 }
 
+/// Kamailio: a variable within the name is not put in.
 fn name_of<'a>(inner: &PvInner<'a>) -> Result<&'a [u8], String> {
     let name = inner.text.trim_ascii();
     if name.is_empty() {
         return Err("variable name is empty".into());
-    }
-    if name.contains(&b'$') {
-        return Err("the name of a variable cannot hold another one".into());
     }
     Ok(name)
 }
@@ -135,8 +133,9 @@ fn read_shared<'e>(env: &'e Env<'_>, spec: &'e PvSpec) -> Value<'e> {
 fn write_shared(env: &mut Env<'_>, spec: &PvSpec, value: Value<'_>) -> Result<(), SetError> {
     let missing = || SetError::Missing("module pv is not loaded".to_owned());
     let shared = env.state::<Shared>().ok_or_else(missing)?;
+    // Kamailio: null makes it an empty text
     let value = if value.is_null() {
-        Value::Int(0)
+        Value::owned(b"")
     } else {
         value.into_owned()
     };

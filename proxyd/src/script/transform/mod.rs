@@ -4,6 +4,7 @@
 
 use super::module::Transformation;
 use super::value::Value;
+use crate::script::value::leading_int;
 use std::borrow::Cow;
 
 mod address;
@@ -82,9 +83,13 @@ fn param<'p>(params: &'p [Value<'_>], n: usize) -> Cow<'p, [u8]> {
         .map_or(Cow::Borrowed(b"".as_slice()), Value::to_text)
 }
 
-/// Parameter `n` as an integer, if given.
+/// Parameter `n` as an integer, if given and not null.
 fn number(params: &[Value<'_>], n: usize) -> Option<i64> {
-    params.get(n).map(Value::to_int)
+    match params.get(n)? {
+        Value::Null => None,
+        Value::Int(number) => Some(*number),
+        Value::Str(text) => Some(leading_int(text.trim_ascii_start()).unwrap_or(0)),
+    }
 }
 
 #[cfg(test)]

@@ -63,17 +63,19 @@ impl<'a> Iterator for List<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.rest?;
-        let mut quoted = false;
+        let mut quoted = None;
         let mut end = text.len();
         for (at, byte) in text.iter().enumerate() {
             match byte {
-                b'"' => quoted = !quoted,
-                b if !quoted && *b == self.delimiter => {
+                b if quoted == Some(b) => quoted = None,
+                _ if quoted.is_some() => {}
+                b'"' | b'\'' => quoted = Some(byte),
+                b if *b == self.delimiter => {
                     end = at;
                     break;
                 }
                 // Kamailio: a comma ends the list, as it ends a header's value
-                b',' if !quoted => {
+                b',' => {
                     self.rest = None;
                     return split(text.get(..at)?);
                 }

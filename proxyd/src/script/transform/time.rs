@@ -1,6 +1,7 @@
 //! `{s.ftime}`: a Unix time as text (Kamailio transformations cookbook; strftime(3)).
 
 use super::param;
+use crate::script::exec::whole_int;
 use crate::script::module::Transformation;
 use crate::script::pv::calendar;
 use crate::script::value::Value;
@@ -14,9 +15,14 @@ pub(super) static TABLE: &[Transformation] = &[Transformation {
 }];
 
 fn ftime<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    if value.is_null() {
-        return Value::Null;
-    }
+    let seconds = match &value {
+        Value::Int(seconds) => Some(*seconds),
+        Value::Str(text) if text.is_empty() => Some(0),
+        Value::Str(text) => whole_int(text),
+        Value::Null => None,
+    };
     let format = param(params, 0);
-    Value::owned(calendar::format(&format, &calendar::local(value.to_int())))
+    seconds.map_or(Value::Null, |seconds| {
+        Value::owned(calendar::format(&format, &calendar::local(seconds)))
+    })
 }

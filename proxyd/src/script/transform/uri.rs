@@ -238,11 +238,10 @@ fn named<'v>(value: Value<'v>, name: &[u8]) -> Value<'v> {
 }
 
 /// A value without the quotes around it.
-pub(super) fn bare(value: &[u8]) -> &[u8] {
-    if let [b'"', inner @ .., b'"'] = value {
-        inner
-    } else {
-        value
+pub(crate) fn bare(value: &[u8]) -> &[u8] {
+    match value {
+        [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
+        _ => value,
     }
 }
 
