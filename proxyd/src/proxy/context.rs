@@ -171,6 +171,8 @@ pub struct Context {
     pub record_route: Option<RecordRouteIntent>,
     /// Text to be added to the parameters of our Record-Route (`add_rr_param`).
     pub rr_params: Vec<u8>,
+    /// The message as all branches share it, while a branch route has its edits applied (`t_msg_apply_changes`).
+    pub before_branch: Option<Box<Message>>,
     /// Body of the reply made here (`set_reply_body`).
     pub reply_body: Option<ReplyBody>,
     /// The last status sent for this request by a reply made here; 0 none.
@@ -318,6 +320,7 @@ impl Default for Context {
             route_uri: None,
             record_route: None,
             rr_params: Vec::new(),
+            before_branch: None,
             reply_body: None,
             answered: 0,
             authorized: None,
@@ -353,6 +356,29 @@ impl Context {
     pub fn set_uri(&mut self, uri: Vec<u8>) {
         self.new_uri = Some(uri);
         self.uri_is_new = true;
+    }
+
+    /// Writes the message with its edits and reads it again; false leaves everything as it was.
+    pub fn apply_changes(&mut self) -> bool {
+        if self.msg.is_request() && self.new_uri.is_some() {
+            let uri = self.uri().to_vec();
+            self.lumps.set_request_uri(&self.msg, &uri);
+        }
+        let bytes = self.lumps.apply(&self.msg);
+        self.set_message(bytes)
+    }
+
+    /// Replaces the message, a request by a request; edits recorded for the old one are forgotten.
+    pub fn set_message(&mut self, bytes: Vec<u8>) -> bool {
+        let was_request = self.msg.is_request();
+        match Message::parse(bytes) {
+            Ok(msg) if msg.is_request() == was_request => {
+                self.msg = msg;
+                self.lumps.clear();
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Takes what the core parameters of the script say.
@@ -408,6 +434,7 @@ impl Context {
         self.route_uri = None;
         self.record_route = None;
         self.rr_params.clear();
+        self.before_branch = None;
         self.reply_body = None;
         self.answered = 0;
         self.authorized = None;

@@ -6,6 +6,7 @@ use super::transaction::Server;
 use super::transaction::Transaction;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
+use crate::proxy::context::Failure;
 use crate::proxy::response;
 use crate::proxy::response::Best;
 use crate::proxy::response::Candidate;
@@ -29,7 +30,9 @@ impl Live {
             return guard;
         }
         let script = Arc::clone(&guard.script);
-        let Some(best) = Self::choose(&guard, &script).map(Best::branch) else {
+        let chosen = Self::choose(&guard, &script);
+        let last = guard.branches.len().checked_sub(1);
+        let Some(best) = chosen.map(Best::branch).or(last) else {
             return guard;
         };
         guard.current_branch = best;
@@ -47,7 +50,7 @@ impl Live {
         // Kamailio: a flag that accounting spends on the failed leg is still set in its failure route
         let spent = before & !flags(&guard);
         let route = guard.branches.get(best).and_then(|branch| branch.armed.failure);
-        if let (Some(route), false) = (route, guard.replicate) {
+        if let Some(route) = route {
             // Kamailio: these routes hold for the leg they were armed for
             guard.intent.armed.failure = None;
             guard.intent.armed.branch = None;
@@ -63,8 +66,14 @@ impl Live {
                 return guard;
             }
         }
-        let Some(best) = Self::choose(&guard, &script) else {
-            return guard;
+        let best = match Self::choose(&guard, &script) {
+            Some(best) => best,
+            None if chosen.is_none() => Best::Forward(best),
+            None => {
+                // the route has dropped all replies and put nothing in their place
+                let (status, reason) = Failure::None.reply("TM");
+                return self.send_made_here(guard, status, reason.as_bytes(), b"", vars);
+            }
         };
         guard.current_branch = best.branch();
         self.send_best(guard, best, vars, &script)
@@ -268,8 +277,7 @@ impl Live {
             .states
             .get::<Tm>()
             .map_or_else(Rules::default, |tm| tm.rules);
-        let last = guard.branches.len().checked_sub(1);
-        response::choose(candidates, &rules).or(last.map(Best::Forward))
+        response::choose(candidates, &rules)
     }
 
     /// Calls back whoever made a request of our own.

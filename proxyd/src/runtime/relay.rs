@@ -265,6 +265,9 @@ impl Live {
         if let Some(lumps) = lumps {
             ctx.lumps = lumps;
         }
+        if let Some(msg) = ctx.before_branch.take() {
+            ctx.msg = *msg;
+        }
         if let Some(mut values) = saved {
             values.swap(ctx);
         }

@@ -9,6 +9,7 @@ use crate::proxy::branch::Branch;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::script::core_functions;
+use crate::script::host::Scope;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -29,6 +30,7 @@ use crate::script::transform::uri::split_socket;
 use crate::script::value::Value;
 use serde_json::json;
 use shared::net::Transport;
+use shared::sip::HeaderName;
 use std::io::Read;
 use std::io::Write;
 use std::net::IpAddr;
@@ -212,6 +214,20 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "True when a socket has that name.",
             |call| Code::from(find_named(call.env, &call.text(0)).is_some()),
         ),
+        Function {
+            names: &["forward_uac"],
+            args: &[],
+            routes: Routes::REQUEST,
+            doc: "Forwards the request without a transaction and with our Via alone: its reply stays here.",
+            call: forward_uac,
+        },
+        Function {
+            names: &["forward_uac_uri"],
+            args: &[Arg::Text("vuri")],
+            routes: Routes::REQUEST,
+            doc: "The same, to the next hop that a URI names.",
+            call: forward_uac_uri,
+        },
         Function::anywhere(
             &["forward_reply"],
             &[],
@@ -360,6 +376,33 @@ fn sendx(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     send_bytes(call, &uri, Some(socket), &data)
+}
+
+fn forward_uac(call: &mut Call<'_, '_>) -> Code {
+    forward_alone(call, None)
+}
+
+fn forward_uac_uri(call: &mut Call<'_, '_>) -> Code {
+    let uri = call.text_owned(0);
+    forward_alone(call, Some(uri))
+}
+
+/// Forwards a copy of the request without the Vias it came with.
+fn forward_alone(call: &mut Call<'_, '_>, next: Option<Vec<u8>>) -> Code {
+    let mut copy = call.env.ctx.clone();
+    for via in copy.msg.all(HeaderName::Via) {
+        copy.lumps.delete_header(via);
+    }
+    if !copy.apply_changes() {
+        return Code::FALSE;
+    }
+    copy.dst_uri = next.or(copy.dst_uri);
+    let (host, scope) = call.split();
+    let scope = Scope {
+        ctx: &mut copy,
+        ..scope
+    };
+    host.forward(scope, None)
 }
 
 fn forward_reply(call: &mut Call<'_, '_>) -> Code {

@@ -6,7 +6,6 @@ use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::transform::coding::from_hex;
 use shared::sip::HeaderName;
-use shared::sip::Message;
 use std::borrow::Cow;
 
 /// Records a new body of the message with its type; an empty type leaves the header as it is.
@@ -17,7 +16,7 @@ pub(crate) fn replace(ctx: &mut Context, body: &[u8], content_type: &[u8]) {
         .is_some_and(|header| ctx.lumps.is_deleted(header.value.start as usize))
     {
         // the type was written anew before: an edit cannot be taken back, but it can be made real
-        apply_changes(ctx);
+        ctx.apply_changes();
     }
     ctx.lumps.set_body(body);
     if content_type.is_empty() {
@@ -29,29 +28,6 @@ pub(crate) fn replace(ctx: &mut Context, body: &[u8], content_type: &[u8]) {
             let line = [b"Content-Type: ".as_slice(), content_type, b"\r\n"].concat();
             ctx.lumps.append_header(&ctx.msg, &line);
         }
-    }
-}
-
-/// Writes the message with its edits and reads it again; false leaves everything as it was.
-pub(crate) fn apply_changes(ctx: &mut Context) -> bool {
-    if ctx.msg.is_request() && ctx.new_uri.is_some() {
-        let uri = ctx.uri().to_vec();
-        ctx.lumps.set_request_uri(&ctx.msg, &uri);
-    }
-    let bytes = ctx.lumps.apply(&ctx.msg);
-    set_message(ctx, bytes)
-}
-
-/// Replaces the message; edits recorded for the old one are forgotten.
-pub(crate) fn set_message(ctx: &mut Context, bytes: Vec<u8>) -> bool {
-    let was_request = ctx.msg.is_request();
-    match Message::parse(bytes) {
-        Ok(msg) if msg.is_request() == was_request => {
-            ctx.msg = msg;
-            ctx.lumps.clear();
-            true
-        }
-        _ => false,
     }
 }
 

@@ -1,6 +1,5 @@
 //! `loadmodule "textopsx"`: edits made visible, values of header lists, iterators (Kamailio textopsx).
 
-use crate::modules::textops::body;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -237,7 +236,16 @@ fn compile_name(inner: &PvInner<'_>) -> Result<PvData, String> {
 }
 
 fn msg_apply_changes(call: &mut Call<'_, '_>) -> Code {
-    let done = body::apply_changes(call.env.ctx);
+    // the transaction keeps the message that these routes edit
+    let kept = Routes::FAILURE.or(Routes::BRANCH).or(Routes::BRANCH_FAILURE);
+    if kept.meets(call.env.route) {
+        crate::log::error(
+            "textopsx",
+            format_args!("msg_apply_changes() has no effect in routes of a transaction"),
+        );
+        return Code::FALSE;
+    }
+    let done = call.env.ctx.apply_changes();
     if !done {
         crate::log::error("textopsx", format_args!("the edited message cannot be read"));
     }
@@ -246,7 +254,7 @@ fn msg_apply_changes(call: &mut Call<'_, '_>) -> Code {
 
 fn msg_set_buffer(call: &mut Call<'_, '_>) -> Code {
     let bytes = call.text_owned(0);
-    Code::from(body::set_message(call.env.ctx, bytes))
+    Code::from(call.env.ctx.set_message(bytes))
 }
 
 fn msg_changed_route(call: &mut Call<'_, '_>) -> Code {
@@ -254,7 +262,7 @@ fn msg_changed_route(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     let mut copy = call.env.ctx.clone();
-    if !body::apply_changes(&mut copy) {
+    if !copy.apply_changes() {
         return Code::FALSE;
     }
     let env = &mut *call.env;

@@ -1,5 +1,8 @@
 //! A certificate as scripts read it: names, serial number, times (RFC 5280 §4.1), printed as OpenSSL prints them.
 
+use crate::script::transform::coding::BASE64;
+use crate::script::transform::coding::Padding;
+use crate::script::transform::coding::to_base64;
 use std::fmt::Write;
 use std::net::IpAddr;
 use x509_cert::der::Decode;
@@ -120,6 +123,31 @@ impl Certificate {
     }
 }
 
+/// A certificate in lines of 64 digits (RFC 7468 §5).
+pub(super) fn pem(der: &[u8]) -> String {
+    let digits = to_base64(der, BASE64, Padding::Wanted);
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in digits.chunks(64) {
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    text
+}
+
+/// Every byte but letters, digits and `-_.~` as `%` and two digits.
+pub(super) fn url_escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    out
+}
+
 /// A part of a name; the first where there are several.
 pub(super) fn part(name: &Name, wanted: Part) -> Option<String> {
     let (_, _, oid) = PARTS.iter().find(|(part, ..)| *part == wanted)?;
@@ -214,6 +242,13 @@ pub(super) mod tests {
 
     /// Made by `openssl req -x509`, in force until 2126; its key is nowhere.
     pub(in crate::modules::tls) const PEM: &[u8] = include_bytes!("testdata/certificate.pem");
+
+    #[test]
+    fn a_certificate_is_written_as_pem() {
+        let der = CertificateDer::from_pem_slice(PEM).unwrap();
+        assert_eq!(pem(&der).as_bytes(), PEM);
+        assert_eq!(url_escaped("-- A/b+c=\n"), "--%20A%2fb%2bc%3d%0a");
+    }
 
     #[test]
     fn a_certificate_is_printed_as_openssl_does() {

@@ -5,6 +5,8 @@ use super::certificate::Certificate;
 use super::certificate::Part;
 use super::certificate::line;
 use super::certificate::part;
+use super::certificate::pem;
+use super::certificate::url_escaped;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::value::Value;
@@ -35,6 +37,14 @@ fn own(env: &Env<'_>, read: fn(&Certificate) -> Option<String>) -> Value<'static
     text(certificate())
 }
 
+fn peer_der(env: &Env<'_>) -> Option<Vec<u8>> {
+    secured(env)?.peer.as_deref().map(<[u8]>::to_vec)
+}
+
+fn own_der(env: &Env<'_>) -> Option<Vec<u8>> {
+    secured(env)?.own.as_deref().map(<[u8]>::to_vec)
+}
+
 fn verdict(env: &Env<'_>, wanted: Verdict) -> Value<'static> {
     match secured(env) {
         None => Value::Null,
@@ -60,6 +70,10 @@ pub(super) static PVS: &[Pv] = &[
     Pv::plain(&["tls_peer_selfsigned"], "1 when it is its own issuer and not trusted.", |env, _| verdict(env, Verdict::SelfSigned)),
     Pv::plain(&["tls_peer_notBefore"], "When the peer's certificate begins.", |env, _| peer(env, |c| Some(c.not_before()))),
     Pv::plain(&["tls_peer_notAfter"], "When it ends.", |env, _| peer(env, |c| Some(c.not_after()))),
+    Pv::plain(&["tls_peer_raw_cert"], "The peer's certificate as PEM (RFC 7468).", |env, _| text(peer_der(env).map(|der| pem(&der)))),
+    Pv::plain(&["tls_my_raw_cert"], "Our certificate as PEM.", |env, _| text(own_der(env).map(|der| pem(&der)))),
+    Pv::plain(&["tls_peer_urlencoded_cert"], "The peer's certificate as PEM, escaped for URLs.", |env, _| text(peer_der(env).map(|der| url_escaped(&pem(&der))))),
+    Pv::plain(&["tls_my_urlencoded_cert"], "Our certificate as PEM, escaped for URLs.", |env, _| text(own_der(env).map(|der| url_escaped(&pem(&der))))),
     Pv::plain(&["tls_peer_version"], "Version of the peer's certificate, less one.", |env, _| peer(env, |c| Some(c.version().to_string()))),
     Pv::plain(&["tls_my_version"], "Version of our certificate, less one.", |env, _| own(env, |c| Some(c.version().to_string()))),
     Pv::plain(&["tls_peer_serial"], "Serial number of the peer's certificate.", |env, _| peer(env, |c| Some(c.serial()))),

@@ -127,7 +127,7 @@ pub(super) fn t_next_contacts(call: &mut Call<'_, '_>) -> Code {
     Code::TRUE
 }
 
-/// After a branch has failed: makes another flow of its device the request's own target.
+/// After a branch has failed: adds another flow of its device to the targets.
 pub(super) fn t_next_contact_flow(call: &mut Call<'_, '_>) -> Code {
     let env = &mut *call.env;
     let Some(flows) = waiting(env.script).and_then(|waiting| waiting.flows) else {
@@ -142,8 +142,7 @@ pub(super) fn t_next_contact_flow(call: &mut Call<'_, '_>) -> Code {
         return Code(-2);
     };
     env.lists.xavp.remove(flows, place);
-    aim(env.ctx, next);
-    Code::TRUE
+    Code::from(env.ctx.append_branch(next).is_ok())
 }
 
 /// The first waiting flow of a device, and its place.

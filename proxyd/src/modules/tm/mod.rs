@@ -483,7 +483,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             names: &["t_drop_replies"],
             args: &[Arg::OptText("mode")],
             routes: Routes::FAILURE,
-            doc: "Forgets the replies of the branches tried so far.",
+            doc: "Forgets the replies of the branches tried so far, in mode `n` none.",
             call: reply::t_drop_replies,
         },
         Function::anywhere(
@@ -548,6 +548,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             "Sends the request that $T(id_index) and $T(id_label) named to the branches of this message, too.",
             relay::t_cell_append_branches,
         ),
+        Function {
+            names: &["t_msg_apply_changes"],
+            args: &[],
+            routes: Routes::BRANCH,
+            doc: "Makes the edits of this branch real, for what its route does next.",
+            call: relay::t_msg_apply_changes,
+        },
         Function::anywhere(
             &["t_set_no_auto_ack"],
             &[Arg::Int("on")],
@@ -572,7 +579,7 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
             names: &["t_next_contact_flow"],
             args: &[],
             routes: Routes::REQUEST.or(Routes::BRANCH_FAILURE),
-            doc: "After a branch has failed: takes another flow of the same +sip.instance; -2 when there is none.",
+            doc: "After a branch has failed: adds another flow of the same +sip.instance; -2 when there is none.",
             call: contacts::t_next_contact_flow,
         },
     ],

@@ -191,3 +191,13 @@ pub(super) fn t_cell_append_branches(call: &mut Call<'_, '_>) -> Code {
             .leave(Named::Id(index, label), Deed::Append(branches)),
     )
 }
+
+pub(super) fn t_msg_apply_changes(call: &mut Call<'_, '_>) -> Code {
+    let ctx = &mut *call.env.ctx;
+    let before = ctx.msg.clone();
+    let done = ctx.apply_changes();
+    if done {
+        ctx.before_branch.get_or_insert_with(|| Box::new(before));
+    }
+    Code::from(done)
+}

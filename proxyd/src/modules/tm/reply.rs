@@ -135,6 +135,8 @@ pub(super) fn t_any_replied(call: &mut Call<'_, '_>) -> Code {
 }
 
 pub(super) fn t_drop_replies(call: &mut Call<'_, '_>) -> Code {
-    call.env.host.drop_replies();
+    if !call.text(0).starts_with(b"n") {
+        call.env.host.drop_replies();
+    }
     Code::TRUE
 }
