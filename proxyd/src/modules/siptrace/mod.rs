@@ -76,11 +76,7 @@ const fn column(at: usize) -> Param {
 /// The module.
 pub(crate) static MODULE: ModuleDef = ModuleDef {
     params: &[
-        Param::Text(
-            "db_url",
-            "",
-            "The database; not given, the one that the daemon makes.",
-        ),
+        super::DB_URL,
         Param::Text("table", "sip_trace", "Table of the messages."),
         column(0),
         column(1),

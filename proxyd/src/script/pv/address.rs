@@ -1,12 +1,10 @@
 //! Addresses in headers: From, To, P-Asserted-Identity, P-Preferred-Identity, Remote-Party-ID, Diversion, Refer-To
 //! (RFC 3261 §20, RFC 3325, RFC 5806, RFC 3515).
 
-use super::plain;
 use super::refused;
 use super::request::host;
 use super::request::user;
 use super::request::user_length;
-use super::settable;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::SetError;
@@ -18,113 +16,93 @@ use shared::sip::scan::range_of;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    settable(
-        &["fu"],
-        "URI of From.",
-        |env, _| Value::maybe(env.ctx.msg.from().map(|from| from.uri)),
-        |env, _, value| set(env, Side::From, Part::Uri, &value),
-    ),
-    settable(
-        &["fU"],
-        "User part of From.",
-        |env, _| env.ctx.msg.from().map_or(Value::Null, |from| user(from.uri)),
-        |env, _, value| set(env, Side::From, Part::User, &value),
-    ),
-    plain(&["fUl"], "Length of that user part.", |env, _| {
+    Pv::plain(&["fu"], "URI of From.", |env, _| {
+        Value::maybe(env.ctx.msg.from().map(|from| from.uri))
+    })
+    .settable(|env, _, value| set(env, Side::From, Part::Uri, &value)),
+    Pv::plain(&["fU"], "User part of From.", |env, _| {
+        env.ctx.msg.from().map_or(Value::Null, |from| user(from.uri))
+    })
+    .settable(|env, _, value| set(env, Side::From, Part::User, &value)),
+    Pv::plain(&["fUl"], "Length of that user part.", |env, _| {
         env.ctx
             .msg
             .from()
             .map_or(Value::Null, |from| user_length(from.uri))
     }),
-    settable(
-        &["fd"],
-        "Host of From.",
-        |env, _| env.ctx.msg.from().map_or(Value::Null, |from| host(from.uri)),
-        |env, _, value| set(env, Side::From, Part::Host, &value),
-    ),
-    settable(
-        &["fn"],
-        "Display name of From, quotes and all.",
-        |env, _| {
-            env.ctx
-                .msg
-                .from()
-                .map_or(Value::Null, |from| Value::text_or_null(from.display))
-        },
-        |env, _, value| set(env, Side::From, Part::Display, &value),
-    ),
-    plain(&["ft", "fti"], "Tag of From.", |env, _| {
+    Pv::plain(&["fd"], "Host of From.", |env, _| {
+        env.ctx.msg.from().map_or(Value::Null, |from| host(from.uri))
+    })
+    .settable(|env, _, value| set(env, Side::From, Part::Host, &value)),
+    Pv::plain(&["fn"], "Display name of From, quotes and all.", |env, _| {
+        env.ctx
+            .msg
+            .from()
+            .map_or(Value::Null, |from| Value::text_or_null(from.display))
+    })
+    .settable(|env, _, value| set(env, Side::From, Part::Display, &value)),
+    Pv::plain(&["ft", "fti"], "Tag of From.", |env, _| {
         Value::text_or_null(env.ctx.msg.from_tag())
     }),
-    settable(
-        &["tu"],
-        "URI of To.",
-        |env, _| Value::maybe(env.ctx.msg.to().map(|to| to.uri)),
-        |env, _, value| set(env, Side::To, Part::Uri, &value),
-    ),
-    settable(
-        &["tU"],
-        "User part of To.",
-        |env, _| env.ctx.msg.to().map_or(Value::Null, |to| user(to.uri)),
-        |env, _, value| set(env, Side::To, Part::User, &value),
-    ),
-    plain(&["tUl"], "Length of that user part.", |env, _| {
+    Pv::plain(&["tu"], "URI of To.", |env, _| {
+        Value::maybe(env.ctx.msg.to().map(|to| to.uri))
+    })
+    .settable(|env, _, value| set(env, Side::To, Part::Uri, &value)),
+    Pv::plain(&["tU"], "User part of To.", |env, _| {
+        env.ctx.msg.to().map_or(Value::Null, |to| user(to.uri))
+    })
+    .settable(|env, _, value| set(env, Side::To, Part::User, &value)),
+    Pv::plain(&["tUl"], "Length of that user part.", |env, _| {
         env.ctx.msg.to().map_or(Value::Null, |to| user_length(to.uri))
     }),
-    settable(
-        &["td"],
-        "Host of To.",
-        |env, _| env.ctx.msg.to().map_or(Value::Null, |to| host(to.uri)),
-        |env, _, value| set(env, Side::To, Part::Host, &value),
-    ),
-    settable(
-        &["tn"],
-        "Display name of To, quotes and all.",
-        |env, _| {
-            env.ctx
-                .msg
-                .to()
-                .map_or(Value::Null, |to| Value::text_or_null(to.display))
-        },
-        |env, _, value| set(env, Side::To, Part::Display, &value),
-    ),
-    plain(&["tt", "tti"], "Tag of To.", |env, _| {
+    Pv::plain(&["td"], "Host of To.", |env, _| {
+        env.ctx.msg.to().map_or(Value::Null, |to| host(to.uri))
+    })
+    .settable(|env, _, value| set(env, Side::To, Part::Host, &value)),
+    Pv::plain(&["tn"], "Display name of To, quotes and all.", |env, _| {
+        env.ctx
+            .msg
+            .to()
+            .map_or(Value::Null, |to| Value::text_or_null(to.display))
+    })
+    .settable(|env, _, value| set(env, Side::To, Part::Display, &value)),
+    Pv::plain(&["tt", "tti"], "Tag of To.", |env, _| {
         Value::text_or_null(env.ctx.msg.to_tag())
     }),
-    plain(&["tts"], "1 when To has a tag, else 0.", |env, _| {
+    Pv::plain(&["tts"], "1 when To has a tag, else 0.", |env, _| {
         Value::Int(i64::from(!env.ctx.msg.to_tag().is_empty()))
     }),
-    plain(&["ai"], "URI of P-Asserted-Identity.", |env, _| {
+    Pv::plain(&["ai"], "URI of P-Asserted-Identity.", |env, _| {
         uri(env, HeaderName::PAssertedIdentity)
     }),
-    plain(&["pu"], "URI of P-Preferred-Identity.", |env, _| {
+    Pv::plain(&["pu"], "URI of P-Preferred-Identity.", |env, _| {
         uri(env, HeaderName::PPreferredIdentity)
     }),
-    plain(&["pU"], "User part of P-Preferred-Identity.", |env, _| {
+    Pv::plain(&["pU"], "User part of P-Preferred-Identity.", |env, _| {
         of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| user(addr.uri))
     }),
-    plain(&["pd"], "Host of P-Preferred-Identity.", |env, _| {
+    Pv::plain(&["pd"], "Host of P-Preferred-Identity.", |env, _| {
         of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| host(addr.uri))
     }),
-    plain(&["pn"], "Display name of P-Preferred-Identity.", |env, _| {
+    Pv::plain(&["pn"], "Display name of P-Preferred-Identity.", |env, _| {
         of(env, HeaderName::PPreferredIdentity).map_or(Value::Null, |addr| Value::text_or_null(addr.display))
     }),
-    plain(&["re"], "URI of Remote-Party-ID.", |env, _| {
+    Pv::plain(&["re"], "URI of Remote-Party-ID.", |env, _| {
         uri_named(env, b"Remote-Party-ID")
     }),
-    plain(&["di"], "URI of Diversion.", |env, _| {
+    Pv::plain(&["di"], "URI of Diversion.", |env, _| {
         uri(env, HeaderName::Diversion)
     }),
-    plain(&["dip"], "Parameter privacy of Diversion.", |env, _| {
+    Pv::plain(&["dip"], "Parameter privacy of Diversion.", |env, _| {
         diversion(env, b"privacy")
     }),
-    plain(&["dir"], "Parameter reason of Diversion.", |env, _| {
+    Pv::plain(&["dir"], "Parameter reason of Diversion.", |env, _| {
         diversion(env, b"reason")
     }),
-    plain(&["dic"], "Parameter counter of Diversion.", |env, _| {
+    Pv::plain(&["dic"], "Parameter counter of Diversion.", |env, _| {
         diversion(env, b"counter")
     }),
-    plain(&["rt"], "URI of Refer-To.", |env, _| uri_named(env, b"Refer-To")),
+    Pv::plain(&["rt"], "URI of Refer-To.", |env, _| uri_named(env, b"Refer-To")),
 ];
 
 /// The first address of a header.

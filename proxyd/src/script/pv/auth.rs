@@ -1,6 +1,5 @@
 //! Credentials: `$au` `$ar` and their kin of Authorization or Proxy-Authorization (RFC 3261 §22, RFC 7616).
 
-use super::plain;
 use super::request::host;
 use super::request::user;
 use crate::script::module::Env;
@@ -13,15 +12,15 @@ use shared::sip::header::auth::Auth;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["au"], "User part of the credentials' username.", au),
-    plain(&["ad"], "Domain part of the credentials' username.", ad),
-    plain(&["aU"], "Username of the credentials.", |env, _| {
+    Pv::plain(&["au"], "User part of the credentials' username.", au),
+    Pv::plain(&["ad"], "Domain part of the credentials' username.", ad),
+    Pv::plain(&["aU"], "Username of the credentials.", |env, _| {
         Value::maybe(auth(env).and_then(|auth| auth.username))
     }),
-    plain(&["ar"], "Realm of the credentials.", |env, _| {
+    Pv::plain(&["ar"], "Realm of the credentials.", |env, _| {
         Value::maybe(auth(env).and_then(|auth| auth.realm))
     }),
-    plain(
+    Pv::plain(
         &["aa"],
         "Algorithm of the credentials, empty when they name none.",
         |env, _| {
@@ -29,24 +28,24 @@ pub(super) static TABLE: &[Pv] = &[
             Value::maybe(auth.map(|auth| auth.algorithm.unwrap_or_default()))
         },
     ),
-    plain(&["adu"], "URI of the credentials.", |env, _| {
+    Pv::plain(&["adu"], "URI of the credentials.", |env, _| {
         Value::text_or_null(auth(env).and_then(|auth| auth.uri).unwrap_or_default())
     }),
-    plain(&["adn"], "Nonce of the credentials.", |env, _| {
+    Pv::plain(&["adn"], "Nonce of the credentials.", |env, _| {
         Value::maybe(auth(env).and_then(|auth| auth.nonce))
     }),
-    plain(&["adc"], "Cnonce of the credentials.", |env, _| {
+    Pv::plain(&["adc"], "Cnonce of the credentials.", |env, _| {
         Value::maybe(auth(env).and_then(|auth| auth.cnonce))
     }),
-    plain(&["adr"], "Response of the credentials.", |env, _| {
+    Pv::plain(&["adr"], "Response of the credentials.", |env, _| {
         Value::maybe(auth(env).and_then(|auth| auth.response))
     }),
-    plain(
+    Pv::plain(
         &["AU"],
         "Username for accounting: of the credentials that were accepted, else of From.",
         accounting_user,
     ),
-    plain(
+    Pv::plain(
         &["Au"],
         "Username and realm for accounting: of the credentials that were accepted, else of From.",
         accounting_address,

@@ -1,13 +1,10 @@
 //! Branches besides the first: `$branch(name)` `$sbranch(name)` `$br` `$bR` (Kamailio pseudo-variables cookbook).
 
-use super::class;
 use super::compile_name;
 use super::number;
 use super::optional;
 use super::place;
-use super::plain;
 use super::refused;
-use super::settable;
 use super::source::find_socket;
 use crate::proxy::branch::Branch;
 use crate::script::module::Env;
@@ -19,27 +16,10 @@ use std::cell::RefCell;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(
-        &["branch"],
-        "A part of an appended branch: uri, dst_uri, path, q, send_socket, count, flags, ruid, location_ua, instance.",
-        |inner| compile_name(inner, PARTS),
-        read,
-        Some(write),
-    ),
-    class(
-        &["sbranch"],
-        "The same of the static branch that sbranch_* functions use.",
-        |inner| compile_name(inner, PARTS),
-        read_static,
-        Some(write_static),
-    ),
-    settable(
-        &["br"],
-        "URI of the first appended branch; an assignment appends one.",
-        first,
-        append,
-    ),
-    plain(&["bR"], "URIs of all appended branches.", all),
+    Pv::class(&["branch"], "A part of an appended branch: uri, dst_uri, path, q, send_socket, count, flags, ruid, location_ua, instance.", |inner| compile_name(inner, PARTS), read).settable(write),
+    Pv::class(&["sbranch"], "The same of the static branch that sbranch_* functions use.", |inner| compile_name(inner, PARTS), read_static).settable(write_static),
+    Pv::plain(&["br"], "URI of the first appended branch; an assignment appends one.", first).settable(append),
+    Pv::plain(&["bR"], "URIs of all appended branches.", all),
 ];
 
 const PARTS: &[&str] = &[

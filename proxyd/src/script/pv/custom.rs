@@ -1,6 +1,5 @@
 //! Global custom parameters, `group.name = value desc "…"`, and what `cfg.*` made of them since (Kamailio core cookbook).
 
-use super::class;
 use crate::script::module::Env;
 use crate::script::module::ParamValue;
 use crate::script::module::Pv;
@@ -12,7 +11,7 @@ use parking_lot::RwLock;
 use std::collections::BTreeMap;
 
 /// The row of `$ccp`.
-pub(super) const ROW: Pv = class(&["ccp"], "A custom parameter: group.name.", compile, read, None);
+pub(super) const ROW: Pv = Pv::class(&["ccp"], "A custom parameter: group.name.", compile, read);
 
 /// Values changed at run time, kept by module cfg_rpc.
 #[derive(Default)]

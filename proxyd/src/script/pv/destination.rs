@@ -1,16 +1,13 @@
 //! Where the message shall go: `$du` and its parts, `$ds`, where a reply goes (`$rpl`) (Kamailio pseudo-variables cookbook).
 
 use super::branch::push_contact;
-use super::class;
 use super::compile_name;
 use super::number;
 use super::optional;
-use super::plain;
 use super::refused;
 use super::request::host;
 use super::request::port;
 use super::request::transport;
-use super::settable;
 use crate::proxy::context::Sending;
 use crate::script::module::Env;
 use crate::script::module::Pv;
@@ -24,49 +21,45 @@ use std::net::SocketAddr;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    settable(
+    Pv::plain(
         &["du"],
         "Next hop, when it is not the Request-URI's.",
         |env, _| optional(env.ctx.dst_uri.as_ref()),
-        set_du,
-    ),
-    plain(&["dd"], "Host of the next hop.", |env, _| {
+    )
+    .settable(set_du),
+    Pv::plain(&["dd"], "Host of the next hop.", |env, _| {
         next_hop(env).map_or(Value::Null, host)
     }),
-    plain(&["dp"], "Port of the next hop.", |env, _| {
+    Pv::plain(&["dp"], "Port of the next hop.", |env, _| {
         next_hop(env).map_or(Value::Null, port)
     }),
-    plain(&["dP"], "Transport of the next hop.", |env, _| {
+    Pv::plain(&["dP"], "Transport of the next hop.", |env, _| {
         next_hop(env).map_or(Value::Null, transport)
     }),
-    plain(&["ds"], "Destination set as a Contact header.", destination_set),
-    class(
+    Pv::plain(&["ds"], "Destination set as a Contact header.", destination_set),
+    Pv::class(
         &["rpl"],
         "Where the reply goes by its second Via: duri, dhost, dport, dproto, dprotoid, cntvia.",
         |inner| compile_name(inner, REPLY),
         reply,
-        None,
     ),
-    class(
+    Pv::class(
         &["sndto"],
         "In onsend_route, where the request goes: ip af port proto sproto buf len.",
         |inner| compile_name(inner, SENT),
         |env, spec| sent(env, spec, |sending| sending.target.peer),
-        None,
     ),
-    class(
+    Pv::class(
         &["snd", "sndfrom"],
         "In onsend_route, the socket it leaves from: ip af port proto sproto buf len.",
         |inner| compile_name(inner, SENT),
         |env, spec| sent(env, spec, |sending| sending.local),
-        None,
     ),
-    class(
+    Pv::class(
         &["nh"],
         "Next hop, $du else $ru: u (uri), d (domain), U (user), p (port), P (transport).",
         |inner| compile_name(inner, HOP),
         hop,
-        None,
     ),
 ];
 

@@ -1,7 +1,6 @@
 //! Flags of the message, its first branch and the script, decimal and hexadecimal (Kamailio pseudo-variables cookbook).
 
 use super::refused;
-use super::settable;
 use crate::proxy::context::Context;
 use crate::script::module::Env;
 use crate::script::module::Pv;
@@ -10,42 +9,26 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    settable(
-        &["mf"],
-        "Flags of the message.",
-        |env, _| decimal(env.ctx.flags),
-        |env, _, value| set(env, &value, |ctx| &mut ctx.flags),
-    ),
-    settable(
-        &["mF"],
-        "Flags of the message, hexadecimal.",
-        |env, _| hexadecimal(env.ctx.flags),
-        |env, _, value| set(env, &value, |ctx| &mut ctx.flags),
-    ),
-    settable(
-        &["bf"],
-        "Flags of the first branch.",
-        |env, _| decimal(env.ctx.bflags),
-        |env, _, value| set(env, &value, |ctx| &mut ctx.bflags),
-    ),
-    settable(
-        &["bF"],
-        "Flags of the first branch, hexadecimal.",
-        |env, _| hexadecimal(env.ctx.bflags),
-        |env, _, value| set(env, &value, |ctx| &mut ctx.bflags),
-    ),
-    settable(
-        &["sf"],
-        "Flags of the script.",
-        |env, _| decimal(env.ctx.sflags),
-        |env, _, value| set(env, &value, |ctx| &mut ctx.sflags),
-    ),
-    settable(
-        &["sF"],
-        "Flags of the script, hexadecimal.",
-        |env, _| hexadecimal(env.ctx.sflags),
-        |env, _, value| set(env, &value, |ctx| &mut ctx.sflags),
-    ),
+    Pv::plain(&["mf"], "Flags of the message.", |env, _| decimal(env.ctx.flags))
+        .settable(|env, _, value| set(env, &value, |ctx| &mut ctx.flags)),
+    Pv::plain(&["mF"], "Flags of the message, hexadecimal.", |env, _| {
+        hexadecimal(env.ctx.flags)
+    })
+    .settable(|env, _, value| set(env, &value, |ctx| &mut ctx.flags)),
+    Pv::plain(&["bf"], "Flags of the first branch.", |env, _| {
+        decimal(env.ctx.bflags)
+    })
+    .settable(|env, _, value| set(env, &value, |ctx| &mut ctx.bflags)),
+    Pv::plain(&["bF"], "Flags of the first branch, hexadecimal.", |env, _| {
+        hexadecimal(env.ctx.bflags)
+    })
+    .settable(|env, _, value| set(env, &value, |ctx| &mut ctx.bflags)),
+    Pv::plain(&["sf"], "Flags of the script.", |env, _| decimal(env.ctx.sflags))
+        .settable(|env, _, value| set(env, &value, |ctx| &mut ctx.sflags)),
+    Pv::plain(&["sF"], "Flags of the script, hexadecimal.", |env, _| {
+        hexadecimal(env.ctx.sflags)
+    })
+    .settable(|env, _, value| set(env, &value, |ctx| &mut ctx.sflags)),
 ];
 
 fn decimal(flags: u32) -> Value<'static> {

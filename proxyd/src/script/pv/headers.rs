@@ -1,10 +1,8 @@
 //! Headers: `$hdr(name)` `$hfl(name)`, their counts, and those with a name of their own (RFC 3261 §7.3, §20).
 
-use super::class;
 use super::compile_name;
 use super::number;
 use super::place;
-use super::plain;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
@@ -18,62 +16,58 @@ use std::borrow::Cow;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(
+    Pv::class(
         &["hdr"],
         "Value of a header by name (or its compact form) and index; [*] joins all by commas.",
         compile,
         hdr,
-        None,
     ),
-    class(
+    Pv::class(
         &["hdrc"],
         "How many headers of that name there are.",
         compile,
         hdrc,
-        None,
     ),
-    class(
+    Pv::class(
         &["hfl"],
         "One value of a comma list: Contact, Via, Route, Record-Route; else as $hdr.",
         compile,
         hfl,
-        None,
     ),
-    class(
+    Pv::class(
         &["hflc"],
         "How many values there are in such lists.",
         compile,
         hflc,
-        None,
     ),
-    plain(&["ci"], "Call-ID.", |env, _| {
+    Pv::plain(&["ci"], "Call-ID.", |env, _| {
         Value::text_or_null(env.ctx.msg.call_id())
     }),
-    plain(&["cs"], "Number in CSeq, as text.", |env, _| {
+    Pv::plain(&["cs"], "Number in CSeq, as text.", |env, _| {
         let value = env.ctx.msg.first(HeaderName::CSeq).unwrap_or_default();
         let digits = value.iter().position(|byte| !byte.is_ascii_digit());
         Value::text_or_null(value.get(..digits.unwrap_or(value.len())).unwrap_or_default())
     }),
-    plain(&["csb"], "CSeq.", |env, _| {
+    Pv::plain(&["csb"], "CSeq.", |env, _| {
         Value::maybe(env.ctx.msg.first(HeaderName::CSeq))
     }),
-    plain(&["cl"], "Content-Length.", |env, _| {
+    Pv::plain(&["cl"], "Content-Length.", |env, _| {
         env.ctx
             .msg
             .content_length()
             .map_or(Value::Null, |n| Value::Int(n as i64))
     }),
-    plain(&["cT"], "Content-Type.", |env, _| {
+    Pv::plain(&["cT"], "Content-Type.", |env, _| {
         Value::maybe(env.ctx.msg.first(HeaderName::ContentType))
     }),
-    plain(&["ct"], "Contact.", |env, _| {
+    Pv::plain(&["ct"], "Contact.", |env, _| {
         Value::maybe(env.ctx.msg.first(HeaderName::Contact))
     }),
-    plain(&["cts"], "1 when Contact is a star, else 0.", |env, _| {
+    Pv::plain(&["cts"], "1 when Contact is a star, else 0.", |env, _| {
         let contact = env.ctx.msg.first(HeaderName::Contact);
         Value::Int(i64::from(contact.is_some_and(|value| value.trim_ascii() == b"*")))
     }),
-    plain(&["ctu"], "URI of Contact.", |env, _| {
+    Pv::plain(&["ctu"], "URI of Contact.", |env, _| {
         let contact = env.ctx.msg.contacts().next().and_then(Result::ok);
         Value::maybe(
             contact
@@ -81,16 +75,15 @@ pub(super) static TABLE: &[Pv] = &[
                 .map(|contact| contact.uri()),
         )
     }),
-    plain(&["ua"], "User-Agent.", |env, _| {
+    Pv::plain(&["ua"], "User-Agent.", |env, _| {
         Value::maybe(env.ctx.msg.first(HeaderName::UserAgent))
     }),
-    plain(&["route_uri"], "URI of the first Route.", route_uri),
-    class(
+    Pv::plain(&["route_uri"], "URI of the first Route.", route_uri),
+    Pv::class(
         &["expires"],
         "Smallest (min) or largest (max) lifetime in Contact and Expires.",
         |inner| compile_name(inner, &["min", "max"]),
         expires,
-        None,
     ),
 ];
 

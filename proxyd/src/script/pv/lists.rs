@@ -1,6 +1,5 @@
 //! `$avp(name)` and `$cnt(…)` (Kamailio pseudo-variables cookbook).
 
-use super::class;
 use super::xavp::Path;
 use super::xavp::joined;
 use crate::script::module::Env;
@@ -16,19 +15,18 @@ use std::borrow::Cow;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(
+    Pv::class(
         &["avp"],
         "A value kept with the transaction; the newest first, [n] older ones, [*] all.",
         compile,
         read,
-        Some(write),
-    ),
-    class(
+    )
+    .settable(write),
+    Pv::class(
         &["cnt"],
         "How many values the AVP or XAVP in the parentheses has.",
         compile_count,
         count,
-        None,
     ),
 ];
 

@@ -1,10 +1,8 @@
 //! The message as a whole: `$mb` `$ml` `$mt` `$rb` `$msg(name)` and their kin (Kamailio pseudo-variables cookbook).
 
-use super::class;
 use super::compile_name;
 use super::compile_text;
 use super::number;
-use super::plain;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvSpec;
@@ -12,33 +10,32 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["mb"], "The message as received.", |env, _| {
+    Pv::plain(&["mb"], "The message as received.", |env, _| {
         Value::text(env.ctx.msg.as_bytes())
     }),
-    plain(&["mbu"], "The message with its edits applied.", |env, _| {
+    Pv::plain(&["mbu"], "The message with its edits applied.", |env, _| {
         Value::owned(env.ctx.lumps.apply(&env.ctx.msg))
     }),
-    plain(&["ml"], "Length of the message.", |env, _| {
+    Pv::plain(&["ml"], "Length of the message.", |env, _| {
         Value::Int(env.ctx.msg.as_bytes().len() as i64)
     }),
-    plain(&["mi"], "Number of the message.", |env, _| {
+    Pv::plain(&["mi"], "Number of the message.", |env, _| {
         Value::Int(env.ctx.id as i64)
     }),
-    plain(&["mt"], "1 for a request, 2 for a reply.", |env, _| {
+    Pv::plain(&["mt"], "1 for a request, 2 for a reply.", |env, _| {
         Value::Int(if env.ctx.msg.is_request() { 1 } else { 2 })
     }),
-    plain(&["rb"], "Body.", |env, _| Value::text(env.ctx.msg.body())),
-    plain(&["bs"], "Size of the body.", |env, _| {
+    Pv::plain(&["rb"], "Body.", |env, _| Value::text(env.ctx.msg.body())),
+    Pv::plain(&["bs"], "Size of the body.", |env, _| {
         Value::Int(env.ctx.msg.body().len() as i64)
     }),
-    class(
+    Pv::class(
         &["msg"],
         "A part of the message: len, buf, body, body_len (bsize), hdrs, hdrs_len, fline, fpart, lpart.",
         |inner| compile_name(inner, PARTS),
         part,
-        None,
     ),
-    class(&["msgbuf"], "One byte of the message.", compile_text, byte, None),
+    Pv::class(&["msgbuf"], "One byte of the message.", compile_text, byte),
 ];
 
 const PARTS: &[&str] = &[

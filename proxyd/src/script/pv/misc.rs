@@ -1,10 +1,8 @@
 //! The rest: `$null` `$rc` `$pp` `$_s(…)` `$env(…)` `$def(…)` `$stat(…)` `$version(…)` (Kamailio pseudo-variables cookbook).
 
-use super::class;
 use super::compile_name;
 use super::compile_text;
 use super::number;
-use super::plain;
 use super::vars::Shared;
 use crate::script::module::Env;
 use crate::script::module::Pv;
@@ -16,25 +14,24 @@ use crate::script::value::Value;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["null"], "Nothing.", |_, _| Value::Null),
-    plain(&["rc", "retcode"], "Result of the last function.", |env, _| {
+    Pv::plain(&["null"], "Nothing.", |_, _| Value::Null),
+    Pv::plain(&["rc", "retcode"], "Result of the last function.", |env, _| {
         Value::Int(env.rc)
     }),
-    plain(&["pp"], "Process id.", |env, _| {
+    Pv::plain(&["pp"], "Process id.", |env, _| {
         Value::Int(i64::from(env.host.worker().1))
     }),
-    plain(&["sid"], "Server id (core parameter server_id).", |env, _| {
+    Pv::plain(&["sid"], "Server id (core parameter server_id).", |env, _| {
         Value::Int(env.script.program.server_id())
     }),
-    class(
+    Pv::class(
         &["_s"],
         "A text with its pseudo-variables put in.",
         compile_text,
         |env, spec| Value::Str(spec.text(env)),
-        None,
     ),
-    class(&["env"], "An environment variable.", compile_env, constant, None),
-    class(
+    Pv::class(&["env"], "An environment variable.", compile_env, constant),
+    Pv::class(
         &["envn"],
         "An environment variable as a number.",
         compile_env,
@@ -42,69 +39,61 @@ pub(super) static TABLE: &[Pv] = &[
             Value::Null => Value::Null,
             value => Value::Int(value.to_int()),
         },
-        None,
     ),
-    class(
+    Pv::class(
         &["defs"],
         "The value of a define in double quotes, as it is when it has quotes.",
         compile_text,
         quoted_define,
-        None,
     ),
-    class(
+    Pv::class(
         &["defv"],
         "The value of a define without quotes around it.",
         compile_text,
         bare_define,
-        None,
     ),
-    plain(&["Eb"], "A backslash.", |_, _| Value::text(b"\\")),
-    plain(&["En"], "A line feed.", |_, _| Value::text(b"\n")),
-    plain(&["Er"], "A carriage return.", |_, _| Value::text(b"\r")),
-    plain(&["Et"], "A tab.", |_, _| Value::text(b"\t")),
-    plain(&["Es"], "A blank.", |_, _| Value::text(b" ")),
-    plain(&["Ec"], "A comma.", |_, _| Value::text(b",")),
-    plain(&["Eq"], "A double quote.", |_, _| Value::text(b"\"")),
-    plain(&["Ek"], "A single quote.", |_, _| Value::text(b"'")),
-    plain(&["Ei"], "A colon.", |_, _| Value::text(b":")),
-    plain(&["Ej"], "A semicolon.", |_, _| Value::text(b";")),
-    plain(&["Ev"], "A back tick.", |_, _| Value::text(b"`")),
-    class(
+    Pv::plain(&["Eb"], "A backslash.", |_, _| Value::text(b"\\")),
+    Pv::plain(&["En"], "A line feed.", |_, _| Value::text(b"\n")),
+    Pv::plain(&["Er"], "A carriage return.", |_, _| Value::text(b"\r")),
+    Pv::plain(&["Et"], "A tab.", |_, _| Value::text(b"\t")),
+    Pv::plain(&["Es"], "A blank.", |_, _| Value::text(b" ")),
+    Pv::plain(&["Ec"], "A comma.", |_, _| Value::text(b",")),
+    Pv::plain(&["Eq"], "A double quote.", |_, _| Value::text(b"\"")),
+    Pv::plain(&["Ek"], "A single quote.", |_, _| Value::text(b"'")),
+    Pv::plain(&["Ei"], "A colon.", |_, _| Value::text(b":")),
+    Pv::plain(&["Ej"], "A semicolon.", |_, _| Value::text(b";")),
+    Pv::plain(&["Ev"], "A back tick.", |_, _| Value::text(b"`")),
+    Pv::class(
         &["C"],
         "A terminal's colours: foreground and background, each of x s r g y b p c w.",
         compile_colours,
         colours,
-        None,
     ),
-    class(&["def"], "The value of a define.", compile_text, define, None),
-    class(
+    Pv::class(&["def"], "The value of a define.", compile_text, define),
+    Pv::class(
         &["defn"],
         "The value of a define as a number, 0 when there is none.",
         compile_text,
         |env, spec| Value::Int(define(env, spec).to_int()),
-        None,
     ),
-    class(&["stat"], "A counter.", compile_text, statistic, None),
-    class(
+    Pv::class(&["stat"], "A counter.", compile_text, statistic),
+    Pv::class(
         &["version"],
         "Version of the program: num, full, hash.",
         |inner| compile_name(inner, &["num", "full", "hash"]),
         version,
-        None,
     ),
-    class(
+    Pv::class(
         &["rcv"],
         "What was received: buf len srcip rcvip srcport rcvport proto sproto af (as $K(name) numbers them).",
         |inner| compile_name(inner, RECEIVED),
         received,
-        None,
     ),
-    class(
+    Pv::class(
         &["K"],
         "A constant: IPv4 IPv6 UDP TCP TLS SCTP WS WSS.",
         compile_constant,
         |_, spec| Value::Int(number(spec)),
-        None,
     ),
 ];
 

@@ -1,10 +1,8 @@
 //! PVS: the pseudo-variables that need no module (Kamailio pseudo-variables cookbook), one family a file.
 
-use super::module::Env;
 use super::module::Pv;
 use super::module::PvData;
 use super::module::PvInner;
-use super::module::PvParam;
 use super::module::PvSpec;
 use super::module::SetError;
 use super::value::Value;
@@ -58,52 +56,6 @@ pub(crate) static PVS: &[&[Pv]] = &[
 pub(crate) fn find(name: &[u8]) -> Option<&'static Pv> {
     let mut rows = PVS.iter().flat_map(|table| table.iter());
     rows.find(|row| row.names.iter().any(|known| known.as_bytes() == name))
-}
-
-type Get = for<'e, 'x> fn(&'e Env<'x>, &'e PvSpec) -> Value<'e>;
-type Set = fn(&mut Env<'_>, &PvSpec, Value<'_>) -> Result<(), SetError>;
-type Compile = fn(&PvInner<'_>) -> Result<PvData, String>;
-
-/// A row without parentheses that cannot be assigned to.
-const fn plain(names: &'static [&'static str], doc: &'static str, get: Get) -> Pv {
-    Pv {
-        names,
-        param: PvParam::None,
-        doc,
-        compile: None,
-        get,
-        set: None,
-    }
-}
-
-/// A row without parentheses that can be assigned to.
-const fn settable(names: &'static [&'static str], doc: &'static str, get: Get, set: Set) -> Pv {
-    Pv {
-        names,
-        param: PvParam::None,
-        doc,
-        compile: None,
-        get,
-        set: Some(set),
-    }
-}
-
-/// A row with parentheses.
-const fn class(
-    names: &'static [&'static str],
-    doc: &'static str,
-    compile: Compile,
-    get: Get,
-    set: Option<Set>,
-) -> Pv {
-    Pv {
-        names,
-        param: PvParam::Required,
-        doc,
-        compile: Some(compile),
-        get,
-        set,
-    }
 }
 
 /// Compiles parentheses that hold a name or a text with pseudo-variables.

@@ -1,8 +1,6 @@
 //! The request line: `$rm` `$ru` and its parts, `$ou` and its parts, the status line of a reply (RFC 3261 §7.1, §7.2).
 
-use super::plain;
 use super::refused;
-use super::settable;
 use crate::proxy::context::Context;
 use crate::script::module::Env;
 use crate::script::module::Pv;
@@ -16,89 +14,83 @@ use shared::sip::UriParts;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["rm"], "Method; of a reply its CSeq's.", |env, _| {
+    Pv::plain(&["rm"], "Method; of a reply its CSeq's.", |env, _| {
         Value::text(env.ctx.msg.method().as_bytes())
     }),
-    plain(&["rmid"], "Number of the method.", |env, _| {
+    Pv::plain(&["rmid"], "Number of the method.", |env, _| {
         Value::Int(method_number(env.ctx.msg.method()))
     }),
-    settable(
-        &["ru"],
-        "Request-URI as it stands.",
-        |env, _| match Uri::parse(current(env.ctx)) {
+    Pv::plain(&["ru"], "Request-URI as it stands.", |env, _| {
+        match Uri::parse(current(env.ctx)) {
             Ok(_) => Value::text(current(env.ctx)),
             Err(_) => Value::Null,
-        },
-        set_ru,
-    ),
-    settable(
-        &["rU"],
-        "User part of the Request-URI.",
-        |env, _| user(current(env.ctx)),
-        set_user,
-    ),
-    plain(&["rul"], "Length of the Request-URI.", |env, _| {
+        }
+    })
+    .settable(set_ru),
+    Pv::plain(&["rU"], "User part of the Request-URI.", |env, _| {
+        user(current(env.ctx))
+    })
+    .settable(set_user),
+    Pv::plain(&["rul"], "Length of the Request-URI.", |env, _| {
         Value::Int(current(env.ctx).len() as i64)
     }),
-    plain(&["rUl"], "Length of that user part.", |env, _| {
+    Pv::plain(&["rUl"], "Length of that user part.", |env, _| {
         user_length(current(env.ctx))
     }),
-    settable(
-        &["rd"],
-        "Host of the Request-URI.",
-        |env, _| host(current(env.ctx)),
-        set_host,
-    ),
-    settable(
+    Pv::plain(&["rd"], "Host of the Request-URI.", |env, _| {
+        host(current(env.ctx))
+    })
+    .settable(set_host),
+    Pv::plain(
         &["rp"],
         "Port of the Request-URI, 5060 when it has none.",
         |env, _| port(current(env.ctx)),
-        set_port,
-    ),
-    plain(&["rP"], "Transport of the Request-URI.", |env, _| {
+    )
+    .settable(set_port),
+    Pv::plain(&["rP"], "Transport of the Request-URI.", |env, _| {
         transport(current(env.ctx))
     }),
-    plain(&["rz"], "Scheme of the Request-URI.", |env, _| {
+    Pv::plain(&["rz"], "Scheme of the Request-URI.", |env, _| {
         scheme(current(env.ctx))
     }),
-    plain(&["ou"], "Request-URI as received.", |env, _| {
+    Pv::plain(&["ou"], "Request-URI as received.", |env, _| {
         // Kamailio: one that cannot be read is none
         let uri = env.ctx.msg.request_uri();
         Uri::parse(uri).map_or(Value::Null, |_| Value::text(uri))
     }),
-    plain(&["oU"], "User part of the received Request-URI.", |env, _| {
+    Pv::plain(&["oU"], "User part of the received Request-URI.", |env, _| {
         user(env.ctx.msg.request_uri())
     }),
-    plain(&["oUl"], "Length of that user part.", |env, _| {
+    Pv::plain(&["oUl"], "Length of that user part.", |env, _| {
         user_length(env.ctx.msg.request_uri())
     }),
-    plain(&["od"], "Host of the received Request-URI.", |env, _| {
+    Pv::plain(&["od"], "Host of the received Request-URI.", |env, _| {
         host(env.ctx.msg.request_uri())
     }),
-    plain(&["op"], "Port of the received Request-URI.", |env, _| {
+    Pv::plain(&["op"], "Port of the received Request-URI.", |env, _| {
         port(env.ctx.msg.request_uri())
     }),
-    plain(&["oP"], "Transport of the received Request-URI.", |env, _| {
+    Pv::plain(&["oP"], "Transport of the received Request-URI.", |env, _| {
         transport(env.ctx.msg.request_uri())
     }),
-    plain(&["rs"], "Status of the reply.", |env, _| {
+    Pv::plain(&["rs"], "Status of the reply.", |env, _| {
         if env.ctx.msg.is_reply() {
             Value::Int(i64::from(env.ctx.msg.status()))
         } else {
             Value::Null
         }
     }),
-    plain(&["rr"], "Reason phrase of the reply.", |env, _| {
+    Pv::plain(&["rr"], "Reason phrase of the reply.", |env, _| {
         if env.ctx.msg.is_reply() {
             Value::text(env.ctx.msg.reason())
         } else {
             Value::Null
         }
     }),
-    plain(&["rv"], "Version in the first line.", |env, _| {
+    Pv::plain(&["rv"], "Version in the first line.", |env, _| {
         Value::text_or_null(env.ctx.msg.version())
     }),
-    plain(
+    Pv::plain(
         &["ruid"],
         "Record id of the contact that lookup() chose.",
         |env, _| super::optional(env.ctx.ruid.as_ref()),

@@ -3,7 +3,6 @@
 mod parts;
 
 use super::calendar;
-use super::class;
 use super::custom;
 use super::custom::Named;
 use crate::script::module::Env;
@@ -22,12 +21,11 @@ use shared::sip::scan::CommaList;
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
     custom::ROW,
-    class(
+    Pv::class(
         &["sel"],
         "A select: cfg_get.group.name, via[1].host, from.uri.user, hf_value.Name, …",
         compile,
         read,
-        None,
     ),
 ];
 

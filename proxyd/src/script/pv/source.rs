@@ -1,8 +1,6 @@
 //! Where the message came from and which socket received it (Kamailio pseudo-variables cookbook).
 
-use super::plain;
 use super::refused;
-use super::settable;
 use crate::proxy::context::SocketId;
 use crate::proxy::sockets::Listener;
 use crate::script::module::Env;
@@ -18,43 +16,43 @@ use std::net::SocketAddr;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["si"], "Source address.", |env, _| ip(env.ctx.source.peer.ip())),
-    plain(&["siz"], "Source address, IPv6 in brackets.", |env, _| {
+    Pv::plain(&["si"], "Source address.", |env, _| ip(env.ctx.source.peer.ip())),
+    Pv::plain(&["siz"], "Source address, IPv6 in brackets.", |env, _| {
         Value::owned(bracketed(env.ctx.source.peer.ip()).into_bytes())
     }),
-    plain(&["sp"], "Source port.", |env, _| {
+    Pv::plain(&["sp"], "Source port.", |env, _| {
         Value::Int(i64::from(env.ctx.source.peer.port()))
     }),
-    plain(&["su"], "Source as a URI, without transport=udp.", |env, _| {
+    Pv::plain(&["su"], "Source as a URI, without transport=udp.", |env, _| {
         Value::owned(uri(env.ctx.source.peer, env.ctx.source.transport, Udp::Silent))
     }),
-    plain(&["sut"], "Source as a URI with its transport.", |env, _| {
+    Pv::plain(&["sut"], "Source as a URI with its transport.", |env, _| {
         Value::owned(uri(env.ctx.source.peer, env.ctx.source.transport, Udp::Named))
     }),
-    plain(&["sas"], "Source as a socket, proto:address:port.", |env, _| {
+    Pv::plain(&["sas"], "Source as a socket, proto:address:port.", |env, _| {
         Value::owned(socket_text(
             env.ctx.source.transport.uri_name(),
             env.ctx.source.peer,
         ))
     }),
-    plain(&["pr", "proto"], "Transport of the message.", |env, _| {
+    Pv::plain(&["pr", "proto"], "Transport of the message.", |env, _| {
         Value::text(env.ctx.source.transport.as_str().as_bytes())
     }),
-    plain(&["prid"], "Number of that transport.", |env, _| {
+    Pv::plain(&["prid"], "Number of that transport.", |env, _| {
         Value::Int(i64::from(transport_number(env.ctx.source.transport)))
     }),
-    plain(&["conid"], "Id of the connection.", |env, _| {
+    Pv::plain(&["conid"], "Id of the connection.", |env, _| {
         env.ctx.source.conn.map_or(Value::Null, |id| {
             Value::Int(i64::try_from(id).unwrap_or(i64::MAX))
         })
     }),
-    plain(&["Ri"], "Address that received the message.", |env, _| {
+    Pv::plain(&["Ri"], "Address that received the message.", |env, _| {
         ip(env.ctx.source.local.ip())
     }),
-    plain(&["Rp"], "Port that received the message.", |env, _| {
+    Pv::plain(&["Rp"], "Port that received the message.", |env, _| {
         Value::Int(i64::from(env.ctx.source.local.port()))
     }),
-    plain(
+    Pv::plain(
         &["Rn"],
         "Name of the socket that received the message.",
         |env, _| {
@@ -63,45 +61,35 @@ pub(super) static TABLE: &[Pv] = &[
                 .map_or(Value::Null, |name| Value::text(name.as_bytes()))
         },
     ),
-    plain(
+    Pv::plain(
         &["Ru"],
         "Socket that received the message as a URI, without transport=udp.",
         |env, _| Value::owned(uri(env.ctx.source.local, env.ctx.source.transport, Udp::Silent)),
     ),
-    plain(
+    Pv::plain(
         &["Rut"],
         "Socket that received the message as a URI with its transport.",
         |env, _| Value::owned(uri(env.ctx.source.local, env.ctx.source.transport, Udp::Named)),
     ),
-    plain(&["RAi"], "Advertised address of that socket.", advertised_host),
-    plain(&["RAp"], "Advertised port of that socket.", advertised_port),
-    plain(
+    Pv::plain(&["RAi"], "Advertised address of that socket.", advertised_host),
+    Pv::plain(&["RAp"], "Advertised port of that socket.", advertised_port),
+    Pv::plain(
         &["RAu"],
         "Advertised URI of that socket, without transport=udp.",
         |env, _| Value::owned(advertised_uri(env, Udp::Silent)),
     ),
-    plain(
+    Pv::plain(
         &["RAut"],
         "Advertised URI of that socket with its transport.",
         |env, _| Value::owned(advertised_uri(env, Udp::Named)),
     ),
-    plain(
+    Pv::plain(
         &["af"],
         "Address family of the source: 2 for IPv4, 10 for IPv6.",
         |env, _| Value::Int(if env.ctx.source.peer.is_ipv4() { 2 } else { 10 }),
     ),
-    settable(
-        &["fs"],
-        "Socket to send from, proto:address:port.",
-        forced,
-        set_forced,
-    ),
-    settable(
-        &["fsn"],
-        "Name of the socket to send from.",
-        forced_name,
-        set_forced_name,
-    ),
+    Pv::plain(&["fs"], "Socket to send from, proto:address:port.", forced).settable(set_forced),
+    Pv::plain(&["fsn"], "Name of the socket to send from.", forced_name).settable(set_forced_name),
 ];
 
 /// Whether `transport=udp` is written.

@@ -3,11 +3,9 @@
 use super::calendar;
 use super::calendar::Calendar;
 use super::calendar::Field;
-use super::class;
 use super::compile_name;
 use super::compile_text;
 use super::number;
-use super::plain;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
@@ -18,53 +16,48 @@ use std::time::Duration;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    plain(&["Ts", "TS"], "Unix time in seconds.", |env, _| {
+    Pv::plain(&["Ts", "TS"], "Unix time in seconds.", |env, _| {
         Value::Int(seconds(env))
     }),
-    plain(&["Tsm"], "Microseconds within the second.", |env, _| {
+    Pv::plain(&["Tsm"], "Microseconds within the second.", |env, _| {
         Value::Int(i64::from(env.host.wall().subsec_micros()))
     }),
-    plain(&["Tf", "TF"], "Time as text.", |env, _| {
+    Pv::plain(&["Tf", "TF"], "Time as text.", |env, _| {
         Value::owned(calendar::format(
             b"%a %b %e %H:%M:%S %Y",
             &calendar::local(seconds(env)),
         ))
     }),
-    plain(&["Tb"], "Unix time of the start.", started),
-    class(
+    Pv::plain(&["Tb"], "Unix time of the start.", started),
+    Pv::class(
         &["TV"],
         "Time: s and sn seconds, u and un microseconds within, Sn both.",
         |inner| compile_name(inner, &["s", "u", "sn", "un", "Sn"]),
         precise,
-        None,
     ),
-    class(
+    Pv::class(
         &["time"],
         "A part of local time: sec min hour mday mon year wday yday isdst.",
         compile_field,
         |env, spec| field(&calendar::local(seconds(env)), spec),
-        None,
     ),
-    class(
+    Pv::class(
         &["utime"],
         "A part of UTC: sec min hour mday mon year wday yday isdst.",
         compile_field,
         |env, spec| field(&calendar::utc(seconds(env)), spec),
-        None,
     ),
-    class(
+    Pv::class(
         &["timef", "ftime"],
         "Local time as strftime(3) writes it.",
         compile_text,
         |env, spec| Value::owned(calendar::format(&spec.text(env), &calendar::local(seconds(env)))),
-        None,
     ),
-    class(
+    Pv::class(
         &["utimef"],
         "UTC as strftime(3) writes it.",
         compile_text,
         |env, spec| Value::owned(calendar::format(&spec.text(env), &calendar::utc(seconds(env)))),
-        None,
     ),
 ];
 

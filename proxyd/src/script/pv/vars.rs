@@ -1,6 +1,5 @@
 //! Script variables: `$var` `$vn` of a worker, `$shv` of the process (Kamailio pseudo-variables cookbook).
 
-use super::class;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
@@ -17,27 +16,27 @@ use std::sync::Arc;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(
+    Pv::class(
         &["var", "vz"],
         "A variable of the worker: integer 0 at first, and for null.",
         compile,
         read,
-        Some(write),
-    ),
-    class(
+    )
+    .settable(write),
+    Pv::class(
         &["vn"],
         "A variable of the worker: null at first.",
         compile,
         read_nullable,
-        Some(write_nullable),
-    ),
-    class(
+    )
+    .settable(write_nullable),
+    Pv::class(
         &["shv"],
         "A variable of all workers: integer 0 at first.",
         compile_shared,
         read_shared,
-        Some(write_shared),
-    ),
+    )
+    .settable(write_shared),
 ];
 
 /// Variables of all workers and the counters, kept by module pv.

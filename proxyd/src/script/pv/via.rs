@@ -1,6 +1,5 @@
 //! Via by place: `$via0(part)` the first, `$via1(part)` the second, `$viaZ(part)` the last (RFC 3261 §20.42).
 
-use super::class;
 use super::compile_name;
 use super::number;
 use crate::script::module::Env;
@@ -14,26 +13,23 @@ use shared::sip::Via;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(
+    Pv::class(
         &["via0"],
         "A part of the first Via: host port proto protoid branch rport received i params.",
         |inner| compile_name(inner, PARTS),
         |env, spec| part(env.ctx.msg.vias().next(), spec),
-        None,
     ),
-    class(
+    Pv::class(
         &["via1"],
         "The same of the second Via.",
         |inner| compile_name(inner, PARTS),
         |env, spec| part(env.ctx.msg.vias().nth(1), spec),
-        None,
     ),
-    class(
+    Pv::class(
         &["viaZ"],
         "The same of the last Via.",
         |inner| compile_name(inner, PARTS),
         last,
-        None,
     ),
 ];
 

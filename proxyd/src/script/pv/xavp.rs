@@ -1,6 +1,5 @@
 //! Extended lists: `$xavp(a[0]=>b[0])` `$xavi(…)` `$xavu(…)` (Kamailio pseudo-variables cookbook).
 
-use super::class;
 use super::refused;
 use crate::script::lists::Extended;
 use crate::script::lists::Item;
@@ -18,27 +17,27 @@ use std::borrow::Cow;
 
 /// The rows.
 pub(super) static TABLE: &[Pv] = &[
-    class(
+    Pv::class(
         &["xavp"],
         "A list of values, plain or named: root[n]=>field[n].",
         |inner| compile(inner, Family::Xavp),
         read,
-        Some(write),
-    ),
-    class(
+    )
+    .settable(write),
+    Pv::class(
         &["xavi"],
         "The same, names without case.",
         |inner| compile(inner, Family::Xavi),
         read,
-        Some(write),
-    ),
-    class(
+    )
+    .settable(write),
+    Pv::class(
         &["xavu"],
         "The same with one value a name.",
         |inner| compile(inner, Family::Xavu),
         read,
-        Some(write),
-    ),
+    )
+    .settable(write),
 ];
 
 /// The longest list of values a text is made of.
