@@ -168,15 +168,8 @@ pub(super) fn run_block(env: &mut Env<'_>, route: RouteId) {
         ..Context::default()
     };
     let mut lists = Lists::default();
-    let mut inner = Env {
-        ctx: &mut ctx,
-        lists: &mut lists,
-        vars: &mut *env.vars,
-        script: env.script,
-        host: &mut *env.host,
-        route: RouteKind::REQUEST,
-        rc: 0,
-    };
+    let mut inner = env.with(&mut ctx, RouteKind::REQUEST);
+    inner.lists = &mut lists;
     exec::run(route, &mut inner);
 }
 

@@ -9,7 +9,6 @@ use crate::proxy::context::Context;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
 use crate::script::module::Code;
-use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -152,17 +151,14 @@ impl Live {
     ) {
         for hook in script.hooks() {
             if let Hook::ResponseOut(run) = hook {
-                let route = RouteKind::REQUEST;
-                let mut env = Env {
+                let scope = Scope {
                     ctx: request,
                     lists,
                     vars,
                     script,
-                    host: self,
-                    route,
-                    rc: 0,
+                    route: RouteKind::REQUEST,
                 };
-                run(&mut env, end);
+                run(&mut scope.env(self), end);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::proxy::response::Candidate;
 use crate::proxy::response::Rules;
 use crate::script::host::LocalReply;
 use crate::script::host::RouteId;
-use crate::script::module::Env;
+use crate::script::host::Scope;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -124,7 +124,14 @@ impl Live {
         request.uri_is_new = false;
         self.prefix_log(&mut request, &mut lists, vars, script);
         self.current = Some(guard);
-        self.run(route, kind, &mut request, &mut lists, vars, script);
+        let scope = Scope {
+            ctx: &mut request,
+            lists: &mut lists,
+            vars,
+            script,
+            route: kind,
+        };
+        self.run(route, scope);
         let Some(mut guard) = self.current.take() else {
             unreachable!("the route leaves its transaction")
         };
@@ -164,19 +171,14 @@ impl Live {
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::LegFailed(run) = hook {
-                let (ctx, lists, route) = (&mut *request, &mut lists, RouteKind::FAILURE);
-                run(
-                    &mut Env {
-                        ctx,
-                        lists,
-                        vars,
-                        script,
-                        host: self,
-                        route,
-                        rc: 0,
-                    },
-                    &end,
-                );
+                let scope = Scope {
+                    ctx: &mut request,
+                    lists: &mut lists,
+                    vars,
+                    script,
+                    route: RouteKind::FAILURE,
+                };
+                run(&mut scope.env(self), &end);
             }
         }
         let Some(mut guard) = self.current.take() else {

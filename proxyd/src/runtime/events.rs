@@ -3,6 +3,7 @@
 use super::host::Live;
 use crate::proxy::context::Context;
 use crate::script::exec::Verdict;
+use crate::script::host::Scope;
 use crate::script::lists::Lists;
 use crate::script::module::RouteKind;
 use crate::script::program::MessageEvent;
@@ -25,7 +26,14 @@ impl Live {
         let script = Arc::clone(&self.script);
         let (mut lists, mut vars) = (Lists::default(), Vars::default());
         self.in_event = true;
-        let verdict = self.run(route, RouteKind::EVENT, &mut ctx, &mut lists, &mut vars, &script);
+        let scope = Scope {
+            ctx: &mut ctx,
+            lists: &mut lists,
+            vars: &mut vars,
+            script: &script,
+            route: RouteKind::EVENT,
+        };
+        let verdict = self.run(route, scope);
         self.in_event = false;
         Some((verdict, ctx))
     }

@@ -19,7 +19,6 @@ use crate::script::exec::trace::What;
 use crate::script::host::Host;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
-use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -78,27 +77,19 @@ fn run(
     vars: &mut Vars,
     script: &Script,
 ) -> Option<Verdict> {
-    if let Err(missing) = ctx.msg.mandatory() {
-        let scope = Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route: RouteKind::REQUEST,
-        };
-        sandbox.reply_stateless(scope, missing.status(), missing.reason().as_bytes());
-        return None;
-    }
-    let route = script.program.request_route()?;
-    let mut env = Env {
+    let scope = Scope {
         ctx,
         lists,
         vars,
         script,
-        host: sandbox,
         route: RouteKind::REQUEST,
-        rc: 0,
     };
+    if let Err(missing) = scope.ctx.msg.mandatory() {
+        sandbox.reply_stateless(scope, missing.status(), missing.reason().as_bytes());
+        return None;
+    }
+    let route = script.program.request_route()?;
+    let mut env = scope.env(sandbox);
     let admitted = script.hooks().all(|hook| match hook {
         Hook::RequestIn(run) => run(&mut env),
         _ => true,

@@ -36,25 +36,9 @@ impl Live {
             return Code::TRUE;
         }
         let code = self.forward_stateless(scope.again(), options.target);
-        let Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        } = scope;
-        for hook in script.hooks() {
+        for hook in scope.script.hooks() {
             if let Hook::EndToEndAck(run) = hook {
-                let mut env = crate::script::module::Env {
-                    ctx,
-                    lists,
-                    vars,
-                    script,
-                    host: self,
-                    route,
-                    rc: 0,
-                };
-                run(&mut env);
+                run(&mut scope.again().env(self));
             }
         }
         code
@@ -135,15 +119,12 @@ impl Live {
             local: listener.map_or(scope.ctx.source.local, |listener| listener.address),
             bytes,
         }));
-        let Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            ..
-        } = scope;
-        let verdict = self.run(route, RouteKind::ONSEND, ctx, lists, vars, script);
-        let bytes = ctx.sending.take()?.bytes;
+        let sending = Scope {
+            route: RouteKind::ONSEND,
+            ..scope.again()
+        };
+        let verdict = self.run(route, sending);
+        let bytes = scope.ctx.sending.take()?.bytes;
         if verdict.dropped {
             self.buffers.put(bytes);
             return None;

@@ -31,12 +31,9 @@ use crate::script::host::RelayOptions;
 use crate::script::host::RouteId;
 use crate::script::host::Scope;
 use crate::script::host::TransactionView;
-use crate::script::lists::Lists;
 use crate::script::module::Code;
-use crate::script::module::Env;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
-use crate::script::vars::Vars;
 use crate::transaction::key::Lookup;
 use crate::transaction::timer::after;
 use crate::transport::conn::Control;
@@ -131,39 +128,19 @@ impl Live {
         }
     }
 
-    /// Runs a route block on a context.
-    pub(crate) fn run(
-        &mut self,
-        route: RouteId,
-        kind: RouteKind,
-        ctx: &mut Context,
-        lists: &mut Lists,
-        vars: &mut Vars,
-        script: &Script,
-    ) -> Verdict {
-        let mut env = Env {
-            ctx,
-            lists,
-            vars,
-            script,
-            host: self,
-            route: kind,
-            rc: 0,
-        };
-        exec::run(route, &mut env)
+    /// Runs a route block.
+    pub(crate) fn run(&mut self, route: RouteId, scope: Scope<'_>) -> Verdict {
+        exec::run(route, &mut scope.env(self))
     }
 
     /// Runs `event_route[name]` when the script has one.
     pub(crate) fn run_event(&mut self, name: &str, scope: Scope<'_>) -> Option<Verdict> {
         let route = scope.script.program.event_route(name)?;
-        Some(self.run(
-            route,
-            RouteKind::EVENT,
-            scope.ctx,
-            scope.lists,
-            scope.vars,
-            scope.script,
-        ))
+        let scope = Scope {
+            route: RouteKind::EVENT,
+            ..scope
+        };
+        Some(self.run(route, scope))
     }
 }
 

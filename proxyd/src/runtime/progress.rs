@@ -3,6 +3,7 @@
 use super::Guard;
 use super::host::Live;
 use super::transaction::ClientBranch;
+use crate::script::host::Scope;
 use crate::script::module::RouteKind;
 use crate::script::vars::Vars;
 use crate::transaction::action::Action;
@@ -155,7 +156,14 @@ impl Live {
         };
         let mut lists = std::mem::take(&mut guard.lists);
         self.current = Some(guard);
-        self.run(route, RouteKind::REQUEST, &mut request, &mut lists, vars, &script);
+        let scope = Scope {
+            ctx: &mut request,
+            lists: &mut lists,
+            vars,
+            script: &script,
+            route: RouteKind::REQUEST,
+        };
+        self.run(route, scope);
         let Some(mut guard) = self.current.take() else {
             return;
         };

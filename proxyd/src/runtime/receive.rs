@@ -14,7 +14,6 @@ use crate::script::host::Host;
 use crate::script::host::Intent;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
-use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -52,15 +51,14 @@ impl Live {
             }
             return;
         };
-        let env = Env {
+        let scope = Scope {
             ctx,
             lists,
             vars,
             script,
-            host: self,
             route: RouteKind::REQUEST,
-            rc: 0,
         };
+        let env = scope.env(self);
         crate::log::set_prefix(|prefix| format.print(&env, prefix));
         self.prefixed = true;
     }
@@ -219,23 +217,8 @@ impl Receiver {
             // the ACK of a reply without a transaction (RFC 3261 §8.2.7) is of no further use
             self.live.runtime.counters.sl_ack();
             let script = Arc::clone(&self.live.script);
-            let Self {
-                live,
-                ctx,
-                lists,
-                vars,
-                ..
-            } = self;
-            live.run_event(
-                "sl:filtered-ack",
-                Scope {
-                    ctx,
-                    lists,
-                    vars,
-                    script: &script,
-                    route: RouteKind::EVENT,
-                },
-            );
+            let (live, scope) = self.split(&script, RouteKind::EVENT);
+            live.run_event("sl:filtered-ack", scope);
             return None;
         }
         if self.drops(MessageEvent::PreRouting) {
@@ -245,14 +228,8 @@ impl Receiver {
         let route = script.program.request_route()?;
         let mut verdict = None;
         if self.admitted(&script) {
-            let Self {
-                live,
-                ctx,
-                lists,
-                vars,
-                ..
-            } = self;
-            verdict = Some(live.run(route, RouteKind::REQUEST, ctx, lists, vars, &script));
+            let (live, scope) = self.split(&script, RouteKind::REQUEST);
+            verdict = Some(live.run(route, scope));
         }
         self.finish();
         verdict
@@ -270,15 +247,20 @@ impl Receiver {
             return false;
         };
         let script = Arc::clone(&self.live.script);
-        let Self {
-            live,
-            ctx,
-            lists,
-            vars,
-            ..
-        } = self;
-        let verdict = live.run(route, RouteKind::EVENT, ctx, lists, vars, &script);
-        verdict.dropped
+        let (live, scope) = self.split(&script, RouteKind::EVENT);
+        live.run(route, scope).dropped
+    }
+
+    /// The proxy, and the message with what belongs to it.
+    pub(super) fn split<'a>(&'a mut self, script: &'a Script, route: RouteKind) -> (&'a mut Live, Scope<'a>) {
+        let scope = Scope {
+            ctx: &mut self.ctx,
+            lists: &mut self.lists,
+            vars: &mut self.vars,
+            script,
+            route,
+        };
+        (&mut self.live, scope)
     }
 
     /// What is sent for this message stays in sequence with what is sent for others of its call.
@@ -288,26 +270,9 @@ impl Receiver {
 
     /// Asks the modules that look at each request first.
     fn admitted(&mut self, script: &Script) -> bool {
-        let Self {
-            live,
-            ctx,
-            lists,
-            vars,
-            ..
-        } = self;
+        let (live, mut scope) = self.split(script, RouteKind::REQUEST);
         script.hooks().all(|hook| match hook {
-            Hook::RequestIn(run) => {
-                let mut env = Env {
-                    ctx,
-                    lists,
-                    vars,
-                    script,
-                    host: live,
-                    route: RouteKind::REQUEST,
-                    rc: 0,
-                };
-                run(&mut env)
-            }
+            Hook::RequestIn(run) => run(&mut scope.again().env(live)),
             _ => true,
         })
     }

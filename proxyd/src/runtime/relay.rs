@@ -23,7 +23,6 @@ use crate::script::host::RelayOptions;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
 use crate::script::module::Code;
-use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -135,15 +134,14 @@ impl Live {
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::RequestForwarded(run) = hook {
-                run(&mut Env {
+                let scope = Scope {
                     ctx,
                     lists,
                     vars,
                     script,
-                    host: self,
                     route,
-                    rc: 0,
-                });
+                };
+                run(&mut scope.env(self));
             }
         }
         for branch in own.into_iter().chain(appended.into_iter().map(Some)) {
@@ -254,8 +252,14 @@ impl Live {
         };
         let lumps = route.map(|_| ctx.lumps.clone());
         let dropped = route.is_some_and(|route| {
-            self.run(route, RouteKind::BRANCH, ctx, lists, vars, script)
-                .dropped
+            let scope = Scope {
+                ctx,
+                lists,
+                vars,
+                script,
+                route: RouteKind::BRANCH,
+            };
+            self.run(route, scope).dropped
         });
         if dropped {
             ctx.failure = Failure::NoBranches;

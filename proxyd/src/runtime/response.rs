@@ -13,7 +13,6 @@ use crate::proxy::context::Target;
 use crate::proxy::response;
 use crate::script::host::Scope;
 use crate::script::lists::Lists;
-use crate::script::module::Env;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -35,7 +34,14 @@ impl Live {
     pub(crate) fn receive_reply(&mut self, ctx: &mut Box<Context>, lists: &mut Lists, vars: &mut Vars) {
         let script = Arc::clone(&self.script);
         if let Some(route) = script.program.reply_route() {
-            let verdict = self.run(route, RouteKind::REPLY, ctx, lists, vars, &script);
+            let scope = Scope {
+                ctx,
+                lists,
+                vars,
+                script: &script,
+                route: RouteKind::REPLY,
+            };
+            let verdict = self.run(route, scope);
             if verdict.dropped {
                 return;
             }
@@ -116,7 +122,14 @@ impl Live {
         if let Some(route) = route {
             let mut lists = std::mem::take(&mut guard.lists);
             self.current = Some(guard);
-            let verdict = self.run(route, RouteKind::ONREPLY, ctx, &mut lists, vars, &script);
+            let scope = Scope {
+                ctx,
+                lists: &mut lists,
+                vars,
+                script: &script,
+                route: RouteKind::ONREPLY,
+            };
+            let verdict = self.run(route, scope);
             let Some(back) = self.current.take() else {
                 unreachable!("the route leaves its transaction")
             };
@@ -250,15 +263,14 @@ impl Live {
     ) {
         for hook in script.hooks() {
             if let Hook::ResponseForwarded(run) = hook {
-                run(&mut Env {
+                let scope = Scope {
                     ctx,
                     lists,
                     vars,
                     script,
-                    host: self,
                     route: RouteKind::ONREPLY,
-                    rc: 0,
-                });
+                };
+                run(&mut scope.env(self));
             }
         }
     }

@@ -33,7 +33,6 @@ use crate::script::host::RouteId;
 use crate::script::host::Scope;
 use crate::script::host::TransactionView;
 use crate::script::module::Code;
-use crate::script::module::Env;
 use crate::script::module::RouteKind;
 use crate::transaction::key::Lookup;
 use shared::net::Transport;
@@ -151,16 +150,12 @@ impl Sandbox {
         ctx.bflags = branch.flags;
         ctx.send_socket = branch.socket;
         if let Some(route) = self.intent.armed.branch {
-            let mut env = Env {
+            let branch = Scope {
                 ctx: &mut ctx,
-                lists: &mut *scope.lists,
-                vars: &mut *scope.vars,
-                script: scope.script,
-                host: self,
                 route: RouteKind::BRANCH,
-                rc: 0,
+                ..scope.again()
             };
-            if exec::run(route, &mut env).dropped {
+            if exec::run(route, &mut branch.env(self)).dropped {
                 return false;
             }
         }

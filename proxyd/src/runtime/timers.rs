@@ -5,7 +5,6 @@ use super::receive::Receiver;
 use super::transaction::Guard;
 use crate::proxy::context::NOBODY;
 use crate::proxy::context::Source;
-use crate::script::module::Env;
 use crate::script::module::ModuleTimer;
 use crate::script::module::RouteKind;
 use crate::transaction::key::Id;
@@ -79,25 +78,10 @@ impl Intervals {
 }
 
 fn run_one(receiver: &mut Receiver, script: &crate::script::module::Script, timer: &ModuleTimer) {
-    let Receiver {
-        live,
-        ctx,
-        lists,
-        vars,
-        ..
-    } = receiver;
-    ctx.reset(Source::default(), 0);
-    if ctx.msg.reparse(NOBODY).is_err() {
-        ctx.msg.clear();
+    let (live, scope) = receiver.split(script, RouteKind::EVENT);
+    scope.ctx.reset(Source::default(), 0);
+    if scope.ctx.msg.reparse(NOBODY).is_err() {
+        scope.ctx.msg.clear();
     }
-    let mut env = Env {
-        ctx,
-        lists,
-        vars,
-        script,
-        host: live,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
-    (timer.run)(&mut env);
+    (timer.run)(&mut scope.env(live));
 }

@@ -36,7 +36,20 @@ pub struct Scope<'a> {
     pub route: RouteKind,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    /// What a route or a hook works in, on this proxy.
+    pub fn env(self, host: &'a mut dyn Host) -> Env<'a> {
+        Env {
+            ctx: self.ctx,
+            lists: self.lists,
+            vars: self.vars,
+            script: self.script,
+            host,
+            route: self.route,
+            rc: 0,
+        }
+    }
+
     /// The same for a call that is not the last one.
     pub fn again(&mut self) -> Scope<'_> {
         Scope {

@@ -457,17 +457,7 @@ fn response_forwarded(env: &mut Env<'_>) {
     let Some(mut request) = env.host.transaction_request().map(|request| request.clone()) else {
         return;
     };
-    let (lists, vars) = (&mut *env.lists, &mut *env.vars);
-    let (script, route, rc) = (env.script, env.route, env.rc);
-    let mut own = Env {
-        ctx: &mut request,
-        lists,
-        vars,
-        script,
-        host: &mut *env.host,
-        route,
-        rc,
-    };
+    let mut own = env.with(&mut request, env.route);
     let (log, db) = (acc.log_flag.is_set(&own), acc.db_flag.is_set(&own));
     if log || db {
         acc.account(

@@ -360,15 +360,7 @@ pub(super) fn end_by_bye(env: &mut Env<'_>, dialog: &Shared, how: DialogStep) {
         msg,
         ..Context::default()
     };
-    let mut inner = Env {
-        ctx: &mut ctx,
-        lists: &mut *env.lists,
-        vars: &mut *env.vars,
-        script: env.script,
-        host: &mut *env.host,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
+    let mut inner = env.with(&mut ctx, RouteKind::EVENT);
     tell(&mut inner, DialogStep::Ending);
     exec::run_event("dialog:end", &mut inner);
     tell(&mut inner, how);

@@ -321,15 +321,8 @@ fn is_dropped(env: &mut Env<'_>, way: Way, msg: &Message) -> bool {
         ..Context::default()
     };
     let mut lists = Lists::default();
-    let mut inner = Env {
-        ctx: &mut ctx,
-        lists: &mut lists,
-        vars: &mut *env.vars,
-        script: env.script,
-        host: &mut *env.host,
-        route: RouteKind::EVENT,
-        rc: 0,
-    };
+    let mut inner = env.with(&mut ctx, RouteKind::EVENT);
+    inner.lists = &mut lists;
     SHOWN.set(Some(way));
     let verdict = exec::run(route, &mut inner);
     SHOWN.set(None);

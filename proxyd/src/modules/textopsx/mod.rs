@@ -3,7 +3,6 @@
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
-use crate::script::module::Env;
 use crate::script::module::Function;
 use crate::script::module::ModuleDef;
 use crate::script::module::Pv;
@@ -265,16 +264,9 @@ fn msg_changed_route(call: &mut Call<'_, '_>) -> Code {
     if !copy.apply_changes() {
         return Code::FALSE;
     }
-    let env = &mut *call.env;
-    let mut changed = Env {
-        ctx: &mut copy,
-        lists: &mut *env.lists,
-        vars: &mut *env.vars,
-        script: env.script,
-        host: &mut *env.host,
-        route: env.route,
-        rc: env.rc,
-    };
+    let (kind, rc) = (call.env.route, call.env.rc);
+    let mut changed = call.env.with(&mut copy, kind);
+    changed.rc = rc;
     crate::script::exec::run(route, &mut changed);
     Code::TRUE
 }

@@ -36,6 +36,19 @@ pub struct Env<'a> {
 }
 
 impl<'a> Env<'a> {
+    /// The same with another message, in a route of this kind.
+    pub fn with<'b>(&'b mut self, ctx: &'b mut Context, route: RouteKind) -> Env<'b> {
+        Env {
+            ctx,
+            lists: &mut *self.lists,
+            vars: &mut *self.vars,
+            script: self.script,
+            host: &mut *self.host,
+            route,
+            rc: 0,
+        }
+    }
+
     /// Splits the proxy from what it works on, for [`Host`] methods.
     pub fn split(&mut self) -> (&mut dyn Host, Scope<'_>) {
         let scope = Scope {
