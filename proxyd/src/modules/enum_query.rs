@@ -1,7 +1,6 @@
 //! `loadmodule "enum"`: telephone numbers to URIs by DNS (Kamailio module enum; RFC 6116).
 
 use crate::proxy::branch::Branch;
-use crate::script::host::Naptr;
 use crate::script::module::Arg;
 use crate::script::module::Call;
 use crate::script::module::Code;
@@ -14,6 +13,7 @@ use crate::script::module::Routes;
 use crate::script::module::State;
 use crate::script::regex::Options;
 use crate::script::regex::Regex;
+use shared::net::Naptr;
 use shared::sip::Uri;
 use std::sync::Arc;
 
@@ -325,6 +325,7 @@ mod tests {
             flags: b"u".to_vec(),
             services: services.as_bytes().to_vec(),
             regexp: regexp.as_bytes().to_vec(),
+            ..Naptr::default()
         }
     }
 

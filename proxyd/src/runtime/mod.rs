@@ -40,7 +40,6 @@ pub(crate) mod worker;
 use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::script::host::Job;
-use crate::script::host::Naptr;
 use crate::script::host::RouteId;
 use crate::script::module::Script;
 use crate::stats::Statistics;
@@ -56,6 +55,7 @@ use counters::Counters;
 use endpoints::Endpoints;
 use explain::live::Watch;
 use parking_lot::Mutex;
+use shared::net::Naptr;
 use shared::net::Transport;
 use shared::sip::Message;
 use shared::sip::Uri;
@@ -245,21 +245,13 @@ impl Runtime {
     /// The NAPTR records of a name; the thread waits for the name servers.
     pub(crate) fn naptr(&self, name: &str) -> Vec<Naptr> {
         let asked = self.resolver.dns().naptr(name);
-        let records = match self.tokio.block_on(asked) {
+        match self.tokio.block_on(asked) {
             Ok(records) => records.list,
             Err(error) => {
                 crate::log::debug("dns", format_args!("NAPTR of {name}: {error}"));
-                return Vec::new();
+                Vec::new()
             }
-        };
-        let records = records.into_iter().map(|record| Naptr {
-            order: record.order,
-            preference: record.preference,
-            flags: record.flags,
-            services: record.services,
-            regexp: record.regexp,
-        });
-        records.collect()
+        }
     }
 
     /// Runs work that may block, on a thread for such work.

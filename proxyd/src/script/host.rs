@@ -13,6 +13,7 @@ use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
 use crate::proxy::sockets::Sockets;
 use shared::net::Keepalive;
+use shared::net::Naptr;
 use shared::net::Secured;
 use shared::net::Transport;
 use shared::sip::Message;
@@ -286,21 +287,6 @@ pub type Job = Box<dyn FnOnce() + Send>;
 
 /// An answer that is ready: sends it.
 pub type HeldReply = Box<dyn FnOnce() + Send>;
-
-/// A NAPTR record of a telephone number (RFC 3403 §4.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Naptr {
-    /// Lower is evaluated first.
-    pub order: u16,
-    /// Preference within one order.
-    pub preference: u16,
-    /// `u` makes a URI.
-    pub flags: Vec<u8>,
-    /// `E2U+sip` and so on.
-    pub services: Vec<u8>,
-    /// What makes it of the number.
-    pub regexp: Vec<u8>,
-}
 
 /// The proxy, as scripts and modules see it. The live one sends; the one of `explain` only writes down.
 pub trait Host {

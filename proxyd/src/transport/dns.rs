@@ -19,6 +19,7 @@ use hickory_resolver::proto::rr::RData;
 use hickory_resolver::proto::rr::RecordType;
 
 use parking_lot::Mutex;
+use shared::net::Naptr;
 
 /// The longest an answer is kept, whatever its TTL says.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -45,23 +46,6 @@ pub struct Srv {
     pub port: u16,
     /// Host, without a final dot; empty where the service does not exist.
     pub target: String,
-}
-
-/// One NAPTR record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Naptr {
-    /// Lower is evaluated first.
-    pub order: u16,
-    /// Preference within one order.
-    pub preference: u16,
-    /// `s`, `a`, `u`, …
-    pub flags: Vec<u8>,
-    /// `SIP+D2U` and so on.
-    pub services: Vec<u8>,
-    /// Substitution, for `u`.
-    pub regexp: Vec<u8>,
-    /// The next name to ask for.
-    pub replacement: String,
 }
 
 /// Why DNS gave no records.

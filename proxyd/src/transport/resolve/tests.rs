@@ -1,8 +1,8 @@
 //! Targets of URIs against a table of names.
 
 use super::*;
-use crate::transport::dns::Naptr;
 use crate::transport::dns::Table;
+use shared::net::Naptr;
 
 fn srv(priority: u16, weight: u16, port: u16, target: &str) -> Srv {
     Srv {
