@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 /// The longest an answer is kept, whatever its TTL says.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// The shortest: who suspended a request for an answer has to find it.
-pub(super) const SHORTEST: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_secs(1);
 /// How long a refusal without SOA is remembered (RFC 2308 §5 leaves it to us).
 const REFUSED: Duration = Duration::from_secs(30);
 
@@ -107,6 +107,11 @@ impl DnsOptions {
         let (least, most) = self.ttl;
         ttl.min(most).max(least).max(SHORTEST)
     }
+
+    /// How long a refusal with this TTL is kept.
+    pub(super) fn kept_refused(&self, ttl: Duration) -> Duration {
+        self.negative_ttl.unwrap_or(ttl).max(SHORTEST)
+    }
 }
 
 impl Default for DnsOptions {
@@ -166,7 +171,7 @@ impl Dns {
             o.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
             o.cache_size = 1024;
             o.positive_max_ttl = Some(options.ttl.1);
-            o.negative_max_ttl = Some(options.negative_ttl.unwrap_or(LONGEST).max(SHORTEST));
+            o.negative_max_ttl = Some(options.kept_refused(LONGEST));
             builder.build().ok()
         });
         resolver.map_or_else(|| Self::Table(Table::default()), |r| Self::Servers(Box::new(r)))

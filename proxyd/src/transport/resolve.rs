@@ -18,7 +18,6 @@ use super::dns::Dns;
 use super::dns::DnsFailure;
 use super::dns::DnsOptions;
 use super::dns::Hosts;
-use super::dns::SHORTEST;
 use super::dns::Srv;
 use super::servers::Server;
 pub use super::servers::Target;
@@ -375,8 +374,8 @@ impl Inner {
                 let host = key.host.clone();
                 match failure {
                     DnsFailure::None { ttl } => {
-                        let ttl = self.options.dns.negative_ttl.unwrap_or(ttl);
-                        (Err(ResolveError::NoSuchHost(host)), ttl.max(SHORTEST))
+                        let ttl = self.options.dns.kept_refused(ttl);
+                        (Err(ResolveError::NoSuchHost(host)), ttl)
                     }
                     DnsFailure::Timeout => (Err(ResolveError::Timeout(host)), self.options.silence_ttl),
                     DnsFailure::Server(_) => (Err(ResolveError::Server(host)), self.options.silence_ttl),
