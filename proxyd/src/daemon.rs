@@ -380,6 +380,7 @@ impl Daemon {
             ended,
             Arc::clone(&statistics),
             io.handle().clone(),
+            configure::resolving(&script.program),
         );
         let runtime = Arc::new(runtime);
         runtime.secure_streams();

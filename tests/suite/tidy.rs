@@ -144,3 +144,51 @@ fn no_line_ends_in_blanks() {
     }
     assert!(found.is_empty(), "{found:?}");
 }
+
+/// What reads a core parameter by its name: `setting…("name")`, or a helper of the daemon or the compiler.
+const READERS: [&str; 9] = [
+    "setting(",
+    "settings(",
+    "setting_int(",
+    "setting_text(",
+    "is_set(",
+    "count(program,",
+    "some(program,",
+    "seconds(program,",
+    "switch(program,",
+];
+
+/// Core parameters that the grammar takes itself.
+const OF_THE_GRAMMAR: [&str; 2] = ["cfgengine", "listen"];
+
+#[test]
+fn core_parameters_are_read_or_said_to_have_no_effect() {
+    let mut table = String::new();
+    let mut others = String::new();
+    for source in sources::all() {
+        let code = source.code().map(|(_, line)| line).collect::<String>();
+        if source.path == "proxyd/src/script/core_params.rs" {
+            table = code;
+        } else if source.path.starts_with("proxyd/src/") {
+            others.extend(code.chars().filter(|c| !c.is_whitespace()));
+        }
+    }
+    let rows = table.split("row(&[\"").skip(1);
+    let names: Vec<&str> = rows.filter_map(|row| row.split('"').next()).collect();
+    assert!(
+        names.len() > 50,
+        "the table of core parameters is not where it was"
+    );
+    let unread: Vec<&&str> = names
+        .iter()
+        .filter(|name| !OF_THE_GRAMMAR.contains(name))
+        .filter(|name| {
+            let mut readers = READERS.iter().map(|reader| format!("{reader}\"{name}\""));
+            !readers.any(|reading| others.contains(&reading))
+        })
+        .collect();
+    assert!(
+        unread.is_empty(),
+        "rows of core parameters that nothing reads; make them act, or say why they do not: {unread:?}"
+    );
+}

@@ -23,20 +23,46 @@ use shared::rpc::core::Reloaded;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Core parameters that are read at the start only.
+/// Core parameters that are read at the start only; those of sockets also when one is opened.
 const AT_START: &[&str] = &[
     "children",
+    "dns_cache_max_ttl",
+    "dns_cache_min_ttl",
+    "dns_cache_negative_ttl",
+    "dns_retr_no",
+    "dns_retr_time",
+    "dns_srv_lb",
+    "dns_try_ipv6",
+    "dns_try_naptr",
+    "ip_free_bind",
     "log_engine_type",
     "log_facility",
     "log_name",
     "log_stderror",
+    "maxbuffer",
+    "maxsndbuffer",
+    "mcast_loopback",
+    "mcast_ttl",
+    "pmtu_discovery",
+    "tcp_accept_iplimit",
     "tcp_accept_no_cl",
+    "tcp_conn_wq_max",
     "tcp_connect_timeout",
     "tcp_connection_lifetime",
+    "tcp_crlf_ping",
+    "tcp_keepalive",
+    "tcp_keepcnt",
+    "tcp_keepidle",
+    "tcp_keepintvl",
+    "tcp_listen_backlog",
     "tcp_max_connections",
     "tcp_no_connect",
+    "tcp_rd_buf_size",
+    "tcp_reuse_port",
     "tcp_send_timeout",
     "tls_max_connections",
+    "tos",
+    "use_dns_failover",
 ];
 
 impl Inner {

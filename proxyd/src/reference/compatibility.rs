@@ -6,6 +6,7 @@ use crate::modules::MODULES;
 use crate::script::core_functions;
 use crate::script::core_params;
 use crate::script::core_params::Kind;
+use crate::script::module::Function;
 use crate::script::module::Param;
 use crate::script::parse;
 use crate::script::preprocess::Files;
@@ -239,7 +240,11 @@ fn fate(kind: &str, group: &str, name: &str, rpcs: &BTreeSet<String>) -> Fate {
         "parameter" => return parameter(group, name),
         "function" => {
             let mut rows = MODULES.iter().flat_map(|module| module.functions);
-            core_functions::find(name).is_some() || rows.any(|row| row.names.contains(&name))
+            let row = core_functions::find(name).or_else(|| rows.find(|row| row.names.contains(&name)));
+            match row.map(Function::without_effect) {
+                Some(Some(_)) => return Fate::WithoutEffect,
+                found => found.is_some(),
+            }
         }
         "pv" => {
             let mut rows = MODULES.iter().flat_map(|module| module.pvs);

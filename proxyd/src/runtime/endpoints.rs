@@ -9,6 +9,7 @@ use crate::proxy::sockets::Listener;
 use crate::proxy::sockets::ListenerState;
 use crate::proxy::sockets::Sockets;
 use crate::transport::conn::Connections;
+use crate::transport::options::SocketOptions;
 use crate::transport::udp::UdpSocket;
 use shared::net::Transport;
 use std::net::TcpListener;
@@ -32,16 +33,24 @@ pub(crate) struct Change {
     pub(crate) tcp: Vec<(SocketId, TcpListener)>,
     /// Sockets that the script has no more.
     pub(crate) ended: Vec<SocketId>,
+    /// How new sockets are opened.
+    options: SocketOptions,
 }
 
 impl Endpoints {
     /// Opens what is wanted and not open; numbers stay what they are.
-    pub(crate) fn change(&self, wanted: Vec<Listener>, aliases: Vec<Alias>) -> Result<Change, ListenError> {
+    pub(crate) fn change(
+        &self,
+        wanted: Vec<Listener>,
+        aliases: Vec<Alias>,
+        options: SocketOptions,
+    ) -> Result<Change, ListenError> {
         let mut change = Change {
             next: self.clone(),
             udp: Vec::new(),
             tcp: Vec::new(),
             ended: Vec::new(),
+            options,
         };
         change.next.sockets.aliases = aliases;
         let is = |one: &Listener, other: &Listener| {
@@ -97,7 +106,7 @@ impl Change {
     fn open(&mut self, id: SocketId, listener: &Listener) -> Result<(), ListenError> {
         match listener.transport {
             Transport::Udp => {
-                let socket = bind_udp(listener)?;
+                let socket = bind_udp(listener, &self.options)?;
                 if let Some(place) = self.next.udp.get_mut(usize::from(id)) {
                     *place = Some(socket);
                 }
@@ -106,7 +115,7 @@ impl Change {
             // They have the sockets of the streams beneath.
             Transport::Ws | Transport::Wss => {}
             _ => {
-                let bound = Connections::bind(listener.address);
+                let bound = Connections::bind(listener.address, &self.options);
                 self.tcp
                     .push((id, bound.map_err(|error| ListenError::of(listener, error))?));
             }

@@ -3,6 +3,7 @@
 use crate::proxy::sockets::Listener;
 use crate::transport::interfaces;
 use crate::transport::interfaces::InterfaceAddress;
+use crate::transport::options::SocketOptions;
 use crate::transport::udp::UdpOptions;
 use crate::transport::udp::UdpSocket;
 use shared::net::Host;
@@ -165,9 +166,10 @@ fn addresses(host: &Host, machine: &[InterfaceAddress]) -> Result<Vec<IpAddr>, L
 }
 
 /// Opens a UDP socket.
-pub(crate) fn bind_udp(listener: &Listener) -> Result<Arc<UdpSocket>, ListenError> {
+pub(crate) fn bind_udp(listener: &Listener, socket: &SocketOptions) -> Result<Arc<UdpSocket>, ListenError> {
     let options = UdpOptions {
         timeout: super::worker::PATIENCE,
+        socket: socket.clone(),
         ..UdpOptions::default()
     };
     let socket = UdpSocket::bind(listener.address, &options);
@@ -265,7 +267,9 @@ mod tests {
             "{error}"
         );
         let foreign = Listener::new(Transport::Udp, ([203, 0, 113, 1], 5060).into(), None, None);
-        let error = bind_udp(&foreign).map(|_| ()).expect_err("foreign");
+        let error = bind_udp(&foreign, &SocketOptions::default())
+            .map(|_| ())
+            .expect_err("foreign");
         assert!(
             error
                 .to_string()

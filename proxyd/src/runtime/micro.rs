@@ -22,6 +22,7 @@ use crate::script::preprocess::Options;
 use crate::stats::Statistics;
 use crate::transport::conn::Connections;
 use crate::transport::conn::StreamOptions;
+use crate::transport::resolve::ResolveOptions;
 use crate::transport::udp::UdpOptions;
 use crate::transport::udp::UdpSocket;
 use shared::net::Transport;
@@ -79,6 +80,7 @@ pub(crate) fn runtime(
         Arc::default(),
         statistics,
         tokio.clone(),
+        ResolveOptions::default(),
     ))
 }
 

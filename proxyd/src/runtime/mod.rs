@@ -161,6 +161,7 @@ impl Runtime {
         ended: Arc<Ended>,
         statistics: Arc<Statistics>,
         tokio: tokio::runtime::Handle,
+        resolving: ResolveOptions,
     ) -> Self {
         let counters = Counters::new(&statistics);
         let tracers = Arc::<Tracers>::default();
@@ -171,7 +172,7 @@ impl Runtime {
             changing: Mutex::default(),
             streams,
             transactions: TransactionTable::new(crate::clock::now()),
-            resolver: Resolver::new(tokio.clone(), ResolveOptions::default()),
+            resolver: Resolver::new(tokio.clone(), resolving),
             spares: Spares::default(),
             keys: crate::ids::Keys::new(),
             loop_keys: ahash::RandomState::new(),

@@ -4,6 +4,7 @@ use super::Runtime;
 use super::explain::live::Asker;
 use super::explain::live::Handled;
 use super::host::Live;
+use crate::log::Level;
 use crate::modules::stun;
 use crate::proxy::context::Context;
 use crate::proxy::context::NOBODY;
@@ -88,6 +89,14 @@ impl Receiver {
         if is_keepalive(bytes) {
             return;
         }
+        if self.live.script.program.is_too_long(bytes.len()) {
+            self.live.runtime.counters.bad_message();
+            crate::log::debug(
+                "core",
+                format_args!("message from {} is too long: {} bytes", source.peer, bytes.len()),
+            );
+            return;
+        }
         self.handled += 1;
         self.ctx.reset(source, self.handled);
         self.ctx.begin(self.live.script.program.defaults());
@@ -113,7 +122,9 @@ impl Receiver {
             }
             self.live.runtime.counters.bad_message();
             self.drops(MessageEvent::ParseError);
-            crate::log::debug(
+            let wanted = self.live.script.program.setting_int("sip_parser_log");
+            crate::log::write(
+                wanted.map_or(Level::Debug, Level::from_number),
                 "core",
                 format_args!("message from {} is not SIP: {error}", source.peer),
             );
@@ -381,4 +392,23 @@ pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
 /// CRLF keepalives (RFC 5626 §4.4.1) and the zero bytes that some phones send.
 fn is_keepalive(bytes: &[u8]) -> bool {
     bytes.len() <= 4 && bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0 | b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::runtime::micro::Worker;
+
+    #[test]
+    fn a_message_that_is_too_long_is_dropped() {
+        let mut worker = Worker::new("msg_recv_max_size=100\nrequest_route { exit; }");
+        let dropped = |worker: &Worker| worker.counter("core:bad_msg_hdr");
+        let mut message = b"OPTIONS sip:a@b SIP/2.0\r\nl: 0\r\n\r\n".to_vec();
+        message.resize(100, b' ');
+        worker.handle(&message);
+        assert_eq!(dropped(&worker), Some(1));
+        assert_eq!(worker.counter("core:rcv_requests"), Some(0));
+        let short = message.get(..99).unwrap_or_default();
+        worker.handle(short);
+        assert_eq!(worker.counter("core:rcv_requests"), Some(1));
+    }
 }

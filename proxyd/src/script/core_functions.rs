@@ -61,7 +61,7 @@ pub static FUNCTIONS: &[Function] = &[
     row(&["set_reply_close"], &[], Routes::ANY, "Closes the connection after the reply.", |call| switch(call, |switches| switches.reply_close = true)),
     row(&["force_send_socket"], &[Arg::Literal("socket")], Routes::ANY, "Sends from this socket.", force_send_socket),
     row(&["force_tcp_alias", "add_tcp_alias"], &[Arg::OptInt("port")], Routes::ANY, "Sends what goes to this port of the peer, or to that of its Via, on the connection of this message.", force_tcp_alias),
-    row(&["udp_mtu_try_proto"], &[Arg::Literal("transport")], Routes::ANY, "Names the transport for requests too large for UDP.", |_| Code::TRUE),
+    row(&["udp_mtu_try_proto"], &[Arg::Literal("transport")], Routes::ANY, "Accepted: a request goes by the transport of its next hop, however long it is.", |_| Code::TRUE),
     row(&["set_advertised_address"], &[Arg::Text("host")], Routes::ANY, "Names this host in our Via and Record-Route of this message.", set_advertised_address),
     row(&["set_advertised_port"], &[Arg::Int("port")], Routes::ANY, "Names this port in our Via and Record-Route of this message.", set_advertised_port),
     row(&["setavpflag"], &[Arg::Pv("avp"), Arg::Literal("flag")], Routes::ANY, "Sets a flag, declared by avpflags, of an AVP.", |call| avp_flag(call, |flags, bit| { *flags |= bit; true })),

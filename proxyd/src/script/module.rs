@@ -186,6 +186,11 @@ impl Function {
             call,
         }
     }
+
+    /// Why a function that is accepted has no effect here; none when it has.
+    pub fn without_effect(&self) -> Option<&'static str> {
+        self.doc.strip_prefix("Accepted: ")
+    }
 }
 
 /// A module parameter.

@@ -65,6 +65,8 @@ pub struct Program {
     pub(super) while_limit: u32,
     /// `max_recursive_level`.
     pub(super) route_limit: u32,
+    /// `msg_recv_max_size`.
+    pub(super) message_limit: Option<usize>,
     /// What core parameters say of every message.
     pub(super) defaults: Defaults,
 }
@@ -211,6 +213,11 @@ impl Program {
     /// What stands before each line logged for a message.
     pub fn log_prefix(&self) -> Option<&Format> {
         self.log_prefix.as_ref()
+    }
+
+    /// Whether a message of this many bytes is too long to be handled.
+    pub fn is_too_long(&self, len: usize) -> bool {
+        self.message_limit.is_some_and(|limit| limit <= len)
     }
 
     /// What core parameters say of every message.

@@ -23,6 +23,7 @@ use shared::net::Transport;
 use shared::sip::frame::FrameError;
 use shared::sip::frame::Limits;
 use smallvec::SmallVec;
+use socket2::TcpKeepalive;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -102,7 +103,11 @@ pub struct StreamOptions {
     pub no_connect: bool,
     /// `tcp_crlf_ping`: answer double CRLF.
     pub crlf_ping: bool,
-    /// Size of messages, and whether Content-Length may be missing (`tcp_accept_no_cl`).
+    /// `tcp_keepalive`, with `tcp_keepidle`, `tcp_keepintvl` and `tcp_keepcnt`; none: idle peers are not probed.
+    pub keepalive: Option<TcpKeepalive>,
+    /// `tos`: type-of-service byte of what is sent.
+    pub tos: Option<u32>,
+    /// Size of messages (`tcp_rd_buf_size`), and whether Content-Length may be missing (`tcp_accept_no_cl`).
     pub limits: Limits,
 }
 
@@ -118,6 +123,8 @@ impl Default for StreamOptions {
             queue_bytes: 512 << 10,
             no_connect: false,
             crlf_ping: true,
+            keepalive: Some(TcpKeepalive::new()),
+            tos: None,
             limits: Limits::default(),
         }
     }

@@ -23,6 +23,8 @@ use shared::net::Naptr;
 
 /// The longest an answer is kept, whatever its TTL says.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// The shortest: who suspended a request for an answer has to find it.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// How long a refusal without SOA is remembered (RFC 2308 §5 leaves it to us).
 const REFUSED: Duration = Duration::from_secs(30);
 
@@ -77,6 +79,23 @@ pub struct DnsOptions {
     pub timeout: Duration,
     /// Attempts after the first (`dns_retr_no`).
     pub retries: usize,
+    /// The shortest and the longest time an answer is kept (`dns_cache_min_ttl`, `dns_cache_max_ttl`).
+    pub ttl: (Duration, Duration),
+    /// How long a refusal is kept, whatever it says itself (`dns_cache_negative_ttl`).
+    pub negative_ttl: Option<Duration>,
+}
+
+impl DnsOptions {
+    /// How long an answer with this TTL is kept.
+    pub(super) fn kept(&self, ttl: Duration) -> Duration {
+        let (least, most) = self.ttl;
+        ttl.min(most).max(least).max(SHORTEST)
+    }
+
+    /// How long a refusal with this TTL is kept.
+    pub(super) fn kept_refused(&self, ttl: Duration) -> Duration {
+        self.negative_ttl.unwrap_or(ttl).max(SHORTEST)
+    }
 }
 
 impl Default for DnsOptions {
@@ -85,6 +104,8 @@ impl Default for DnsOptions {
             servers: Vec::new(),
             timeout: Duration::from_secs(1),
             retries: 1,
+            ttl: (Duration::ZERO, LONGEST),
+            negative_ttl: None,
         }
     }
 }
@@ -133,8 +154,8 @@ impl Dns {
             o.attempts = options.retries;
             o.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
             o.cache_size = 1024;
-            o.positive_max_ttl = Some(LONGEST);
-            o.negative_max_ttl = Some(LONGEST);
+            o.positive_max_ttl = Some(options.ttl.1);
+            o.negative_max_ttl = Some(options.kept_refused(LONGEST));
             builder.build().ok()
         });
         resolver.map_or_else(|| Self::Table(Table::default()), |r| Self::Servers(Box::new(r)))

@@ -4,6 +4,7 @@ pub mod conn;
 pub mod dns;
 pub mod interfaces;
 pub mod memory;
+pub mod options;
 mod queue;
 pub mod resolve;
 pub mod send_batch;

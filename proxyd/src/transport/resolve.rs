@@ -22,6 +22,7 @@ use super::dns::Srv;
 use super::servers::Server;
 pub use super::servers::Target;
 pub use super::servers::Targets;
+use super::servers::by_weight;
 use super::servers::order;
 use super::servers::service_transport;
 use super::servers::srv_prefix;
@@ -57,6 +58,10 @@ pub struct ResolveOptions {
     pub srv: bool,
     /// Use IPv6 addresses (`dns_try_ipv6`).
     pub ipv6: bool,
+    /// Share by the weights of SRV records (`dns_srv_lb`); the heaviest comes first otherwise.
+    pub share: bool,
+    /// Try the next address when one fails (`use_dns_failover`).
+    pub failover: bool,
     /// Transports we can send with, the preferred one first.
     pub transports: Vec<Transport>,
     /// How long `resolve` holds its caller, and how long a lookup may take at all.
@@ -76,12 +81,28 @@ impl Default for ResolveOptions {
             naptr: false,
             srv: true,
             ipv6: true,
+            share: true,
+            failover: true,
             transports: vec![Transport::Udp, Transport::Tcp, Transport::Tls],
             patience: (Duration::from_secs(2), Duration::from_secs(5)),
             cache_limit: 4096,
             pending_limit: 512,
             silence_ttl: Duration::from_secs(5),
         }
+    }
+}
+
+impl ResolveOptions {
+    fn targets(&self, servers: &[Server], random: &mut dyn FnMut() -> u32) -> Targets {
+        let mut targets = if self.share {
+            order(servers, random)
+        } else {
+            by_weight(servers)
+        };
+        if !self.failover {
+            targets.truncate(1);
+        }
+        targets
     }
 }
 
@@ -208,7 +229,7 @@ impl Resolver {
             return Some(Err(bad_name(question.host)));
         };
         let plan = self.0.cached(&host, question.kind())?;
-        Some(plan.map(|servers| order(&servers, random)))
+        Some(plan.map(|servers| self.0.options.targets(&servers, random)))
     }
 
     /// Answers, holding the calling thread for two seconds at most.
@@ -233,7 +254,7 @@ impl Resolver {
         let plan = rx
             .recv_timeout(self.0.options.patience.0)
             .unwrap_or(Err(ResolveError::Timeout(host)));
-        plan.map(|servers| order(&servers, random))
+        plan.map(|servers| self.0.options.targets(&servers, random))
     }
 
     /// Answers whenever DNS does.
@@ -249,7 +270,7 @@ impl Resolver {
             return Err(bad_name(question.host));
         };
         let plan = self.0.clone().plan(question.owned(&host)).await;
-        plan.map(|servers| order(&servers, random))
+        plan.map(|servers| self.0.options.targets(&servers, random))
     }
 
     /// Makes the answer known and then calls `done`, which asks `lookup_cached`: for a suspended transaction.
@@ -348,11 +369,14 @@ impl Inner {
     async fn look_up(&self, key: &Key) -> Plan {
         let found = tokio::time::timeout(self.options.patience.1, self.servers(key)).await;
         let (plan, ttl) = match found.unwrap_or(Err(DnsFailure::Timeout)) {
-            Ok((servers, ttl)) => (Ok(Arc::from(servers)), ttl.max(Duration::from_secs(1))),
+            Ok((servers, ttl)) => (Ok(Arc::from(servers)), self.options.dns.kept(ttl)),
             Err(failure) => {
                 let host = key.host.clone();
                 match failure {
-                    DnsFailure::None { ttl } => (Err(ResolveError::NoSuchHost(host)), ttl),
+                    DnsFailure::None { ttl } => {
+                        let ttl = self.options.dns.kept_refused(ttl);
+                        (Err(ResolveError::NoSuchHost(host)), ttl)
+                    }
                     DnsFailure::Timeout => (Err(ResolveError::Timeout(host)), self.options.silence_ttl),
                     DnsFailure::Server(_) => (Err(ResolveError::Server(host)), self.options.silence_ttl),
                     DnsFailure::BadName => (Err(ResolveError::BadName(host)), self.options.silence_ttl),
@@ -463,7 +487,8 @@ impl Inner {
     }
 
     async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), DnsFailure> {
-        if let Some(addresses) = self.hosts.find(host) {
+        if let Some(mut addresses) = self.hosts.find(host) {
+            addresses.retain(|ip| ip.is_ipv4() || self.options.ipv6);
             return Ok((addresses, Duration::from_secs(10)));
         }
         if !self.options.ipv6 {

@@ -1,10 +1,14 @@
 //! Servers of a domain in the order they are tried (RFC 2782, RFC 3263 §4.1).
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use shared::net::Transport;
 use smallvec::SmallVec;
+
+/// Places tried for one request.
+const MOST: usize = 32;
 
 /// One place to send to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +32,24 @@ pub(super) struct Server {
     pub(super) addresses: Vec<IpAddr>,
 }
 
+impl Server {
+    fn targets(&self) -> impl Iterator<Item = Target> + '_ {
+        self.addresses.iter().map(|ip| Target {
+            transport: self.transport,
+            addr: SocketAddr::new(*ip, self.port),
+        })
+    }
+}
+
+/// Orders servers by priority and, within one, by their weight alone.
+pub(super) fn by_weight(servers: &[Server]) -> Targets {
+    let mut sorted: SmallVec<[&Server; 8]> = servers.iter().collect();
+    sorted.sort_by_key(|s| (s.priority, Reverse(s.weight)));
+    let mut targets: Targets = sorted.into_iter().flat_map(Server::targets).collect();
+    targets.truncate(MOST);
+    targets
+}
+
 /// Orders servers by priority and, within one, by weighted chance (RFC 2782, "Weight").
 pub(super) fn order(servers: &[Server], random: &mut dyn FnMut() -> u32) -> Targets {
     let mut rest: SmallVec<[&Server; 8]> = servers.iter().collect();
@@ -47,13 +69,8 @@ pub(super) fn order(servers: &[Server], random: &mut dyn FnMut() -> u32) -> Targ
                 left -= u64::from(server.weight);
             }
         }
-        let server = rest.remove(chosen);
-        let target = |ip: &IpAddr| Target {
-            transport: server.transport,
-            addr: SocketAddr::new(*ip, server.port),
-        };
-        targets.extend(server.addresses.iter().map(target));
-        if targets.len() >= 32 {
+        targets.extend(rest.remove(chosen).targets());
+        if targets.len() >= MOST {
             break;
         }
     }
@@ -105,5 +122,10 @@ mod tests {
             firsts[usize::from(targets[0].addr.port())] += 1;
         }
         assert_eq!(firsts, [0, 1, 10, 30]);
+        let ports: Vec<u16> = by_weight(&servers)
+            .iter()
+            .map(|target| target.addr.port())
+            .collect();
+        assert_eq!(ports, [3, 2, 1]);
     }
 }

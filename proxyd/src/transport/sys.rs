@@ -252,6 +252,42 @@ pub(super) fn receive_memory(fd: RawFd) -> Option<(u32, u32)> {
     (result == 0).then_some((used, all))
 }
 
+/// Says what becomes of datagrams longer than the path's MTU (`IP_MTU_DISCOVER`, `IPV6_MTU_DISCOVER`).
+pub(super) fn discover_path_mtu(fd: RawFd, addr: SocketAddr, way: libc::c_int) -> io::Result<()> {
+    let (level, option) = mtu_option(addr);
+    let len = mem::size_of_val(&way) as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes, which is the size of `way`.
+    let result = unsafe { libc::setsockopt(fd, level, option, (&raw const way).cast(), len) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn mtu_option(addr: SocketAddr) -> (libc::c_int, libc::c_int) {
+    if addr.is_ipv6() {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)
+    }
+}
+
+/// What a socket does with datagrams longer than the path's MTU.
+#[cfg(test)]
+pub(super) fn path_mtu_discovery(fd: RawFd, addr: SocketAddr) -> io::Result<libc::c_int> {
+    let (level, option) = mtu_option(addr);
+    let mut way = -1;
+    let mut len = mem::size_of_val(&way) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which is the size of `way`.
+    let result = unsafe { libc::getsockopt(fd, level, option, (&raw mut way).cast(), &raw mut len) };
+    if result == 0 {
+        Ok(way)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Waits until one of `fds` is readable; each entry's `revents` says which.
 pub(super) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<usize> {
     // SAFETY: pointer and length describe one borrowed slice.

@@ -35,7 +35,10 @@ use super::conn::Ends;
 use super::conn::Order;
 use super::conn::SendError;
 use super::conn::SocketId;
+use super::conn::StreamOptions;
 use super::conn::StreamTarget;
+use super::options;
+use super::options::SocketOptions;
 use super::tls;
 
 /// Room made for one read.
@@ -51,15 +54,16 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl Connections {
     /// Opens a socket that listens and accepts nothing yet. An IPv6 socket takes IPv6 only.
-    pub fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    pub fn bind(addr: SocketAddr, options: &SocketOptions) -> io::Result<std::net::TcpListener> {
         let listener = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        if addr.is_ipv6() {
-            listener.set_only_v6(true)?;
-        }
+        options.before_bind(&listener, addr)?;
         listener.set_reuse_address(true)?;
+        if options.tcp_reuse_port {
+            listener.set_reuse_port(true)?;
+        }
         listener.set_nonblocking(true)?;
         listener.bind(&addr.into())?;
-        listener.listen(1024)?;
+        listener.listen(options.backlog)?;
         Ok(listener.into())
     }
 
@@ -113,7 +117,7 @@ impl Connections {
             return;
         };
         self.0.numbers.passive_open.fetch_add(1, Relaxed);
-        prepare(&stream);
+        prepare(&stream, ends.remote, &self.0.options);
         let life = Life::new(self.clone(), conn, orders);
         self.0.runtime.spawn(life.begin(stream));
     }
@@ -137,10 +141,15 @@ pub(super) fn connect(connections: &Connections, target: &StreamTarget) -> Resul
     Ok(conn)
 }
 
-fn prepare(stream: &TcpStream) {
-    // Both only make it faster or tidier; a connection without them works.
+fn prepare(stream: &TcpStream, remote: SocketAddr, options: &StreamOptions) {
+    // They only make it faster or tidier; a connection without them works.
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_keepalive(true);
+    let socket = SockRef::from(stream);
+    let _ = match &options.keepalive {
+        Some(probes) => socket.set_tcp_keepalive(probes),
+        None => socket.set_keepalive(false),
+    };
+    options::mark(&socket, remote, options.tos);
 }
 
 async fn dial(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
@@ -234,7 +243,7 @@ impl Life {
         match result {
             Ok(stream) => {
                 numbers.connect_success.fetch_add(1, Relaxed);
-                prepare(&stream);
+                prepare(&stream, self.conn.remote, options);
                 self.begin(stream).await;
             }
             Err(e) => {

@@ -5,7 +5,9 @@ use std::io;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -14,10 +16,9 @@ use socket2::Protocol;
 use socket2::Socket;
 use socket2::Type;
 
+use super::options::SocketOptions;
 use super::sys;
 
-/// The kernel's queue we ask for: its default holds about 166 requests.
-pub const RECEIVE_BUFFER: usize = 4 << 20;
 /// Datagrams taken by one system call.
 pub const BATCH: usize = 32;
 /// The largest UDP payload, rounded up: a slot never cuts a datagram.
@@ -28,24 +29,18 @@ const SLOT: usize = 65_536;
 pub struct UdpOptions {
     /// Several sockets share the address; the kernel spreads peers over them.
     pub reuse_port: bool,
-    /// Receive queue asked for, in bytes.
-    pub receive_buffer: usize,
     /// How long a blocking receive waits before it returns empty-handed, so that a worker can be stopped.
     pub timeout: Duration,
-    /// Type-of-service byte of what is sent.
-    pub tos: Option<u32>,
-    /// The address need not exist yet (`ip_free_bind`).
-    pub free_bind: bool,
+    /// What the script asks for.
+    pub socket: SocketOptions,
 }
 
 impl Default for UdpOptions {
     fn default() -> Self {
         Self {
             reuse_port: false,
-            receive_buffer: RECEIVE_BUFFER,
             timeout: Duration::from_millis(200),
-            tos: None,
-            free_bind: false,
+            socket: SocketOptions::default(),
         }
     }
 }
@@ -62,28 +57,11 @@ impl UdpSocket {
     /// Opens and binds a socket; an IPv6 one takes IPv6 only.
     pub fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
         if options.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        if options.free_bind {
-            if addr.is_ipv6() {
-                socket.set_freebind_v6(true)?;
-            } else {
-                socket.set_freebind_v4(true)?;
-            }
-        }
-        if let Some(tos) = options.tos {
-            // A wrong service class still delivers: not a reason to refuse to start.
-            let _ = if addr.is_ipv6() {
-                socket.set_tclass_v6(tos)
-            } else {
-                socket.set_tos_v4(tos)
-            };
-        }
-        socket.set_recv_buffer_size(options.receive_buffer)?;
+        options.socket.before_bind(&socket, addr)?;
+        options.socket.of_datagrams(&socket, addr)?;
         // The kernel doubles what was asked, for its own books, and caps it at net.core.rmem_max.
         let receive_buffer = socket.recv_buffer_size()? / 2;
         socket.set_read_timeout(Some(options.timeout))?;
@@ -115,6 +93,12 @@ impl UdpSocket {
     /// Sends one datagram at once.
     pub fn send_to(&self, bytes: &[u8], destination: SocketAddr) -> io::Result<()> {
         self.socket.send_to(bytes, &destination.into()).map(|_| ())
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

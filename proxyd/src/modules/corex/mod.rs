@@ -181,25 +181,25 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function::anywhere(
             &["via_add_srvid"],
             &[Arg::Int("flags")],
-            "Accepted: Via has no srvid parameter here.",
+            "Accepted: our Via has no parameter srvid.",
             |_| Code::TRUE,
         ),
         Function::anywhere(
             &["via_add_xavp_params"],
             &[Arg::Int("flags")],
-            "Accepted: Via takes nothing from an XAVP here.",
+            "Accepted: our Via takes nothing from an XAVP.",
             |_| Code::TRUE,
         ),
         Function::anywhere(
             &["via_use_xavp_fields"],
             &[Arg::Int("flags")],
-            "Accepted: Via takes nothing from an XAVP here.",
+            "Accepted: our Via takes nothing from an XAVP.",
             |_| Code::TRUE,
         ),
         Function::anywhere(
             &["via_reply_add_xavp_params"],
             &[Arg::Int("flags")],
-            "Accepted: Via takes nothing from an XAVP here.",
+            "Accepted: our Via takes nothing from an XAVP.",
             |_| Code::TRUE,
         ),
         Function::anywhere(

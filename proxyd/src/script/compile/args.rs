@@ -62,6 +62,10 @@ impl Compiler {
             return None;
         }
         self.check_place(function, name, call.name.span);
+        if let Some(why) = function.without_effect() {
+            let message = format!("`{name}()` has no effect here: {why}");
+            self.report(Diagnostic::note("ignored", call.name.span, message));
+        }
         if !self.check_count(function, name, call) {
             return None;
         }

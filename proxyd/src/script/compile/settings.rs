@@ -314,6 +314,8 @@ impl Compiler {
             most_branches: (limit(self.program.setting_int("max_branches"), USUAL_BRANCHES as u32) as usize)
                 .clamp(1, MAX_BRANCHES),
         };
+        let longest = self.program.setting_int("msg_recv_max_size");
+        self.program.message_limit = longest.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
         self.program.route_limit = limit(self.program.setting_int("max_recursive_level"), 256).clamp(1, 1024);
     }
 

@@ -223,10 +223,10 @@ fn mistakes_in_settings() {
             &["1:1: error[unknown-parameter]: unknown core parameter `debig`; did you mean `debug`?"][..],
         ),
         (
-            "children=\"x\"\nfork=maybe\nrequest_route { exit; }",
+            "children=\"x\"\nlog_stderror=maybe\nrequest_route { exit; }",
             &[
                 "1:10: error[parameter]: core parameter `children` needs a number",
-                "2:6: error[parameter]: core parameter `fork` needs yes or no",
+                "2:14: error[parameter]: core parameter `log_stderror` needs yes or no",
             ],
         ),
         (

@@ -135,6 +135,33 @@ async fn follows_rfc_3263() {
     });
     let expected = "tcp:10.0.0.2:5090 udp:10.0.0.2:5070 udp:10.0.0.1:5080";
     assert_eq!(shown(&r, "d.test", 0, "", false).await, expected);
+    let r = resolver(ResolveOptions {
+        failover: false,
+        ..ResolveOptions::default()
+    });
+    assert_eq!(shown(&r, "d.test", 0, "", false).await, "udp:10.0.0.2:5070");
+}
+
+#[test]
+fn answers_are_kept_as_long_as_the_options_say() {
+    let second = Duration::from_secs(1);
+    let options = DnsOptions {
+        ttl: (5 * second, 60 * second),
+        ..DnsOptions::default()
+    };
+    for (ttl, expected) in [(0, 5), (30, 30), (3600, 60)] {
+        assert_eq!(options.kept(ttl * second), expected * second, "{ttl}");
+    }
+    let usual = DnsOptions::default();
+    assert_eq!(usual.kept(Duration::ZERO), second);
+    assert_eq!(usual.kept_refused(30 * second), 30 * second);
+    for (negative, expected) in [(0, 1), (9, 9)] {
+        let options = DnsOptions {
+            negative_ttl: Some(negative * second),
+            ..DnsOptions::default()
+        };
+        assert_eq!(options.kept_refused(30 * second), expected * second);
+    }
 }
 
 fn impatient() -> ResolveOptions {

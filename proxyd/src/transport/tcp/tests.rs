@@ -10,6 +10,7 @@ use std::sync::mpsc::channel;
 use super::*;
 use crate::transport::conn::Connect;
 use crate::transport::conn::StreamOptions;
+use crate::transport::options::SocketOptions;
 use crate::transport::tally::ConnRow;
 use shared::sip::frame::FrameError;
 
@@ -43,7 +44,7 @@ fn net(options: StreamOptions) -> Net {
 
 impl Net {
     fn listen(&self, addr: &str) -> SocketAddr {
-        let listener = Connections::bind(addr.parse().unwrap()).unwrap();
+        let listener = Connections::bind(addr.parse().unwrap(), &SocketOptions::default()).unwrap();
         self.connections.listen(3, Transport::Tcp, listener).unwrap()
     }
 
