@@ -48,6 +48,10 @@ fn new_requests_are_refused_while_the_queue_is_long() {
     let mut buffer = [0; 4096];
     let recovered = wait::until(wait::PATIENCE, || {
         phone.send(request("OPTIONS", "probe", "").as_bytes()).unwrap();
+        if !ended {
+            // the flood's replies may leave no room for its own in the phone's buffer
+            phone.send(request("BYE", "begun", ";tag=t").as_bytes()).unwrap();
+        }
         while let Ok(length) = phone.recv(&mut buffer) {
             let reply = String::from_utf8_lossy(&buffer[..length]);
             let is_ok = reply.starts_with("SIP/2.0 200 ");
@@ -57,14 +61,13 @@ fn new_requests_are_refused_while_the_queue_is_long() {
             }
             assert!(is_ok || !reply.contains("Call-ID: begun"), "{reply}");
             ended |= is_ok && reply.contains("Call-ID: begun");
-            if is_ok && reply.contains("Call-ID: probe") {
+            if ended && is_ok && reply.contains("Call-ID: probe") {
                 return Some(());
             }
         }
         None
     });
     assert!(recovered.is_some(), "{}", house.server.log());
-    assert!(ended, "the BYE was not answered");
     assert!(refused > 0, "nothing was refused");
     let counted = house
         .server

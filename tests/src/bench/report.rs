@@ -28,7 +28,7 @@ pub(crate) fn heading(options: &Options, out: &mut impl Write) -> io::Result<()>
     let (server, generator) = &options.processors;
     writeln!(
         out,
-        "# {} rounds of {} s; tuned servers on CPU {server}, generator on CPU {generator}",
+        "# {} rounds of {} s; server on CPU {server}, generator on CPU {generator}",
         options.rounds, options.seconds
     )
 }

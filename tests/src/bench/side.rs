@@ -130,8 +130,6 @@ pub(crate) fn start(
         // The stock script asks for a local file beside it: there the operator makes his choices.
         launch.script = folder.join("kamailio.cfg");
         launch.defines.clear();
-        // Pinning is an expert's work: as they come, both servers run where the scheduler puts them.
-        launch.processors = None;
         fs::copy(&places.stock_script, &launch.script)?;
         let mut local = format!("alias=\"{DOMAIN}\"\n");
         if row.stock == Stock::Challenged {
