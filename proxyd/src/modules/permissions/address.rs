@@ -1,7 +1,7 @@
 //! The table `address`: single addresses, subnets and names in groups (Kamailio module permissions, "Address Permissions").
 
-use ahash::AHashMap;
 use crate::control::threads::pause_at;
+use ahash::AHashMap;
 use ipnet::Ipv4Net;
 use ipnet::Ipv6Net;
 use prefix_trie::PrefixMap;
