@@ -78,8 +78,8 @@ fn a_flow_leads_to_its_client_until_it_is_gone() {
     assert_eq!(options.method(), "OPTIONS");
     client.reply(&options, "200 OK", &[]).unwrap();
 
-    let forged = path.replacen("sip:", "sip:A", 1);
-    ask("unknown", &forged);
+    let foreign = path.replacen("sip:", "sip:.", 1);
+    ask("unknown", &foreign);
     let tampered = {
         let at = path.find("sip:").expect("a URI") + 4;
         let other = if path[at..].starts_with('A') { "B" } else { "A" };
