@@ -457,7 +457,14 @@ mod tests {
             (replies.num_successful_calls(), replies.num_failed_calls()),
             (1, 1)
         );
-        assert_eq!(s.notified.load(Relaxed), 2);
+        // the notification has no reply that would tell when it is done
+        let counted = async {
+            while s.notified.load(Relaxed) < 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(10);
+        assert!(tokio::time::timeout(patience, counted).await.is_ok());
         let mut rows = ArrayParams::new();
         rows.insert(3).unwrap();
         assert_eq!(
