@@ -6,8 +6,8 @@ use std::io;
 use tokio::runtime::Builder;
 use tokio::runtime::Runtime;
 
-/// How much they give way (nice value, `setpriority(2)`): a worker that wakes up takes the processor at once, while an
-/// RPC that reads 100,000 rows still gets a tenth of a processor that is wholly busy.
+/// How much they give way (nice value, `setpriority(2)`): an RPC that reads 100,000 rows gets a tenth of a processor that is
+/// wholly busy, and the workers the rest.
 const NICE: i32 = 10;
 
 /// Rows between pauses, well below a tenth of a millisecond of work.

@@ -1,7 +1,6 @@
 //! `loadmodule "rtimer"`: route blocks at intervals (Kamailio module rtimer).
 
 use crate::proxy::context::Context;
-use crate::proxy::context::NOBODY;
 use crate::script::exec;
 use crate::script::host::Millis;
 use crate::script::host::RouteId;
@@ -15,7 +14,6 @@ use crate::script::module::Param;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
 use crate::script::module::State;
-use shared::sip::Message;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -162,11 +160,8 @@ pub(super) fn run_route(env: &mut Env<'_>, name: &[u8]) {
 
 /// The same for a block that is known.
 pub(super) fn run_block(env: &mut Env<'_>, route: RouteId) {
-    let Ok(msg) = Message::parse(NOBODY) else { return };
-    let mut ctx = Context {
-        msg,
-        ..Context::default()
-    };
+    let mut ctx = Context::default();
+    ctx.show_nobody();
     let mut lists = Lists::default();
     let mut inner = env.with(&mut ctx, RouteKind::REQUEST);
     inner.lists = &mut lists;
@@ -176,6 +171,8 @@ pub(super) fn run_block(env: &mut Env<'_>, route: RouteId) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::context::NOBODY;
+    use shared::sip::Message;
 
     #[test]
     fn intervals_are_read() {

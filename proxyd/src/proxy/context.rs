@@ -396,6 +396,26 @@ impl Context {
         Ok(())
     }
 
+    /// Takes [`NOBODY`] for the message under way.
+    pub fn show_nobody(&mut self) {
+        if self.msg.reparse(NOBODY).is_err() {
+            self.msg.clear();
+        }
+    }
+
+    /// Makes a branch the request's own target; the socket stays where the branch names none.
+    pub fn aim(&mut self, branch: Branch) {
+        self.set_uri(branch.uri);
+        self.set_dst_uri(branch.dst_uri);
+        self.path = branch.path;
+        self.q = branch.q;
+        self.bflags = branch.flags;
+        self.send_socket = branch.socket.or(self.send_socket);
+        self.instance = branch.instance;
+        self.ruid = branch.ruid;
+        self.location_ua = branch.location_ua;
+    }
+
     /// Sets or clears the next hop; the next relay sends a branch there.
     pub fn set_dst_uri(&mut self, uri: Option<Vec<u8>>) {
         self.uri_is_new |= uri.is_some();

@@ -7,7 +7,6 @@ use super::host::Live;
 use crate::log::Level;
 use crate::modules::stun;
 use crate::proxy::context::Context;
-use crate::proxy::context::NOBODY;
 use crate::proxy::context::Source;
 use crate::proxy::context::Target;
 use crate::script::exec::Verdict;
@@ -365,26 +364,9 @@ pub(crate) fn run_start_events(runtime: &Arc<Runtime>) {
     receiver.begin_batch();
     let script = Arc::clone(&receiver.live.script);
     for event in ["htable:mod-init", "core:worker-one-init"] {
-        let Receiver {
-            live,
-            ctx,
-            lists,
-            vars,
-            ..
-        } = &mut receiver;
-        if ctx.msg.reparse(NOBODY).is_err() {
-            ctx.msg.clear();
-        }
-        live.run_event(
-            event,
-            Scope {
-                ctx,
-                lists,
-                vars,
-                script: &script,
-                route: RouteKind::EVENT,
-            },
-        );
+        let (live, scope) = receiver.split(&script, RouteKind::EVENT);
+        scope.ctx.show_nobody();
+        live.run_event(event, scope);
     }
     receiver.live.outbox.flush();
 }

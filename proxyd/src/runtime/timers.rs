@@ -3,7 +3,6 @@
 use super::Runtime;
 use super::receive::Receiver;
 use super::transaction::Guard;
-use crate::proxy::context::NOBODY;
 use crate::proxy::context::Source;
 use crate::script::module::ModuleTimer;
 use crate::script::module::RouteKind;
@@ -80,8 +79,6 @@ impl Intervals {
 fn run_one(receiver: &mut Receiver, script: &crate::script::module::Script, timer: &ModuleTimer) {
     let (live, scope) = receiver.split(script, RouteKind::EVENT);
     scope.ctx.reset(Source::default(), 0);
-    if scope.ctx.msg.reparse(NOBODY).is_err() {
-        scope.ctx.msg.clear();
-    }
+    scope.ctx.show_nobody();
     (timer.run)(&mut scope.env(live));
 }

@@ -14,6 +14,15 @@ pub enum Item {
     Fields(Vec<(Box<[u8]>, Owned)>),
 }
 
+impl Item {
+    /// The value of this name; a plain item has none.
+    pub fn field(&self, name: &[u8]) -> Option<&Owned> {
+        let Self::Fields(fields) = self else { return None };
+        let found = fields.iter().find(|(known, _)| **known == *name);
+        found.map(|(_, value)| value)
+    }
+}
+
 /// One family of extended lists (`$xavp`, `$xavi` or `$xavu`): roots by name, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Extended {
@@ -21,6 +30,11 @@ pub struct Extended {
 }
 
 impl Extended {
+    /// The value of this name in the newest item of a root.
+    pub fn field(&self, root: &[u8], name: &[u8]) -> Option<&Owned> {
+        self.item(root, 0)?.field(name)
+    }
+
     /// The n-th item of a root, the newest being 0; negative counts from the oldest.
     pub fn item(&self, root: &[u8], index: i64) -> Option<&Item> {
         let mut matching = self

@@ -147,13 +147,7 @@ pub(super) fn compile_context(inner: &PvInner<'_>) -> Result<PvData, String> {
 
 /// What was set before there is a dialog.
 pub(super) fn pending(env: &Env<'_>, list: &[u8], name: &[u8]) -> Option<Value<'static>> {
-    match env.lists.xavp.item(list, 0) {
-        Some(Item::Fields(fields)) => fields
-            .iter()
-            .find(|(known, _)| **known == *name)
-            .map(|(_, value)| value.clone()),
-        _ => None,
-    }
+    env.lists.xavp.field(list, name).cloned()
 }
 
 pub(super) fn set_pending(env: &mut Env<'_>, list: &[u8], name: &[u8], value: Value<'_>) {

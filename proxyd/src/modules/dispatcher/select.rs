@@ -489,10 +489,7 @@ pub(super) struct Current {
 
 /// Reads the first entry of the list.
 pub(super) fn current(env: &Env<'_>, root: &[u8]) -> Option<Current> {
-    let Some(Item::Fields(fields)) = env.lists.xavp.item(root, 0) else {
-        return None;
-    };
-    let field = |name: &[u8]| fields.iter().find(|(n, _)| **n == *name).map(|(_, value)| value);
+    let field = |name: &[u8]| env.lists.xavp.field(root, name);
     Some(Current {
         set: field(b"grp").map_or(0, Value::to_int),
         uri: field(b"uri")?.to_text().into_owned(),

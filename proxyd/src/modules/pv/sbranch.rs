@@ -1,7 +1,6 @@
 //! The static branch, and a first branch taken from an XAVP (Kamailio pv, `sbranch_*`, `xavp_push_dst`).
 
 use crate::proxy::branch::Branch;
-use crate::script::lists::Item;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::pv::branch::q_number;
@@ -14,16 +13,7 @@ fn make_first(call: &mut Call<'_, '_>, branch: Branch) -> Code {
     if branch.uri.is_empty() {
         return Code::FALSE;
     }
-    let ctx = &mut *call.env.ctx;
-    ctx.set_uri(branch.uri);
-    ctx.set_dst_uri(branch.dst_uri);
-    ctx.path = branch.path;
-    ctx.q = branch.q;
-    ctx.bflags = branch.flags;
-    ctx.send_socket = branch.socket.or(ctx.send_socket);
-    ctx.instance = branch.instance;
-    ctx.ruid = branch.ruid;
-    ctx.location_ua = branch.location_ua;
+    call.env.ctx.aim(branch);
     Code::TRUE
 }
 
@@ -44,17 +34,10 @@ pub(super) fn reset(_: &mut Call<'_, '_>) -> Code {
 
 pub(super) fn push_dst(call: &mut Call<'_, '_>) -> Code {
     let name = call.text_owned(0);
-    let Some(Item::Fields(fields)) = call.env.lists.xavp.item(&name, 0) else {
-        return Code::FALSE;
-    };
-    let field = |name: &[u8]| {
-        fields
-            .iter()
-            .find(|(own, _)| **own == *name)
-            .map(|(_, value)| value)
-    };
-    let text = |name: &[u8]| {
-        field(name)
+    let lists = &*call.env.lists;
+    let field = |part: &[u8]| lists.xavp.field(&name, part);
+    let text = |part: &[u8]| {
+        field(part)
             .map(|value| value.to_text().into_owned())
             .filter(|text| !text.is_empty())
     };

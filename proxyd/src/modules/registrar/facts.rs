@@ -9,7 +9,6 @@ use crate::modules::usrloc::contact::Contact;
 use crate::modules::usrloc::contact::NO_CONNECTION;
 use crate::modules::usrloc::contact::OwnedContact;
 use crate::modules::usrloc::expire::seconds;
-use crate::script::lists::Item;
 use crate::script::module::Env;
 use crate::script::value::Value;
 
@@ -45,13 +44,8 @@ impl Facts {
             if registrar.xavp_cfg.is_empty() {
                 return None;
             }
-            let Item::Fields(fields) = env.lists.xavp.item(&registrar.xavp_cfg, 0)? else {
-                return None;
-            };
-            fields
-                .iter()
-                .find(|(field, _)| **field == *name)
-                .map(|(_, value)| value.borrow())
+            let value = env.lists.xavp.field(&registrar.xavp_cfg, name)?;
+            Some(value.borrow())
         };
         let integer = |name| match config(name) {
             Some(Value::Int(n)) => Some(n),

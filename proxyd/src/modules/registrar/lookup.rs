@@ -104,8 +104,7 @@ fn find(
         wanted.methods = method_bit(env.ctx.msg.method());
     }
     if registrar.filter_flags
-        && let Some(Item::Fields(fields)) = env.lists.xavp.item(&registrar.xavp_cfg, 0)
-        && let Some((_, Value::Int(flags))) = fields.iter().find(|(name, _)| **name == *b"rlf_bflags")
+        && let Some(Value::Int(flags)) = env.lists.xavp.field(&registrar.xavp_cfg, b"rlf_bflags")
     {
         wanted.cflags = *flags as u32;
     }
@@ -189,7 +188,7 @@ fn address(
 /// What a lookup changes in the request.
 #[derive(Default)]
 struct Found {
-    first: Option<(Branch, Option<Vec<u8>>)>,
+    first: Option<Branch>,
     others: Vec<Branch>,
     details: Vec<OwnedContact>,
 }
@@ -230,8 +229,7 @@ impl Found {
             }
             let branch = branch_of(contact, sockets, path_local);
             if self.first.is_none() && into == Into::RequestUri {
-                let location_ua = (!contact.user_agent.is_empty()).then(|| contact.user_agent.to_vec());
-                self.first = Some((branch, location_ua));
+                self.first = Some(branch);
             } else {
                 self.others.push(branch);
             }
@@ -244,18 +242,8 @@ impl Found {
     }
 
     fn apply(&mut self, ctx: &mut Context) {
-        if let Some((first, _)) = self.first.take() {
-            ctx.set_uri(first.uri);
-            ctx.set_dst_uri(first.dst_uri);
-            ctx.path = first.path;
-            ctx.q = first.q;
-            ctx.instance = first.instance;
-            ctx.ruid = first.ruid;
-            ctx.location_ua = first.location_ua;
-            ctx.bflags = first.flags;
-            if first.socket.is_some() {
-                ctx.send_socket = first.socket;
-            }
+        if let Some(first) = self.first.take() {
+            ctx.aim(first);
         }
         for other in self.others.drain(..) {
             if ctx.append_branch(other).is_err() {

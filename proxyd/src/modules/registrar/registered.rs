@@ -8,7 +8,6 @@ use crate::modules::usrloc::attributes;
 use crate::modules::usrloc::contact::Contact;
 use crate::modules::usrloc::contact::OwnedContact;
 use crate::modules::usrloc::expire::seconds;
-use crate::script::lists::Item;
 use crate::script::module::Call;
 use crate::script::module::Code;
 use crate::script::module::Env;
@@ -86,14 +85,10 @@ struct Match {
 
 impl Match {
     fn read(env: &Env<'_>, registrar: &Registrar, option: i64) -> Self {
-        let Some(Item::Fields(fields)) = env.lists.xavp.item(&registrar.xavp_cfg, 0) else {
-            return Self::default();
-        };
         let field = |bit, name: &[u8]| {
-            let found = fields
-                .iter()
-                .find(|(field, _)| option & bit != 0 && **field == *name);
-            found.map(|(_, value)| value.to_text().into_owned())
+            let wanted = option & bit != 0;
+            let found = env.lists.xavp.field(&registrar.xavp_cfg, name);
+            found.filter(|_| wanted).map(|value| value.to_text().into_owned())
         };
         Self {
             call_id: field(MATCH_CALL_ID, b"match_callid"),

@@ -2,7 +2,6 @@
 
 use super::Tm;
 use crate::proxy::branch::Branch;
-use crate::proxy::context::Context;
 use crate::script::lists::Item;
 use crate::script::lists::Lists;
 use crate::script::module::Call;
@@ -104,7 +103,7 @@ pub(super) fn t_next_contacts(call: &mut Call<'_, '_>) -> Code {
         while env.lists.xavp.remove(flows, 0) {}
     }
     let mut taken: Vec<Branch> = Vec::new();
-    while let Some(Item::Fields(item)) = env.lists.xavp.item(waiting.contacts, 0) {
+    while let Some(item @ Item::Fields(_)) = env.lists.xavp.item(waiting.contacts, 0) {
         let (next, ends) = branch(item);
         env.lists.xavp.remove(waiting.contacts, 0);
         let same = |other: &Branch| next.instance.is_some() && other.instance == next.instance;
@@ -122,7 +121,9 @@ pub(super) fn t_next_contacts(call: &mut Call<'_, '_>) -> Code {
     let Some(first) = taken.next() else {
         return Code(-2);
     };
-    aim(env.ctx, first);
+    let socket = first.socket;
+    env.ctx.aim(first);
+    env.ctx.send_socket = socket;
     env.ctx.branches.extend(taken);
     Code::TRUE
 }
@@ -148,7 +149,7 @@ pub(super) fn t_next_contact_flow(call: &mut Call<'_, '_>) -> Code {
 /// The first waiting flow of a device, and its place.
 fn flow_of(lists: &Lists, flows: &[u8], instance: &[u8]) -> Option<(usize, Branch)> {
     let mut place = 0_usize;
-    while let Some(Item::Fields(item)) = lists.xavp.items(flows).nth(place) {
+    while let Some(item @ Item::Fields(_)) = lists.xavp.items(flows).nth(place) {
         let (flow, _) = branch(item);
         if flow.instance.as_deref() == Some(instance) {
             return Some((place, flow));
@@ -156,18 +157,6 @@ fn flow_of(lists: &Lists, flows: &[u8], instance: &[u8]) -> Option<(usize, Branc
         place += 1;
     }
     None
-}
-
-fn aim(ctx: &mut Context, branch: Branch) {
-    ctx.set_uri(branch.uri);
-    ctx.set_dst_uri(branch.dst_uri);
-    ctx.path = branch.path;
-    ctx.q = branch.q;
-    ctx.bflags = branch.flags;
-    ctx.send_socket = branch.socket;
-    ctx.instance = branch.instance;
-    ctx.ruid = branch.ruid;
-    ctx.location_ua = branch.location_ua;
 }
 
 /// A branch as the fields of an item; `qflag` ends the contacts that are tried together.
@@ -190,16 +179,12 @@ fn fields(branch: Branch, ends: bool) -> Vec<(Box<[u8]>, Value<'static>)> {
     ]
 }
 
-fn branch(fields: &[(Box<[u8]>, Value<'static>)]) -> (Branch, bool) {
-    let field = |name: &[u8]| {
-        fields
-            .iter()
-            .find(|(n, _)| **n == *name)
-            .map_or(Value::Null, |(_, v)| v.clone())
-    };
-    let text = |name: &[u8]| match field(name) {
-        Value::Null => None,
-        value => Some(value.into_text().into_owned()),
+/// A branch of the fields of an item, and whether it ends the contacts that are tried together.
+fn branch(item: &Item) -> (Branch, bool) {
+    let field = |name: &[u8]| item.field(name).unwrap_or(&Value::Null);
+    let text = |name: &[u8]| {
+        let value = field(name);
+        (!value.is_null()).then(|| value.to_text().into_owned())
     };
     let branch = Branch {
         uri: text(b"uri").unwrap_or_default(),
@@ -250,7 +235,8 @@ mod tests {
             ..Branch::default()
         };
         for ends in [true, false] {
-            assert_eq!(branch(&fields(kept.clone(), ends)), (kept.clone(), ends));
+            let item = Item::Fields(fields(kept.clone(), ends));
+            assert_eq!(branch(&item), (kept.clone(), ends));
         }
     }
 }
