@@ -10,9 +10,6 @@ use tokio::runtime::Runtime;
 /// wholly busy, and the workers the rest.
 const NICE: i32 = 10;
 
-/// Rows between pauses, well below a tenth of a millisecond of work.
-const ROWS_AT_ONCE: u64 = 64;
-
 /// A runtime for the servers of RPC clients and for the calls they make.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
@@ -31,14 +28,6 @@ fn give_way() {
             "core",
             format_args!("the control plane keeps its priority: {error}"),
         );
-    }
-}
-
-/// In a loop over many rows: lets a worker that became ready run. A kernel that preempts lazily (Linux 6.13 and later) leaves
-/// it waiting for the next tick otherwise, up to 4 ms.
-pub(crate) fn pause_at(row: u64) {
-    if row.is_multiple_of(ROWS_AT_ONCE) {
-        std::thread::yield_now();
     }
 }
 

@@ -1,6 +1,5 @@
 //! The table `address`: single addresses, subnets and names in groups (Kamailio module permissions, "Address Permissions").
 
-use crate::control::threads::pause_at;
 use ahash::AHashMap;
 use ipnet::Ipv4Net;
 use ipnet::Ipv6Net;
@@ -210,7 +209,6 @@ impl Builder {
         table.subnets.sort_by_key(|row| row.group);
         for (at, row) in table.subnets.iter().enumerate() {
             let Ok(at) = u32::try_from(at) else { break };
-            pause_at(at.into());
             match row.at.address {
                 IpAddr::V4(ip) => {
                     let Ok(net) = Ipv4Net::new(ip, row.at.mask) else {

@@ -5,7 +5,6 @@ use super::address::Builder;
 use super::address::SubnetMode;
 use super::trusted::Rule;
 use super::trusted::Trusted;
-use crate::control::threads::pause_at;
 use crate::modules::database::Database;
 use crate::script::module::Init;
 use shared::db::Error;
@@ -119,7 +118,6 @@ impl Source {
             db.with(|db| {
                 db.each(&select, &mut |row| {
                     number += 1;
-                    pause_at(number);
                     if let Err(why) = add_row(&mut builder, &row) {
                         let table = &self.address_table;
                         crate::log::error(
