@@ -16,8 +16,6 @@ use super::targets;
 use crate::support::words;
 
 const LINES: &[Line] = &[
-    // the first one, as the connection of one before may still be known
-    ("ctl.who", Same),
     ("core.version", Ends),
     ("core.info", Names),
     ("core.uptime", Numbers),
@@ -42,8 +40,9 @@ const LINES: &[Line] = &[
     ("corex.debug", Same),
     ("system.listMethods", Ends),
     ("system.methodHelp no.such", Same),
-    ("ctl.connections", Numbers),
+    ("ctl.connections", Same),
     ("ctl.listen", Same),
+    ("ctl.who", Same),
     ("ps", Ends),
     ("ls", Ends),
     ("ver", Ends),

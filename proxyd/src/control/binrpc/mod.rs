@@ -188,7 +188,7 @@ async fn accept_unix(listener: UnixListener, path: String, shared: Arc<Shared>) 
         };
         let anonymous = "<anonymous unix socket>";
         let row = ["binrpc", "unix_stream", anonymous, "", &path, ""].map(str::to_owned);
-        open(io, peer, row, &shared);
+        open(io, peer, row, &shared).await;
     }
 }
 
@@ -206,14 +206,17 @@ async fn accept_tcp(listener: TcpListener, local: SocketAddr, shared: Arc<Shared
             peer,
             ["binrpc".to_owned(), "tcp".to_owned(), ip, port, own, own_port],
             &shared,
-        );
+        )
+        .await;
     }
 }
 
-fn open<S>(io: S, peer: Peer, row: [String; 6], shared: &Arc<Shared>)
+async fn open<S>(io: S, peer: Peer, row: [String; 6], shared: &Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // those that ended before this one began leave the list first
+    tokio::task::yield_now().await;
     let id = shared.next.fetch_add(1, Relaxed);
     {
         let mut open = shared.open.lock();
