@@ -7,12 +7,22 @@ mod parse;
 mod script;
 mod write;
 
+use std::fmt;
+use std::fmt::Display;
+use std::fmt::Formatter;
+
 /// One row.
 pub struct Row {
     /// What selects it, beginning with what it measures.
     pub name: &'static str,
     /// Makes what the operation works on, and answers with the operation.
     pub prepare: fn() -> Operation,
+}
+
+impl Display for Row {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// What is run and counted.

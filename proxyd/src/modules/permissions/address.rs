@@ -1,21 +1,34 @@
 //! The table `address`: single addresses, subnets and names in groups (Kamailio module permissions, "Address Permissions").
 
 use ahash::AHashMap;
+use ipnet::IpNet;
 use ipnet::Ipv4Net;
 use ipnet::Ipv6Net;
 use prefix_trie::PrefixMap;
 use shared::net::cidr;
-use smallvec::SmallVec;
+use std::iter;
 use std::net::IpAddr;
 
 /// One row of the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Row<A> {
     pub(super) group: u32,
     /// 0: any.
     pub(super) port: u16,
     pub(super) at: A,
-    pub(super) tag: Option<Box<[u8]>>,
+    tag: Option<Span>,
+    /// The row loaded before it at the same place, or `NONE`.
+    before: u32,
+}
+
+/// Of a row that is the first of its place.
+const NONE: u32 = u32::MAX;
+
+/// A piece of the text that all tags make.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    len: u32,
 }
 
 /// A subnet as it was written, host bits and all.
@@ -25,20 +38,18 @@ pub(super) struct Subnet {
     pub(super) mask: u8,
 }
 
-/// Positions of rows, the one that counts first in front.
-type Rows = SmallVec<[u32; 2]>;
-
-/// All rows, ready to be asked.
+/// All rows. Places lead to the last of their rows and that to those before it, so that a table of any size is few pieces of memory: it is
+/// let go while calls are handled.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     pub(super) hosts: Vec<Row<IpAddr>>,
-    /// By group, within a group as they were loaded: the order that decides which of several counts.
-    pub(super) subnets: Vec<Row<Subnet>>,
+    subnets: Vec<Row<Subnet>>,
     pub(super) names: Vec<Row<Box<[u8]>>>,
-    by_host: AHashMap<IpAddr, Rows>,
-    by_net4: PrefixMap<Ipv4Net, Rows>,
-    by_net6: PrefixMap<Ipv6Net, Rows>,
-    by_name: AHashMap<Box<[u8]>, Rows>,
+    tags: Vec<u8>,
+    by_host: AHashMap<IpAddr, u32>,
+    by_net4: PrefixMap<Ipv4Net, u32>,
+    by_net6: PrefixMap<Ipv6Net, u32>,
+    by_name: AHashMap<Box<[u8]>, u32>,
     longest: bool,
 }
 
@@ -63,25 +74,41 @@ impl<A> Row<A> {
         (self.port == 0 || self.port == port) && group.is_none_or(|wanted| wanted == self.group)
     }
 
-    fn found(&self) -> Match<'_> {
-        Match {
-            group: self.group,
-            tag: self.tag.as_deref(),
-        }
+    /// What decides between rows that fit: the lowest group, there the row loaded first.
+    fn rank(&self, at: u32) -> (u32, u32) {
+        (self.group, at)
     }
 }
 
 impl Addresses {
-    pub(super) fn builder(mode: SubnetMode) -> Builder {
-        Builder(Self {
+    /// An empty one with room for as many rows as another has.
+    pub(super) fn like(other: &Self, mode: SubnetMode) -> Self {
+        Self {
+            hosts: Vec::with_capacity(other.hosts.len()),
+            subnets: Vec::with_capacity(other.subnets.len()),
+            tags: Vec::with_capacity(other.tags.len()),
+            by_host: AHashMap::with_capacity(other.by_host.len()),
             longest: mode == SubnetMode::Longest,
             ..Self::default()
-        })
+        }
     }
 
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.hosts.len() + self.subnets.len() + self.names.len()
+    }
+
+    /// The subnets by group, within a group as they were loaded.
+    pub(super) fn subnets(&self) -> Vec<&Row<Subnet>> {
+        let mut rows: Vec<_> = self.subnets.iter().collect();
+        rows.sort_by_key(|row| row.group);
+        rows
+    }
+
+    /// The tag of one of its rows.
+    pub(super) fn tag<A>(&self, row: &Row<A>) -> Option<&[u8]> {
+        let Span { start, len } = row.tag?;
+        self.tags.get(start as usize..)?.get(..len as usize)
     }
 
     /// The row for an address or a name; a group that is not asked for is any.
@@ -98,56 +125,53 @@ impl Addresses {
     /// The row for an address: a single one before a subnet.
     pub(super) fn find_ip(&self, ip: IpAddr, port: u16, group: Option<u32>) -> Option<Match<'_>> {
         let ip = ip.to_canonical();
-        if let Some(rows) = self.by_host.get(&ip) {
-            // Kamailio: of rows with one address the last loaded counts.
-            let mut rows = rows.iter().rev().filter_map(|at| self.hosts.get(*at as usize));
-            if let Some(row) = rows.find(|row| row.fits(port, group)) {
-                return Some(row.found());
-            }
+        // Kamailio: of rows with one address the last loaded counts.
+        let mut hosts = chain(&self.hosts, self.by_host.get(&ip));
+        if let Some((_, row)) = hosts.find(|(_, row)| row.fits(port, group)) {
+            return Some(self.found(row));
         }
         let row = match ip {
             IpAddr::V4(ip) => self.choose(self.by_net4.cover_values(&ip.into()), port, group),
             IpAddr::V6(ip) => self.choose(self.by_net6.cover_values(&ip.into()), port, group),
         };
-        row.map(Row::found)
+        row.map(|row| self.found(row))
     }
 
     /// Of the rows of all prefixes around an address, the widest first, the one that counts.
     fn choose<'t>(
         &'t self,
-        prefixes: impl Iterator<Item = &'t Rows>,
+        prefixes: impl Iterator<Item = &'t u32>,
         port: u16,
         group: Option<u32>,
     ) -> Option<&'t Row<Subnet>> {
-        let mut best: Option<u32> = None;
-        for rows in prefixes {
-            let fits = |at: &&u32| {
-                self.subnets
-                    .get(**at as usize)
-                    .is_some_and(|row| row.fits(port, group))
-            };
-            if let Some(at) = rows.iter().find(fits) {
-                best = Some(if self.longest {
-                    *at
-                } else {
-                    best.map_or(*at, |best| best.min(*at))
-                });
-            }
-        }
-        self.subnets.get(best? as usize)
+        let best_of = |last| {
+            chain(&self.subnets, Some(last))
+                .filter(|(_, row)| row.fits(port, group))
+                .min_by_key(|(at, row)| row.rank(*at))
+        };
+        let found = prefixes.filter_map(best_of);
+        let best = if self.longest {
+            found.last()
+        } else {
+            found.min_by_key(|(at, row)| row.rank(*at))
+        };
+        best.map(|(_, row)| row)
     }
 
     fn find_name(&self, name: &[u8], port: u16, group: Option<u32>) -> Option<Match<'_>> {
-        let rows = self.by_name.get(name.to_ascii_lowercase().as_slice())?;
-        let mut rows = rows.iter().rev().filter_map(|at| self.names.get(*at as usize));
-        rows.find(|row| row.fits(port, group)).map(Row::found)
+        let last = self.by_name.get(name.to_ascii_lowercase().as_slice());
+        let mut rows = chain(&self.names, last);
+        rows.find(|(_, row)| row.fits(port, group))
+            .map(|(_, row)| self.found(row))
     }
-}
 
-/// A table under construction.
-pub(super) struct Builder(Addresses);
+    fn found<A>(&self, row: &Row<A>) -> Match<'_> {
+        Match {
+            group: row.group,
+            tag: self.tag(row),
+        }
+    }
 
-impl Builder {
     /// Adds a row; the error says what is wrong with it. A mask of 0 or none is that of one host.
     pub(super) fn add(
         &mut self,
@@ -160,76 +184,74 @@ impl Builder {
         let group = u32::try_from(group).ok().filter(|group| *group > 0);
         let group = group.ok_or("a group is a number from 1 on")?;
         let port = u16::try_from(port).map_err(|_| format!("port {port} is not 0 to 65535"))?;
-        let tag = tag.map(Into::into);
+        if address.trim().is_empty() {
+            return Err("the address is empty".to_owned());
+        }
         let Ok(ip) = cidr::parse_ip(address.trim()) else {
             let name: Box<[u8]> = address.trim().as_bytes().to_ascii_lowercase().into();
-            if name.is_empty() {
-                return Err("the address is empty".to_owned());
-            }
-            let at = index(self.0.names.len())?;
-            self.0.by_name.entry(name.clone()).or_default().push(at);
-            self.0.names.push(Row {
-                group,
-                port,
-                at: name,
-                tag,
-            });
-            return Ok(());
+            let tag = self.keep(tag)?;
+            let last = self.by_name.entry(name.clone()).or_insert(NONE);
+            return push(&mut self.names, last, group, port, name, tag);
         };
         let ip = ip.to_canonical();
         let most = if ip.is_ipv4() { 32 } else { 128 };
         let mask = mask.filter(|mask| *mask != 0).unwrap_or(most);
         let net = cidr::truncated(ip, mask).map_err(|error| error.to_string())?;
+        let tag = self.keep(tag)?;
         if net.prefix_len() == net.max_prefix_len() {
-            let at = index(self.0.hosts.len())?;
-            self.0.by_host.entry(ip).or_default().push(at);
-            self.0.hosts.push(Row {
-                group,
-                port,
-                at: ip,
-                tag,
-            });
-        } else {
-            self.0.subnets.push(Row {
-                group,
-                port,
-                at: Subnet {
-                    address: ip,
-                    mask: net.prefix_len(),
-                },
-                tag,
-            });
+            let last = self.by_host.entry(ip).or_insert(NONE);
+            return push(&mut self.hosts, last, group, port, ip, tag);
         }
-        Ok(())
+        let last = match net {
+            IpNet::V4(net) => self.by_net4.entry(net).or_insert(NONE),
+            IpNet::V6(net) => self.by_net6.entry(net).or_insert(NONE),
+        };
+        let subnet = Subnet {
+            address: ip,
+            mask: net.prefix_len(),
+        };
+        push(&mut self.subnets, last, group, port, subnet, tag)
     }
 
-    /// Sorts and indexes the subnets.
-    pub(super) fn finish(mut self) -> Addresses {
-        let table = &mut self.0;
-        table.subnets.sort_by_key(|row| row.group);
-        for (at, row) in table.subnets.iter().enumerate() {
-            let Ok(at) = u32::try_from(at) else { break };
-            match row.at.address {
-                IpAddr::V4(ip) => {
-                    let Ok(net) = Ipv4Net::new(ip, row.at.mask) else {
-                        continue;
-                    };
-                    table.by_net4.entry(net.trunc()).or_default().push(at);
-                }
-                IpAddr::V6(ip) => {
-                    let Ok(net) = Ipv6Net::new(ip, row.at.mask) else {
-                        continue;
-                    };
-                    table.by_net6.entry(net.trunc()).or_default().push(at);
-                }
-            }
-        }
-        self.0
+    fn keep(&mut self, tag: Option<&[u8]>) -> Result<Option<Span>, String> {
+        let Some(tag) = tag else { return Ok(None) };
+        let (start, len) = (index(self.tags.len())?, index(tag.len())?);
+        self.tags.extend_from_slice(tag);
+        Ok(Some(Span { start, len }))
     }
 }
 
+/// Adds a row at a place whose last row was `last`.
+fn push<A>(
+    rows: &mut Vec<Row<A>>,
+    last: &mut u32,
+    group: u32,
+    port: u16,
+    at: A,
+    tag: Option<Span>,
+) -> Result<(), String> {
+    let before = std::mem::replace(last, index(rows.len())?);
+    rows.push(Row {
+        group,
+        port,
+        at,
+        tag,
+        before,
+    });
+    Ok(())
+}
+
+/// The rows of a place with their positions, the last loaded first.
+fn chain<'t, A>(rows: &'t [Row<A>], last: Option<&u32>) -> impl Iterator<Item = (u32, &'t Row<A>)> {
+    let row = |at: u32| Some((at, rows.get(at as usize)?));
+    iter::successors(last.and_then(|at| row(*at)), move |(_, last)| row(last.before))
+}
+
 fn index(len: usize) -> Result<u32, String> {
-    u32::try_from(len).map_err(|_| "the table is full".to_owned())
+    u32::try_from(len)
+        .ok()
+        .filter(|at| *at < NONE)
+        .ok_or_else(|| "the table is full".to_owned())
 }
 
 #[cfg(test)]
@@ -239,13 +261,13 @@ mod tests {
     type Sample = (i64, &'static str, i64, i64, &'static str);
 
     fn table(mode: SubnetMode, rows: &[Sample]) -> Addresses {
-        let mut builder = Addresses::builder(mode);
+        let mut table = Addresses::like(&Addresses::default(), mode);
         for (group, address, mask, port, tag) in rows {
-            builder
+            table
                 .add(*group, address, Some(*mask), *port, Some(tag.as_bytes()))
                 .unwrap();
         }
-        builder.finish()
+        table
     }
 
     const ROWS: &[Sample] = &[
@@ -308,7 +330,7 @@ mod tests {
 
     #[test]
     fn bad_rows_say_why() {
-        let mut builder = Addresses::builder(SubnetMode::First);
+        let mut table = Addresses::default();
         for (group, address, mask, port, why) in [
             (0, "10.0.0.1", 32, 0, "a group is a number from 1 on"),
             (1, "10.0.0.1", 33, 0, "mask 33 is out of range"),
@@ -316,9 +338,9 @@ mod tests {
             (1, "10.0.0.1", 32, 65536, "port 65536 is not 0 to 65535"),
             (1, " ", 32, 0, "the address is empty"),
         ] {
-            let error = builder.add(group, address, Some(mask), port, None).unwrap_err();
+            let error = table.add(group, address, Some(mask), port, None).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        assert_eq!(builder.finish().len(), 0);
+        assert_eq!(table.len(), 0);
     }
 }

@@ -1,7 +1,6 @@
 //! Reads the tables `address` and `trusted`, or the address file; rows that make no sense are told and left out.
 
 use super::address::Addresses;
-use super::address::Builder;
 use super::address::SubnetMode;
 use super::trusted::Rule;
 use super::trusted::Trusted;
@@ -93,9 +92,9 @@ impl Source {
         Ok(())
     }
 
-    /// The whole of `address`.
-    pub(super) fn addresses(&self) -> Result<Addresses, LoadError> {
-        let mut builder = Addresses::builder(self.mode);
+    /// The whole of `address`; about as many rows are expected as there were.
+    pub(super) fn addresses(&self, before: &Addresses) -> Result<Addresses, LoadError> {
+        let mut table = Addresses::like(before, self.mode);
         if let Some(path) = &self.address_file {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| LoadError::File {
@@ -103,7 +102,7 @@ impl Source {
                 error,
             })?;
             for (number, line) in text.lines().enumerate() {
-                if let Err(why) = add_line(&mut builder, line) {
+                if let Err(why) = add_line(&mut table, line) {
                     let (path, number) = (path.display(), number + 1);
                     crate::log::error(
                         "permissions",
@@ -118,18 +117,18 @@ impl Source {
             db.with(|db| {
                 db.each(&select, &mut |row| {
                     number += 1;
-                    if let Err(why) = add_row(&mut builder, &row) {
-                        let table = &self.address_table;
+                    if let Err(why) = add_row(&mut table, &row) {
+                        let name = &self.address_table;
                         crate::log::error(
                             "permissions",
-                            format_args!("table {table}, row {number}: {why}: row ignored"),
+                            format_args!("table {name}, row {number}: {why}: row ignored"),
                         );
                     }
                     Ok(())
                 })
             })?;
         }
-        Ok(builder.finish())
+        Ok(table)
     }
 
     /// The whole of `trusted`, or what it has for one source.
@@ -172,7 +171,7 @@ impl Source {
     }
 }
 
-fn add_row(builder: &mut Builder, row: &Row<'_>) -> Result<(), String> {
+fn add_row(table: &mut Addresses, row: &Row<'_>) -> Result<(), String> {
     let int = |at: usize, what: &str| -> Result<i64, String> {
         let cell = row
             .at(at)
@@ -187,7 +186,7 @@ fn add_row(builder: &mut Builder, row: &Row<'_>) -> Result<(), String> {
         .ok_or("the address is NULL")?
         .to_string();
     let tag = row.at(4).filter(|cell| !cell.is_null()).map(Value::to_bytes);
-    let add = builder.add(
+    let add = table.add(
         int(0, "group")?,
         &address,
         Some(int(2, "mask")?),
@@ -198,7 +197,7 @@ fn add_row(builder: &mut Builder, row: &Row<'_>) -> Result<(), String> {
 }
 
 /// `GROUP ADDRESS [MASK [PORT [TAG]]]`, a comment after `#`.
-fn add_line(builder: &mut Builder, line: &str) -> Result<(), String> {
+fn add_line(table: &mut Addresses, line: &str) -> Result<(), String> {
     let line = line.split('#').next().unwrap_or_default();
     let mut words = line.split_whitespace();
     let Some(group) = words.next() else { return Ok(()) };
@@ -214,7 +213,7 @@ fn add_line(builder: &mut Builder, line: &str) -> Result<(), String> {
     let tag = words.next();
     match words.next() {
         Some(extra) => Err(format!("{extra:?} is too much")),
-        None => builder.add(group, address, mask, port, tag.map(str::as_bytes)),
+        None => table.add(group, address, mask, port, tag.map(str::as_bytes)),
     }
 }
 
@@ -254,10 +253,10 @@ mod tests {
             ("6 1.2.3.4 32 x", Err("port \"x\" is no number")),
             ("6 1.2.3.4 32 0 tag more", Err("\"more\" is too much")),
         ] {
-            let mut builder = Addresses::builder(SubnetMode::First);
-            let result = add_line(&mut builder, line);
+            let mut table = Addresses::default();
+            let result = add_line(&mut table, line);
             match expected {
-                Ok(rows) => assert_eq!((result, builder.finish().len()), (Ok(()), rows), "{line}"),
+                Ok(rows) => assert_eq!((result, table.len()), (Ok(()), rows), "{line}"),
                 Err(why) => assert!(result.is_err_and(|error| error.contains(why)), "{line}"),
             }
         }

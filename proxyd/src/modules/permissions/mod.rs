@@ -283,7 +283,7 @@ impl Permissions {
     /// Builds the new table aside and puts it in place; the old one serves until then, and stays when this fails.
     fn reload_addresses(&self) -> Result<usize, LoadError> {
         let _alone = self.reloading.lock();
-        let table = self.source.addresses()?;
+        let table = self.source.addresses(&self.addresses.load())?;
         let rows = table.len();
         self.addresses.store(Arc::new(table));
         Ok(rows)

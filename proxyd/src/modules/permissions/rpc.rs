@@ -86,8 +86,8 @@ fn trusted_reload(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 /// The tag as dumps show it; Kamailio writes `NULL` for none in some of them.
-fn tag<A>(row: &Row<A>, none: &str) -> String {
-    row.tag.as_deref().map_or_else(
+fn tag<A>(table: &Addresses, row: &Row<A>, none: &str) -> String {
+    table.tag(row).map_or_else(
         || none.to_owned(),
         |tag| String::from_utf8_lossy(tag).into_owned(),
     )
@@ -120,7 +120,7 @@ fn address_dump(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
                 ip: row.at.to_string(),
                 mask: None,
                 port: row.port,
-                tag: tag(row, "NULL"),
+                tag: tag(&table, row, "NULL"),
             },
         });
         list(out, rows)
@@ -130,13 +130,13 @@ fn address_dump(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 fn subnet_dump(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let table = addresses(script)?;
     Ok(RpcReply::stream(move |out| {
-        let rows = table.subnets.iter().enumerate().map(|(at, row)| {
+        let rows = table.subnets().into_iter().enumerate().map(|(at, row)| {
             let ip = row.at.address.to_string();
             let item = AddressItem {
                 ip,
                 mask: Some(row.at.mask),
                 port: row.port,
-                tag: tag(row, ""),
+                tag: tag(&table, row, ""),
             };
             AddressRow {
                 table: None,
@@ -155,7 +155,7 @@ fn domain_dump(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     Ok(RpcReply::stream(move |out| {
         let rows = table.names.iter().enumerate().map(|(at, row)| {
             let name = String::from_utf8_lossy(&row.at);
-            let item = json!({"domain_name": name, "port": row.port, "tag": tag(row, "NULL")});
+            let item = json!({"domain_name": name, "port": row.port, "tag": tag(&table, row, "NULL")});
             json!({"table": at, "group": row.group, "item": item})
         });
         list(out, rows)
