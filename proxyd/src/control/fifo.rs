@@ -28,7 +28,7 @@ use crate::log;
 const LONGEST: usize = 1 << 20;
 /// How long the rest of a call may take: what is cut off would swallow the calls of others behind it.
 const REST: Duration = Duration::from_secs(1);
-/// Brackets that may be open in what is cut off, for a call behind it to be found.
+/// Calls cut off one behind the other for the next whole one still to be found.
 const HALVES: usize = 16;
 /// How long a reply waits for its reader.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -258,7 +258,9 @@ impl Objects {
     /// The next whole object behind one that has begun and will not end.
     fn next_behind_half(&mut self) -> Option<Vec<u8>> {
         for _ in 0..HALVES {
-            let behind = self.buffer.split_off(self.buffer.len().min(1));
+            let behind = self
+                .buffer
+                .split_off(self.next_start().unwrap_or(self.buffer.len()));
             *self = Self {
                 buffer: behind,
                 ..Self::default()
@@ -270,6 +272,21 @@ impl Objects {
         }
         *self = Self::default();
         None
+    }
+
+    /// Where something behind the first byte looks like a call: a brace, then a name.
+    fn next_start(&self) -> Option<usize> {
+        let mut bytes = self.buffer.iter().enumerate().skip(1);
+        let mut brace = None;
+        bytes.find_map(|(at, b)| {
+            match b {
+                b'{' => brace = Some(at),
+                b'"' => return brace,
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ => brace = None,
+            }
+            None
+        })
     }
 }
 
@@ -302,7 +319,8 @@ mod tests {
                 "{size}"
             );
         }
-        for half in ["{\"a\":\"x", "{{[{", "{\"a\":\"\\", "[1,"] {
+        let brackets = "[".repeat(1000);
+        for half in ["{\"a\":\"x", "{{[{", "{\"a\":\"\\", "[1,", &brackets] {
             let mut objects = Objects::default();
             objects.feed(half.as_bytes());
             objects.feed(br#"{"b":2}{"c":3}"#);
@@ -311,7 +329,7 @@ mod tests {
             assert_eq!(objects.next(), Some(br#"{"c":3}"#.to_vec()), "{half}");
         }
         let mut endless = Objects::default();
-        endless.feed(&[b'['; 2 * HALVES]);
+        endless.feed("{\"".repeat(3 * HALVES).as_bytes());
         assert_eq!((endless.next(), endless.next_behind_half()), (None, None));
         assert!(!endless.is_open());
         endless.feed(&vec![b'['; LONGEST + 1]);
