@@ -382,6 +382,17 @@ fn connections_are_bounded() {
             "{open} descriptors for {} connections",
             held.len()
         );
+        // Those that are silent make room for those that are not.
+        assert_eq!(
+            call(&house.control(), "core.echo", &json!(["b"]))["result"],
+            json!(["b"])
+        );
+        let kamcmd = std::process::Command::new("kamcmd")
+            .arg("-s")
+            .arg(format!("unix:{}", house.folder.path().join("ctl").display()))
+            .args(["core.echo", "c"])
+            .output();
+        assert_eq!(kamcmd.unwrap().stdout, b"c\n");
         drop(held);
         house.is_well();
     }

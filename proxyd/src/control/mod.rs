@@ -12,6 +12,7 @@ mod lenient;
 pub mod localtime;
 pub mod methods;
 pub mod packets;
+mod places;
 mod pretty;
 pub mod push;
 pub mod rights;

@@ -4,8 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,6 +27,8 @@ use super::methods::RpcReply;
 use super::packets::DatagramAddr;
 use super::packets::Packets;
 use super::packets::Speech;
+use super::places::Place;
+use super::places::Places;
 use super::unix::Access;
 use super::unix::Removed;
 use super::unix::bind_stream;
@@ -66,19 +66,19 @@ pub struct Binrpc {
 struct Shared {
     methods: Arc<Methods>,
     listening: Mutex<Vec<[String; 4]>>,
+    places: Arc<Places>,
     open: Mutex<Vec<(u64, [String; 6])>>,
-    next: AtomicU64,
 }
 
 impl Binrpc {
     /// No sockets yet.
     pub fn new(methods: Arc<Methods>) -> Self {
-        let (listening, open, next) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        let (listening, open, places) = (Mutex::default(), Mutex::default(), Places::new(CONNECTIONS));
         let shared = Arc::new(Shared {
             methods,
             listening,
+            places,
             open,
-            next,
         });
         Self {
             shared,
@@ -220,23 +220,22 @@ where
 {
     // those that ended before this one began leave the list first
     tokio::task::yield_now().await;
-    let id = shared.next.fetch_add(1, Relaxed);
-    {
-        let mut open = shared.open.lock();
-        if open.len() >= CONNECTIONS {
-            return;
-        }
-        open.push((id, row));
-    }
+    let Some(place) = shared.places.take().await else {
+        return;
+    };
+    shared.open.lock().push((place.number(), row));
     let shared = shared.clone();
     tokio::spawn(async move {
-        // How a connection ends is its peer's business.
-        let _ = converse(io, &peer, &shared).await;
-        shared.open.lock().retain(|(other, _)| *other != id);
+        tokio::select! {
+            // How a connection ends is its peer's business.
+            _ = converse(io, &peer, &shared, &place) => {}
+            () = place.closed() => {}
+        }
+        shared.open.lock().retain(|(other, _)| *other != place.number());
     });
 }
 
-async fn converse<S>(mut io: S, peer: &Peer, shared: &Arc<Shared>) -> io::Result<()>
+async fn converse<S>(mut io: S, peer: &Peer, shared: &Shared, place: &Place) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -249,7 +248,11 @@ where
                 break;
             };
             buffer.drain(..end);
-            if let Some(reply) = answer(packet, peer.clone(), shared.methods.clone()).await {
+            place.begin();
+            let reply = answer(packet, peer.clone(), shared.methods.clone()).await;
+            // Whoever does not read the reply counts as idle.
+            place.end();
+            if let Some(reply) = reply {
                 tokio::time::timeout(IDLE, io.write_all(&reply)).await??;
             }
         }
