@@ -28,6 +28,27 @@ impl Running {
     }
 }
 
+/// Shows the numbers of stream connections as statistics: Kamailio's group `tcp`.
+pub(crate) fn tcp_statistics(runtime: &Runtime) {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for (name, _) in runtime.streams.numbers().list() {
+        let streams = runtime.streams.clone();
+        let value = move || number(streams.numbers().value(name));
+        runtime.statistics.gauge("tcp", name, value);
+    }
+    let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let streams = runtime.streams.clone();
+    let open = move || size(streams.count().0);
+    runtime
+        .statistics
+        .gauge("tcp", "current_opened_connections", open);
+    let streams = runtime.streams.clone();
+    let queued = move || size(streams.rows().iter().map(|row| row.queued).sum());
+    runtime
+        .statistics
+        .gauge("tcp", "current_write_queue_size", queued);
+}
+
 impl Status for Running {
     fn times(&self) -> (Duration, Duration) {
         (crate::clock::wall(), self.started)
