@@ -37,6 +37,7 @@ use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
 use crate::runtime::receive;
 use crate::runtime::status::Running;
+use crate::runtime::status::tcp_statistics;
 use crate::runtime::tls;
 use crate::runtime::tm_rpcs;
 use crate::runtime::websocket;
@@ -405,6 +406,7 @@ impl Daemon {
         daemon.inner.serve(change)?;
         daemon.inner.methods.add(stats_rpcs::methods(&statistics));
         core_rpcs::memory_statistics(&statistics);
+        tcp_statistics(&daemon.inner.runtime);
         let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
         daemon.inner.methods.add(core_rpcs::methods(&status));
         daemon.inner.methods.add(tls::methods(&daemon.inner.runtime));

@@ -65,13 +65,15 @@ pub type Gauge = Arc<dyn Fn() -> i64 + Send + Sync>;
 #[derive(Clone)]
 enum Entry {
     Counter(Arc<Counter>),
+    /// One that is not reset.
+    Lasting(Arc<Counter>),
     Gauge(Gauge),
 }
 
 impl Entry {
     fn value(&self) -> i64 {
         match self {
-            Self::Counter(counter) => counter.value(),
+            Self::Counter(counter) | Self::Lasting(counter) => counter.value(),
             Self::Gauge(read) => read(),
         }
     }
@@ -102,13 +104,23 @@ impl Statistics {
 
     /// The counter of that name, made when it is new: modules keep it and count without looking it up again.
     pub fn counter(&self, group: &str, name: &str) -> Arc<Counter> {
+        self.entry(group, name, Entry::Counter)
+    }
+
+    /// Like [`Self::counter`], but it is never reset (Kamailio: STAT_NO_RESET): it goes up and down with what there is, or
+    /// another number is reckoned from it.
+    pub fn lasting(&self, group: &str, name: &str) -> Arc<Counter> {
+        self.entry(group, name, Entry::Lasting)
+    }
+
+    fn entry(&self, group: &str, name: &str, kind: fn(Arc<Counter>) -> Entry) -> Arc<Counter> {
         let mut groups = self.0.write();
         let entry = groups.entry(group.to_owned()).or_default().entry(name.to_owned());
-        match entry.or_insert_with(|| Entry::Counter(Arc::default())) {
-            Entry::Counter(counter) => counter.clone(),
+        match entry.or_insert_with(|| kind(Arc::default())) {
+            Entry::Counter(counter) | Entry::Lasting(counter) => counter.clone(),
             gauge => {
                 let counter = Arc::<Counter>::default();
-                *gauge = Entry::Counter(counter.clone());
+                *gauge = kind(counter.clone());
                 counter
             }
         }
@@ -146,7 +158,7 @@ impl Statistics {
             .collect()
     }
 
-    /// Sets the counters that an id means to nothing; gauges stay.
+    /// Sets the counters that an id means to nothing; lasting ones and gauges stay.
     pub fn reset(&self, id: &str) {
         for (_, _, entry) in self.find(id) {
             if let Entry::Counter(counter) = entry {
@@ -209,6 +221,7 @@ mod tests {
         let requests = stats.counter("core", "rcv_requests");
         stats.counter("core", "fwd_requests").add(3);
         stats.gauge("usrloc", "location-users", || 7);
+        stats.lasting("tmx", "inuse_transactions").add(2);
         requests.inc();
         requests.inc();
         requests.dec();
@@ -222,7 +235,7 @@ mod tests {
         let table = [
             (
                 "all",
-                "core:fwd_requests=3 core:rcv_requests=1 usrloc:location-users=7",
+                "core:fwd_requests=3 core:rcv_requests=1 tmx:inuse_transactions=2 usrloc:location-users=7",
             ),
             ("core:", "core:fwd_requests=3 core:rcv_requests=1"),
             ("rcv_requests", "core:rcv_requests=1"),
@@ -238,7 +251,7 @@ mod tests {
         stats.reset("all");
         assert_eq!(
             shown("all"),
-            "core:fwd_requests=0 core:rcv_requests=0 usrloc:location-users=7"
+            "core:fwd_requests=0 core:rcv_requests=0 tmx:inuse_transactions=2 usrloc:location-users=7"
         );
         assert_eq!(stats.value("fwd_requests"), Some(0));
         assert!(
@@ -247,7 +260,7 @@ mod tests {
                 .contains("proxyd_usrloc_location_users 7\n")
         );
         stats.remove_group("core");
-        assert_eq!(stats.groups(), ["usrloc"]);
+        assert_eq!(stats.groups(), ["tmx", "usrloc"]);
     }
 
     #[test]

@@ -256,6 +256,34 @@ fn changes_are_written_down_with_their_caller() {
         assert!(line.contains(&caller) && line.contains(&own), "{line}");
     }
     assert!(lines[0].ends_with("done") && lines[1].contains("500"), "{log}");
+
+    let datagram = UnixDatagram::bind(house.folder.path().join("own")).unwrap();
+    let flush = r#"{"method":"htable.flush","params":["a"],"id":1}"#;
+    let socket = house.server.run_folder().join("kamailio_rpc.sock");
+    datagram.send_to(flush.as_bytes(), socket).unwrap();
+    let kamcmd = std::process::Command::new("kamcmd")
+        .arg("-s")
+        .arg(format!("unix:{}", house.folder.path().join("ctl").display()))
+        .args(["htable.flush", "b"])
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let mut kamcmd = kamcmd.unwrap();
+    assert!(kamcmd.wait().unwrap().success());
+    for (table, process, transport) in [
+        ("a", std::process::id(), "datagram"),
+        ("b", kamcmd.id(), "binrpc"),
+    ] {
+        assert!(house.server.await_log(&format!("rpc htable.flush(\"{table}\")")));
+        let log = house.server.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains(&format!("flush(\"{table}\")")));
+        let own = format!("pid {process}");
+        assert!(
+            line.is_some_and(|line| [&*caller, &own, transport].iter().all(|word| line.contains(word))),
+            "{log}"
+        );
+    }
 }
 
 #[test]
@@ -332,8 +360,9 @@ fn garbage_and_halves_do_no_harm() {
             .unwrap();
         http.shutdown(Shutdown::Write).unwrap();
     }
-    // What the braces left open in the FIFO is closed, and the next call is read.
-    fs::write(&fifo, "}".repeat(200_000)).unwrap();
+    // What the braces left open in the FIFO is left out, and the call behind it is read.
+    fs::write(&fifo, r#"{"method":"htable.sets","params":["a","fifo","v"]}"#).unwrap();
+    assert!(house.server.await_log("rpc htable.sets(\"a\", \"fifo\", \"v\")"));
     house.is_well();
 }
 
@@ -353,6 +382,17 @@ fn connections_are_bounded() {
             "{open} descriptors for {} connections",
             held.len()
         );
+        // Those that are silent make room for those that are not.
+        assert_eq!(
+            call(&house.control(), "core.echo", &json!(["b"]))["result"],
+            json!(["b"])
+        );
+        let kamcmd = std::process::Command::new("kamcmd")
+            .arg("-s")
+            .arg(format!("unix:{}", house.folder.path().join("ctl").display()))
+            .args(["core.echo", "c"])
+            .output();
+        assert_eq!(kamcmd.unwrap().stdout, b"c\n");
         drop(held);
         house.is_well();
     }

@@ -1,6 +1,7 @@
 //! What `etc/install` puts where, and the daemon as the systemd unit starts it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -82,6 +83,8 @@ fn the_package_is_whole() {
         .args([&package, &root])
         .status();
     assert!(unpacked.unwrap().success());
+    let mode = fs::metadata(&root).unwrap().mode() & 0o777;
+    assert_eq!(mode, 0o755, "that of /");
     let conffiles = fs::read_to_string(root.join("DEBIAN/conffiles")).unwrap();
     assert_eq!(
         conffiles,

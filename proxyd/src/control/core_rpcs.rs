@@ -208,6 +208,11 @@ const TABLE: &[(&str, &str, Call)] = &[
         "Returns the memory of each process: here of the one there is.",
         pkg_stats,
     ),
+    (
+        "shm.stats",
+        "Returns the memory in use, like core.shmmem.",
+        shmmem,
+    ),
 ];
 
 /// Name, version, architecture and system.

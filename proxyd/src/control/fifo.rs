@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -25,10 +26,19 @@ use crate::log;
 
 /// The longest call.
 const LONGEST: usize = 1 << 20;
+/// How long the rest of a call may take: what is cut off would swallow the calls of others behind it.
+const REST: Duration = Duration::from_secs(1);
+/// Calls cut off one behind the other for the next whole one still to be found.
+const HALVES: usize = 16;
 /// How long a reply waits for its reader.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Replies that wait at once.
-const REPLIES: usize = 32;
+/// Calls under way at once.
+const CALLS: usize = 16;
+/// Replies that wait at once, and their bytes.
+const REPLIES: usize = 512;
+const WAITING: usize = 64 << 20;
+/// The first pause between two looks for a reader, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 /// How the FIFO is made.
 #[derive(Clone, Debug)]
@@ -78,37 +88,85 @@ impl Drop for Fifo {
 }
 
 async fn read(mut fifo: pipe::Receiver, options: FifoOptions, methods: Arc<Methods>) {
-    let (mut objects, room) = (Objects::default(), Arc::new(Semaphore::new(REPLIES)));
+    let (mut objects, room) = (Objects::default(), Arc::new(Room::new()));
     let mut chunk = vec![0; 16 << 10];
     loop {
-        let Ok(n) = fifo.read(&mut chunk).await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
+        let read = match objects.is_open() {
+            true => tokio::time::timeout(REST, fifo.read(&mut chunk)).await,
+            false => Ok(fifo.read(&mut chunk).await),
         };
-        objects.feed(chunk.get(..n).unwrap_or_default());
-        while let Some(call) = objects.next() {
-            let Ok(permit) = room.clone().acquire_owned().await else {
+        let mut next = match read {
+            Ok(Ok(n)) => {
+                objects.feed(chunk.get(..n).unwrap_or_default());
+                objects.next()
+            }
+            Ok(Err(_)) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+            Err(_) => {
+                log::warning(
+                    "jsonrpcs",
+                    format_args!("FIFO: a call that was cut off is left out"),
+                );
+                objects.next_behind_half()
+            }
+        };
+        while let Some(call) = next {
+            let Ok(permit) = room.calls.clone().acquire_owned().await else {
                 return;
             };
-            let (options, methods) = (options.clone(), methods.clone());
+            let (options, methods, room) = (options.clone(), methods.clone(), room.clone());
             tokio::spawn(async move {
-                answer(call, options, methods).await;
+                let reply = answer(&options, call, methods).await;
+                let Some((path, reply)) = reply else { return };
+                // A reply that has its place keeps no other call from running.
+                let Some(place) = room.place(reply.len()).await else {
+                    return;
+                };
                 drop(permit);
+                deliver(&path, &reply).await;
+                drop(place);
             });
+            next = objects.next();
         }
     }
 }
 
-async fn answer(call: Vec<u8>, options: FifoOptions, methods: Arc<Methods>) {
+/// Bounds what is under way.
+struct Room {
+    calls: Arc<Semaphore>,
+    /// In KiB: each reply counts for its length and its share of [`REPLIES`].
+    replies: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            calls: Arc::new(Semaphore::new(CALLS)),
+            replies: Arc::new(Semaphore::new(WAITING >> 10)),
+        }
+    }
+
+    async fn place(&self, len: usize) -> Option<OwnedSemaphorePermit> {
+        let wanted = ((WAITING / REPLIES + len) >> 10).min(WAITING >> 10);
+        let wanted = u32::try_from(wanted).ok()?;
+        self.replies.clone().acquire_many_owned(wanted).await.ok()
+    }
+}
+
+/// Runs a call; its reply, and the FIFO that is to have it.
+async fn answer(options: &FifoOptions, call: Vec<u8>, methods: Arc<Methods>) -> Option<(PathBuf, Vec<u8>)> {
     let reply_path = reply_path(&call, &options.reply_dir);
     let dialect = options.dialect;
     let run = tokio::task::spawn_blocking(move || {
         methods.handle_text(&call, dialect, &Peer::anonymous(PeerTransport::Fifo, ""))
     });
-    let (Ok(Some(reply)), Some(path)) = (run.await, reply_path) else {
-        return;
-    };
-    let sent = tokio::time::timeout(PATIENCE, write_reply(&path, &reply)).await;
+    reply_path.zip(run.await.ok().flatten())
+}
+
+async fn deliver(path: &Path, reply: &[u8]) {
+    let sent = tokio::time::timeout(PATIENCE, write_reply(path, reply)).await;
     let error = match sent {
         Ok(Ok(())) => return,
         Ok(Err(e)) => e,
@@ -129,12 +187,14 @@ fn reply_path(call: &[u8], dir: &Path) -> Option<PathBuf> {
 }
 
 async fn write_reply(path: &Path, reply: &[u8]) -> io::Result<()> {
+    let (mut pause, longest) = PAUSES;
     let mut fifo = loop {
         match pipe::OpenOptions::new().open_sender(path) {
             Ok(fifo) => break fifo,
             // fifo(7): nobody reads yet.
             Err(e) if e.raw_os_error() == Some(libc::ENXIO) => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(longest);
             }
             Err(e) => return Err(e),
         }
@@ -155,6 +215,11 @@ pub(super) struct Objects {
 impl Objects {
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether an object has begun and not ended.
+    fn is_open(&self) -> bool {
+        self.depth > 0
     }
 
     /// The next whole object; what stands between objects is dropped.
@@ -189,6 +254,40 @@ impl Objects {
         }
         None
     }
+
+    /// The next whole object behind one that has begun and will not end.
+    fn next_behind_half(&mut self) -> Option<Vec<u8>> {
+        for _ in 0..HALVES {
+            let behind = self
+                .buffer
+                .split_off(self.next_start().unwrap_or(self.buffer.len()));
+            *self = Self {
+                buffer: behind,
+                ..Self::default()
+            };
+            let next = self.next();
+            if next.is_some() || !self.is_open() {
+                return next;
+            }
+        }
+        *self = Self::default();
+        None
+    }
+
+    /// Where something behind the first byte looks like a call: a brace, then a name.
+    fn next_start(&self) -> Option<usize> {
+        let mut bytes = self.buffer.iter().enumerate().skip(1);
+        let mut brace = None;
+        bytes.find_map(|(at, b)| {
+            match b {
+                b'{' => brace = Some(at),
+                b'"' => return brace,
+                b' ' | b'\t' | b'\r' | b'\n' => {}
+                _ => brace = None,
+            }
+            None
+        })
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +319,19 @@ mod tests {
                 "{size}"
             );
         }
+        let brackets = "[".repeat(1000);
+        for half in ["{\"a\":\"x", "{{[{", "{\"a\":\"\\", "[1,", &brackets] {
+            let mut objects = Objects::default();
+            objects.feed(half.as_bytes());
+            objects.feed(br#"{"b":2}{"c":3}"#);
+            assert_eq!((objects.next(), objects.is_open()), (None, true), "{half}");
+            assert_eq!(objects.next_behind_half(), Some(br#"{"b":2}"#.to_vec()), "{half}");
+            assert_eq!(objects.next(), Some(br#"{"c":3}"#.to_vec()), "{half}");
+        }
         let mut endless = Objects::default();
+        endless.feed("{\"".repeat(3 * HALVES).as_bytes());
+        assert_eq!((endless.next(), endless.next_behind_half()), (None, None));
+        assert!(!endless.is_open());
         endless.feed(&vec![b'['; LONGEST + 1]);
         assert_eq!(endless.next(), None);
         endless.feed(b"{}");
@@ -269,5 +380,41 @@ mod tests {
         assert_eq!(text.await.unwrap(), r#"{"jsonrpc":"2.0","result":[1],"id":7}"#);
         drop(fifo);
         assert!(!dir.path().join("rpc.fifo").exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn neither_halves_nor_absent_readers_hold_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let methods = Arc::new(Methods::new());
+        methods.add([RpcDef::new("echo", "Echoes.", |c| {
+            Ok(Value::from(c.params.to_vec()).into())
+        })]);
+        let path = dir.path().join("rpc.fifo");
+        let options = FifoOptions {
+            path: path.clone(),
+            access: Access::mode(0o660),
+            reply_dir: dir.path().to_owned(),
+            dialect: Dialect::Kamailio(Layout::Compact),
+        };
+        let _fifo = Fifo::serve(&tokio::runtime::Handle::current(), options, methods).unwrap();
+        make(&dir.path().join("nobody"), 0o600).unwrap();
+        make(&dir.path().join("reply"), 0o600).unwrap();
+        let unread = br#"{"method":"echo","reply_name":"nobody"}"#;
+        let call = br#"{"method":"echo","params":[1],"reply_name":"reply","id":7}"#;
+        let reply = dir.path().join("reply");
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut w = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            for _ in 0..100 {
+                w.write_all(unread).unwrap();
+            }
+            w.write_all(br#"{"method":"echo","par"#).unwrap();
+            w.write_all(call).unwrap();
+            std::fs::read_to_string(reply).unwrap()
+        });
+        let text = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .expect("soon")
+            .unwrap();
+        assert_eq!(text, r#"{"jsonrpc":"2.0","result":[1],"id":7}"#);
     }
 }

@@ -19,6 +19,9 @@ use super::pretty::Pretty;
 
 /// How much one batch may hold.
 const BATCH_LIMIT: usize = 1000;
+/// Bytes of a batch's replies, which are held until its last call has run: calls behind that are refused.
+const BATCH_BYTES: usize = 64 << 20;
+const BATCH_FULL: &str = "the replies before are too long for one batch: call it by itself";
 
 /// Whose habits a reply follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,11 +118,19 @@ impl Methods {
     }
 
     fn batch(&self, calls: &[Value], dialect: Dialect, peer: &Peer) -> Option<Answer> {
-        let replies: Vec<Vec<u8>> = calls
-            .iter()
-            .filter_map(|call| self.one(call, dialect, peer))
-            .map(Answer::into_bytes)
-            .collect();
+        let mut bytes = 0;
+        let mut run = |call: &Value| {
+            let reply = if bytes > BATCH_BYTES {
+                let id = call.get("id").cloned().unwrap_or_default();
+                refused(RpcFault::failed(BATCH_FULL), Some(id), dialect)
+            } else {
+                self.one(call, dialect, peer)?
+            };
+            let reply = reply.into_bytes();
+            bytes += reply.len();
+            Some(reply)
+        };
+        let replies: Vec<Vec<u8>> = calls.iter().filter_map(&mut run).collect();
         if replies.is_empty() {
             return None;
         }
@@ -287,6 +298,9 @@ mod tests {
             RpcDef::new("flow", "Flows.", |_| {
                 Ok(RpcReply::stream(|out| out.write_all(b"[1,{\"a\":2}]")))
             }),
+            RpcDef::new("long", "Is long.", |_| {
+                Ok(Value::from("x".repeat(BATCH_BYTES)).into())
+            }),
             RpcDef::new("broken", "Breaks.", |_| {
                 Ok(RpcReply::stream(|_| Err(io::Error::other("lost the table"))))
             }),
@@ -416,6 +430,17 @@ mod tests {
         assert_eq!(
             (answer.code, answer.reason.as_str(), answer.is_stream()),
             (404, "not here", false)
+        );
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_its_replies() {
+        let batch = r#"[{"jsonrpc":"2.0","method":"long","id":1},{"jsonrpc":"2.0","method":"void","id":2}]"#;
+        let replies: Value = serde_json::from_str(&run(batch, Dialect::Standard).unwrap()).unwrap();
+        assert!(replies[0]["result"].is_string());
+        assert_eq!(
+            replies[1],
+            json!({"jsonrpc": "2.0", "error": {"code": 500, "message": BATCH_FULL}, "id": 2})
         );
     }
 }

@@ -3,6 +3,7 @@
 pub mod binrpc;
 mod body;
 pub mod core_rpcs;
+mod credentials;
 pub mod datagram;
 pub mod fifo;
 mod fifo_file;
@@ -10,6 +11,8 @@ pub mod jsonrpc;
 mod lenient;
 pub mod localtime;
 pub mod methods;
+pub mod packets;
+mod places;
 mod pretty;
 pub mod push;
 pub mod rights;

@@ -90,6 +90,7 @@ const READING: &[&str] = &[
     "presence.watcher_list",
     "rtpengine.show",
     "rtpproxy.list",
+    "shm.stats",
     "sl.stats",
     "stats.fetch",
     "stats.fetchn",

@@ -3,7 +3,6 @@
 use super::binrpc::Binrpc;
 use super::binrpc::BinrpcAddr;
 use super::datagram::Datagram;
-use super::datagram::DatagramAddr;
 use super::fifo::Fifo;
 use super::fifo::FifoOptions;
 use super::jsonrpc::Dialect;
@@ -12,6 +11,7 @@ use super::methods::Methods;
 use super::methods::RpcCall;
 use super::methods::RpcFault;
 use super::methods::RpcResult;
+use super::packets::DatagramAddr;
 use super::unix::Access;
 use parking_lot::Mutex;
 use std::io;

@@ -23,7 +23,6 @@ use jsonrpsee::server::stop_channel;
 use jsonrpsee::server::ws;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::body::Body;
@@ -32,6 +31,8 @@ use super::jsonrpc::Dialect;
 use super::methods::Methods;
 use super::methods::Peer;
 use super::methods::PeerTransport;
+use super::places::Place;
+use super::places::Places;
 use super::rights::Rights;
 use super::unix::Access;
 use super::unix::Removed;
@@ -129,7 +130,7 @@ impl Drop for ControlSocket {
 }
 
 async fn accept(listener: UnixListener, options: ControlOptions, control: Control, stop: StopHandle) {
-    let room = Arc::new(Semaphore::new(options.max_connections));
+    let places = Places::new(options.max_connections);
     let options = Arc::new(options);
     let ws = WebSocket::new(&control, &options, stop.clone());
     loop {
@@ -142,7 +143,7 @@ async fn accept(listener: UnixListener, options: ControlOptions, control: Contro
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(permit) = room.clone().try_acquire_owned() else {
+        let Some(place) = places.take().await else {
             continue;
         };
         let connection = Connection {
@@ -150,7 +151,7 @@ async fn accept(listener: UnixListener, options: ControlOptions, control: Contro
             control: control.clone(),
             options: options.clone(),
             ws: ws.clone(),
-            permit: Arc::new(permit),
+            place: Arc::new(place),
         };
         tokio::spawn(connection.run(io, stop.clone()));
     }
@@ -174,11 +175,12 @@ struct Connection {
     control: Control,
     options: Arc<ControlOptions>,
     ws: WebSocket,
-    permit: Arc<tokio::sync::OwnedSemaphorePermit>,
+    place: Arc<Place>,
 }
 
 impl Connection {
     async fn run(self, io: UnixStream, stop: StopHandle) {
+        let place = self.place.clone();
         let service = service_fn(move |request| {
             let connection = self.clone();
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
@@ -190,6 +192,7 @@ impl Connection {
         // How a connection ended is its peer's business.
         tokio::select! {
             _ = &mut serving => {}
+            () = place.closed() => {}
             () = stop.shutdown() => {
                 serving.as_mut().graceful_shutdown();
                 let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
@@ -244,8 +247,12 @@ impl Connection {
             }
         };
         let (methods, peer) = (self.control.methods, self.peer);
+        self.place.begin();
         let run = tokio::task::spawn_blocking(move || methods.execute(&text, Dialect::Standard, &peer));
-        let answer = match run.await {
+        let run = run.await;
+        // Whoever does not read the reply counts as idle.
+        self.place.end();
+        let answer = match run {
             Ok(Some(answer)) => answer,
             Ok(None) => return reply(StatusCode::NO_CONTENT, "application/json", ""),
             Err(_) => {
@@ -260,21 +267,23 @@ impl Connection {
             return reply(StatusCode::OK, "application/json", answer.into_bytes());
         }
         let (mut writer, body) = ChunkWriter::new();
-        let permit = self.permit;
+        let place = self.place;
         tokio::task::spawn_blocking(move || {
             let written = answer.write(&mut writer);
             writer.finish(written);
-            drop(permit);
+            drop(place);
         });
         with_type(Response::new(body), "application/json")
     }
 
     async fn upgrade(mut self, mut request: Request<Incoming>) -> Response<Body> {
         let mut service = self.ws.service();
-        let (closed, permit) = (service.on_session_closed(), self.permit);
+        let (closed, place) = (service.on_session_closed(), self.place);
+        // What is pushed has no end: it is under way until the session closes.
+        place.begin();
         tokio::spawn(async move {
             closed.await;
-            drop(permit);
+            drop(place);
         });
         self.peer.transport = PeerTransport::WebSocket;
         request.extensions_mut().insert(self.peer);

@@ -41,7 +41,13 @@ impl Access {
     pub fn apply(&self, path: &Path) -> io::Result<()> {
         std::fs::set_permissions(path, Permissions::from_mode(self.mode))?;
         if self.user.is_some() || self.group.is_some() {
-            std::os::unix::fs::chown(path, self.user, self.group)?;
+            std::os::unix::fs::chown(path, self.user, self.group).map_err(|e| match e.kind() {
+                io::ErrorKind::PermissionDenied => io::Error::new(
+                    e.kind(),
+                    "its owner or group cannot be set: that takes root, or an account that is in the group",
+                ),
+                _ => e,
+            })?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
 use crate::script::pv::custom::Changed;
+use crate::script::pv::custom::Id;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
@@ -37,73 +38,80 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         },
         Rpc {
             name: "cfg.diff",
-            doc: "Parameters whose change waits for cfg.commit: none ever does.",
-            call: |_, _| Ok(RpcReply::empty()),
+            doc: "Parameters whose change waits for cfg.commit, with both values.",
+            call: diff,
         },
         Rpc {
             name: "cfg.set",
             doc: "Sets a parameter: group, name, value.",
-            call: set_any,
+            call: |call, script| set_any(call, script, set),
         },
         Rpc {
             name: "cfg.seti",
             doc: "Sets an integer parameter: group, name, value.",
-            call: set_int,
+            call: |call, script| set_int(call, script, set),
         },
         Rpc {
             name: "cfg.sets",
             doc: "Sets a text parameter: group, name, value.",
-            call: set_text,
+            call: |call, script| set_text(call, script, set),
         },
         Rpc {
             name: "cfg.set_now_int",
             doc: "Sets an integer parameter: group, name, value.",
-            call: set_int,
+            call: |call, script| set_int(call, script, set),
         },
         Rpc {
             name: "cfg.set_now_string",
             doc: "Sets a text parameter: group, name, value.",
-            call: set_text,
+            call: |call, script| set_text(call, script, set),
         },
         Rpc {
             name: "cfg.set_delayed",
-            doc: "Sets a parameter; it counts at once.",
-            call: set_any,
+            doc: "Sets a parameter at the next cfg.commit: group, name, value.",
+            call: |call, script| set_any(call, script, delay),
         },
         Rpc {
             name: "cfg.set_delayed_int",
-            doc: "Sets an integer parameter; it counts at once.",
-            call: set_int,
+            doc: "Sets an integer parameter at the next cfg.commit: group, name, value.",
+            call: |call, script| set_int(call, script, delay),
         },
         Rpc {
             name: "cfg.set_delayed_string",
-            doc: "Sets a text parameter; it counts at once.",
-            call: set_text,
+            doc: "Sets a text parameter at the next cfg.commit: group, name, value.",
+            call: |call, script| set_text(call, script, delay),
         },
         Rpc {
             name: "cfg.reset",
             doc: "Gives a group, or one parameter, its value of the script again.",
-            call: reset,
+            call: |call, script| reset(call, script, Changed::reset),
         },
         Rpc {
             name: "cfg.del",
             doc: "Gives a parameter its value of the script again: group, name.",
-            call: reset,
+            call: |call, script| reset(call, script, Changed::reset),
         },
         Rpc {
             name: "cfg.del_delayed",
-            doc: "Gives a parameter its value of the script again: group, name.",
-            call: reset,
+            doc: "Gives a parameter its value of the script again at the next cfg.commit: group, name.",
+            call: |call, script| {
+                reset(call, script, |changed, group, name| {
+                    changed.delay(group, name, None);
+                })
+            },
         },
         Rpc {
             name: "cfg.commit",
-            doc: "Accepted: changes count at once.",
-            call: |_, _| Ok(RpcReply::empty()),
+            doc: "Makes the changes that wait.",
+            call: commit,
         },
         Rpc {
             name: "cfg.rollback",
-            doc: "Accepted: no change waits.",
-            call: |_, _| Ok(RpcReply::empty()),
+            doc: "Forgets the changes that wait.",
+            call: |_, script| {
+                changed(script)?.take_waiting();
+                Ok(RpcReply::empty())
+            },
         },
     ],
     init: Some(init),
@@ -198,6 +206,12 @@ fn get(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 fn help(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     let (group, name) = (call.str(0)?, call.str(1)?);
     let mut customs = script.program.customs();
+    if (&*group, &*name) == ("core", "debug") {
+        return Ok(RpcReply::Value(json!([
+            "debug level",
+            "(parameter type is integer)"
+        ])));
+    }
     match customs.find(|(own, own_name, ..)| *own == group && *own_name == name) {
         Some((_, _, value, description)) => {
             let kind = if matches!(value, ParamValue::Int(_)) {
@@ -214,14 +228,67 @@ fn help(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     }
 }
 
+/// What becomes of a value that fits its parameter.
+type Setting = fn(&Arc<Script>, &str, &str, ParamValue) -> RpcResult;
+
 fn set(script: &Arc<Script>, group: &str, name: &str, value: ParamValue) -> RpcResult {
-    let refused = || RpcFault::bad_request("Failed to set the variable");
-    if let ("core", "debug", ParamValue::Int(level)) = (group, name, &value) {
-        crate::log::set_level(i32::try_from(*level).map_err(|_| refused())?);
-        return Ok(RpcReply::empty());
+    match (group, name, value) {
+        ("core", "debug", ParamValue::Int(level)) => {
+            crate::log::set_level(i32::try_from(level).unwrap_or(i32::MAX));
+        }
+        (_, _, value) => changed(script)?.set(group, name, value),
     }
-    let own = script.program.custom(group, name).ok_or_else(refused)?;
-    let value = match (own, value) {
+    Ok(RpcReply::empty())
+}
+
+fn delay(script: &Arc<Script>, group: &str, name: &str, value: ParamValue) -> RpcResult {
+    changed(script)?.delay(group, name, Some(value));
+    Ok(RpcReply::empty())
+}
+
+fn commit(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let changed = changed(script)?;
+    for ((group, name), value) in changed.take_waiting() {
+        match value {
+            Some(value) => {
+                set(script, &group, &name, value)?;
+            }
+            None => changed.reset(&group, &name),
+        }
+    }
+    Ok(RpcReply::empty())
+}
+
+fn diff(_: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+    let row = |((group, name), new): (Id, Option<ParamValue>)| {
+        let old = current(script, &group, &name);
+        let new = new
+            .as_ref()
+            .or_else(|| script.program.custom(&group, &name))
+            .map(shown);
+        json!({ "group name": group, "variable name": name, "old value": old, "new value": new })
+    };
+    let mut rows: Vec<Value> = changed(script)?.waiting().into_iter().map(row).collect();
+    Ok(match rows.len() {
+        0 => RpcReply::empty(),
+        // Kamailio: a structure for each change, of which JSON keeps one
+        1 => RpcReply::Value(rows.remove(0)),
+        _ => RpcReply::Value(json!(rows)),
+    })
+}
+
+fn refused() -> RpcFault {
+    RpcFault::bad_request("Failed to set the variable")
+}
+
+/// The value as its parameter takes it.
+fn fitting(script: &Arc<Script>, group: &str, name: &str, value: ParamValue) -> Result<ParamValue, RpcFault> {
+    let level = ParamValue::Int(0);
+    let own = match (group, name) {
+        ("core", "debug") => &level,
+        _ => script.program.custom(group, name).ok_or_else(refused)?,
+    };
+    Ok(match (own, value) {
         (ParamValue::Int(_), ParamValue::Text(text)) => {
             let number = std::str::from_utf8(&text)
                 .ok()
@@ -230,18 +297,12 @@ fn set(script: &Arc<Script>, group: &str, name: &str, value: ParamValue) -> RpcR
         }
         (ParamValue::Text(_), ParamValue::Int(n)) => ParamValue::Text(n.to_string().into_bytes()),
         (_, value) => value,
-    };
-    changed(script)?.set(group, name, value);
-    Ok(RpcReply::empty())
+    })
 }
 
-fn set_int(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    set(
-        script,
-        &call.str(0)?,
-        &call.str(1)?,
-        ParamValue::Int(integer(call)?),
-    )
+fn set_int(call: &RpcCall<'_>, script: &Arc<Script>, setting: Setting) -> RpcResult {
+    let (group, name, value) = (call.str(0)?, call.str(1)?, ParamValue::Int(integer(call)?));
+    setting(script, &group, &name, fitting(script, &group, &name, value)?)
 }
 
 /// The value to set; text is no integer, but none at all is a mistake of its own.
@@ -254,30 +315,27 @@ fn integer(call: &RpcCall<'_>) -> Result<i64, RpcFault> {
     }
 }
 
-fn set_text(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    set(
-        script,
-        &call.str(0)?,
-        &call.str(1)?,
-        ParamValue::Text(call.str(2)?.into_owned().into_bytes()),
-    )
+fn set_text(call: &RpcCall<'_>, script: &Arc<Script>, setting: Setting) -> RpcResult {
+    let (group, name, text) = (call.str(0)?, call.str(1)?, call.str(2)?);
+    let value = ParamValue::Text(text.into_owned().into_bytes());
+    setting(script, &group, &name, fitting(script, &group, &name, value)?)
 }
 
-fn set_any(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+fn set_any(call: &RpcCall<'_>, script: &Arc<Script>, setting: Setting) -> RpcResult {
     let number = call.value(2).and_then(Value::as_i64);
     if number.is_some() {
-        set_int(call, script)
+        set_int(call, script, setting)
     } else {
-        set_text(call, script)
+        set_text(call, script, setting)
     }
 }
 
-fn reset(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
+fn reset(call: &RpcCall<'_>, script: &Arc<Script>, reset: fn(&Changed, &str, &str)) -> RpcResult {
     let (group, name, changed) = (call.str(0)?, call.opt_str(1)?, changed(script)?);
     let mut found = false;
     for (own, own_name, ..) in script.program.customs() {
         if own == group && name.as_ref().is_none_or(|name| name == own_name) {
-            changed.reset(own, own_name);
+            reset(changed, own, own_name);
             found = true;
         }
     }

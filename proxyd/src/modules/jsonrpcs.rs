@@ -1,11 +1,11 @@
 //! `loadmodule "jsonrpcs"`: JSON-RPC over FIFO, datagrams and HTTP, and from the script (Kamailio module jsonrpcs).
 
-use crate::control::datagram::DatagramAddr;
 use crate::control::jsonrpc::Dialect;
 use crate::control::jsonrpc::Layout;
 use crate::control::methods::Methods;
 use crate::control::methods::Peer;
 use crate::control::methods::PeerTransport;
+use crate::control::packets::DatagramAddr;
 use crate::control::servers::Servers;
 use crate::control::servers::Wanted;
 use crate::control::servers::id_of;

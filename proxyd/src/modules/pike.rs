@@ -21,6 +21,7 @@ use crate::script::module::Param;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
 use crate::script::module::State;
+use crate::stats::Counter;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -67,6 +68,7 @@ pub(crate) struct Pike {
     sampling: Millis,
     latency: Millis,
     level: Level,
+    blocked: Arc<Counter>,
 }
 
 /// The module.
@@ -151,6 +153,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         sampling: Millis::from(positive("sampling_time_unit")?) * 1000,
         latency: Millis::from(positive("remove_latency")?) * 1000,
         level: Level::from_number(init.int("pike_log_level")),
+        blocked: init.statistics.counter("pike", "blocked_ips"),
     }))
 }
 
@@ -225,6 +228,7 @@ impl Pike {
             }
             node.blocked = true;
             drop(shard);
+            self.blocked.inc();
             crate::log::write(self.level, "pike", format_args!("PIKE - BLOCKing ip {ip}"));
             return NEWLY_BLOCKED;
         }

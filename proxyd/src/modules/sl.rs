@@ -18,6 +18,7 @@ use crate::script::module::State;
 use crate::stats::Counter;
 use serde_json::Map;
 use serde_json::Value;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 const ANSWERING: Routes = Routes::REQUEST
@@ -124,11 +125,11 @@ fn stats(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
 }
 
 /// Status and reason of the first two arguments; none when the status is out of range.
-pub(crate) fn status_and_reason(call: &Call<'_, '_>) -> Option<(u16, Vec<u8>)> {
+pub(crate) fn status_and_reason(call: &Call<'_, '_>) -> Option<(u16, SmallVec<[u8; 40]>)> {
     let status = u16::try_from(call.int(0))
         .ok()
         .filter(|status| (100..=699).contains(status))?;
-    let mut reason = call.text_owned(1);
+    let mut reason = SmallVec::from_slice(&call.text(1));
     if memchr::memchr2(b'\r', b'\n', &reason).is_some() {
         reason.retain(|byte| !matches!(byte, b'\r' | b'\n'));
     }

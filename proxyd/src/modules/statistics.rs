@@ -40,7 +40,7 @@ const GROUP: &str = "script";
 
 struct Variables {
     statistics: Arc<Statistics>,
-    known: AHashMap<String, (Arc<Counter>, bool)>,
+    known: AHashMap<String, Arc<Counter>>,
 }
 
 fn init(init: &mut Init<'_>) -> Result<State, InitError> {
@@ -55,10 +55,11 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
                 why,
             });
         }
-        known.insert(
-            name.to_owned(),
-            (statistics.counter(GROUP, name), flag.is_empty()),
-        );
+        let counter = match flag {
+            "" => statistics.counter(GROUP, name),
+            _ => statistics.lasting(GROUP, name),
+        };
+        known.insert(name.to_owned(), counter);
     }
     Ok(Arc::new(Variables { statistics, known }))
 }
@@ -74,7 +75,7 @@ fn update_stat(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     };
     match call.state::<Variables>().and_then(|state| state.known.get(name)) {
-        Some((counter, _)) => {
+        Some(counter) => {
             counter.add(number);
             Code::TRUE
         }
@@ -98,19 +99,14 @@ fn reset_stat(call: &mut Call<'_, '_>) -> Code {
     let Some(state) = call.state::<Variables>() else {
         return Code::FALSE;
     };
-    match state.known.get(name) {
-        // Kamailio: true also where there is nothing to reset
-        Some((_, false)) => Code::TRUE,
-        Some((counter, true)) => {
-            counter.set(0);
-            Code::TRUE
-        }
-        None if state.statistics.value(name).is_some() => {
-            state.statistics.reset(name);
-            Code::TRUE
-        }
-        None => unknown(name),
+    let own = state.known.contains_key(name).then(|| format!("{GROUP}:{name}"));
+    let id = own.as_deref().unwrap_or(name);
+    if state.statistics.value(id).is_none() {
+        return unknown(name);
     }
+    // Kamailio: true also where there is nothing to reset
+    state.statistics.reset(id);
+    Code::TRUE
 }
 
 #[cfg(test)]
@@ -122,7 +118,9 @@ mod tests {
     fn variables_change() {
         let statistics = Arc::new(Statistics::new());
         let counter = statistics.counter(GROUP, "s1");
-        let known = [("s1".to_owned(), (Arc::clone(&counter), true))]
+        let kept = statistics.lasting(GROUP, "s2");
+        let known = [("s1", &counter), ("s2", &kept)]
+            .map(|(name, counter)| (name.to_owned(), Arc::clone(counter)))
             .into_iter()
             .collect();
         let mut stage = Stage::options().with(Arc::new(Variables { statistics, known }));
@@ -132,10 +130,14 @@ mod tests {
             ("update_stat", &["s1", "-2"], 1, 4),
             ("update_stat", &["s1", "x"], -1, 4),
             ("update_stat", &["nope", "1"], -1, 4),
+            ("update_stat", &["s2", "7"], 1, 4),
             ("reset_stat", &["s1"], 1, 0),
+            ("reset_stat", &["s2"], 1, 0),
+            ("reset_stat", &["nope"], -1, 0),
         ] {
             assert_eq!(stage.call(&MODULE, name, args), expected, "{name}{args:?}");
             assert_eq!(counter.value(), value, "{name}{args:?}");
         }
+        assert_eq!(kept.value(), 7, "no_reset");
     }
 }

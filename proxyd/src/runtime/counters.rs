@@ -19,18 +19,23 @@ macro_rules! counters {
         impl Counters {
             /// Registers them.
             pub(crate) fn new(statistics: &Statistics) -> Self {
-                let tmx = |name| statistics.counter("tmx", name);
+                // Kamailio: those of tmx are functions of tm's own, which nobody resets.
+                let make = |group: &str, name: &str| match group {
+                    "tmx" => statistics.lasting(group, name),
+                    _ => statistics.counter(group, name),
+                };
+                let tmx = |name: &str| make("tmx", name);
                 let (received, relayed) = (tmx("rpl_received"), tmx("rpl_relayed"));
                 statistics.gauge("tmx", "rpl_absorbed", move || received.value() - relayed.value());
                 let code = |code: &u16| (*code, statistics.counter("sl", &format!("{code}_replies")));
                 Self {
-                    $($field: statistics.counter($group, $name),)*
+                    $($field: make($group, $name),)*
                     sl_codes: SL_CODES.iter().map(code).collect(),
                     sl_classes: ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("sl", &format!("{class}_replies"))),
                     by_method: ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| {
                         METHODS.map(|method| statistics.counter("core", &format!("rcv_replies_{class}_{method}")))
                     }),
-                    tm_classes: ["2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| statistics.counter("tmx", &format!("{class}_transactions"))),
+                    tm_classes: ["2xx", "3xx", "4xx", "5xx", "6xx"].map(|class| tmx(&format!("{class}_transactions"))),
                 }
             }
         }

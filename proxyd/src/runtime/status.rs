@@ -5,7 +5,6 @@ use crate::control::core_rpcs::AliasRow;
 use crate::control::core_rpcs::SocketRow;
 use crate::control::core_rpcs::Status;
 use crate::script::module::Hook;
-use shared::net::Transport;
 use shared::rpc::core::TcpConnection;
 use shared::rpc::core::TcpInfo;
 use std::sync::Arc;
@@ -27,6 +26,27 @@ impl Running {
             children,
         }
     }
+}
+
+/// Shows the numbers of stream connections as statistics: Kamailio's group `tcp`.
+pub(crate) fn tcp_statistics(runtime: &Runtime) {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for (name, _) in runtime.streams.numbers().list() {
+        let streams = runtime.streams.clone();
+        let value = move || number(streams.numbers().value(name));
+        runtime.statistics.gauge("tcp", name, value);
+    }
+    let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let streams = runtime.streams.clone();
+    let open = move || size(streams.count().0);
+    runtime
+        .statistics
+        .gauge("tcp", "current_opened_connections", open);
+    let streams = runtime.streams.clone();
+    let queued = move || size(streams.rows().iter().map(|row| row.queued).sum());
+    runtime
+        .statistics
+        .gauge("tcp", "current_write_queue_size", queued);
 }
 
 impl Status for Running {
@@ -121,27 +141,17 @@ impl Status for Running {
     fn tcp_options(&self) -> Vec<(&'static str, i64)> {
         let options = self.runtime.streams.options();
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         vec![
-            (
-                "max_connections",
-                i64::try_from(options.max_connections).unwrap_or(i64::MAX),
-            ),
             ("connect_timeout", seconds(options.connect_timeout)),
             ("send_timeout", seconds(options.send_timeout)),
             ("connection_lifetime", seconds(options.lifetime)),
+            ("max_connections(soft)", number(options.max_connections)),
+            ("max_tls_connections(soft)", number(options.max_tls_connections)),
             ("no_connect", i64::from(options.no_connect)),
+            ("conn_wq_max", number(options.queue_bytes)),
+            ("keepalive", i64::from(options.keepalive.is_some())),
             ("crlf_ping", i64::from(options.crlf_ping)),
-            (
-                "tcp",
-                i64::from(
-                    self.runtime
-                        .endpoints
-                        .load()
-                        .sockets
-                        .open()
-                        .any(|(_, l)| l.transport == Transport::Tcp),
-                ),
-            ),
         ]
     }
 

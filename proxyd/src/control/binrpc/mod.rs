@@ -4,8 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,8 +14,6 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::net::UdpSocket;
-use tokio::net::UnixDatagram;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
@@ -28,9 +24,13 @@ use super::methods::RpcCall;
 use super::methods::RpcDef;
 use super::methods::RpcFault;
 use super::methods::RpcReply;
+use super::packets::DatagramAddr;
+use super::packets::Packets;
+use super::packets::Speech;
+use super::places::Place;
+use super::places::Places;
 use super::unix::Access;
 use super::unix::Removed;
-use super::unix::bind_datagram;
 use super::unix::bind_stream;
 use wire::Kind;
 use wire::WireError;
@@ -41,8 +41,6 @@ mod wire;
 const CONNECTIONS: usize = 64;
 /// How long a connection may say nothing.
 const IDLE: Duration = Duration::from_secs(600);
-/// The largest reply in a datagram.
-const DATAGRAM: usize = 65_000;
 
 /// Where BINRPC is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,29 +59,31 @@ pub enum BinrpcAddr {
 pub struct Binrpc {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
+    packets: Vec<Packets>,
     files: Vec<Removed>,
 }
 
 struct Shared {
     methods: Arc<Methods>,
     listening: Mutex<Vec<[String; 4]>>,
+    places: Arc<Places>,
     open: Mutex<Vec<(u64, [String; 6])>>,
-    next: AtomicU64,
 }
 
 impl Binrpc {
     /// No sockets yet.
     pub fn new(methods: Arc<Methods>) -> Self {
-        let (listening, open, next) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        let (listening, open, places) = (Mutex::default(), Mutex::default(), Places::new(CONNECTIONS));
         let shared = Arc::new(Shared {
             methods,
             listening,
+            places,
             open,
-            next,
         });
         Self {
             shared,
             tasks: Vec::new(),
+            packets: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -99,34 +99,25 @@ impl Binrpc {
                 let listener = UnixListener::from_std(listener)?;
                 let own = path.display().to_string();
                 let row = ["unix_stream".to_owned(), own.clone(), String::new()];
-                (row, runtime.spawn(accept_unix(listener, own, shared)))
+                (row, Some(runtime.spawn(accept_unix(listener, own, shared))))
             }
             BinrpcAddr::UnixDatagram(path, access) => {
-                let (socket, file) = bind_datagram(path, *access)?;
-                self.files.push(file);
-                let socket = UnixDatagram::from_std(socket)?;
+                self.packets(runtime, &DatagramAddr::Unix(path.clone(), *access))?;
                 let row = ["unix_dgram".to_owned(), path.display().to_string(), String::new()];
-                (row, runtime.spawn(unix_datagrams(socket, shared)))
+                (row, None)
             }
             BinrpcAddr::Tcp(addr) => {
                 let listener = std::net::TcpListener::bind(addr)?;
                 listener.set_nonblocking(true)?;
                 let local = listener.local_addr()?;
                 let row = ["tcp".to_owned(), local.ip().to_string(), local.port().to_string()];
-                (
-                    row,
-                    runtime.spawn(accept_tcp(TcpListener::from_std(listener)?, local, shared)),
-                )
+                let listener = TcpListener::from_std(listener)?;
+                (row, Some(runtime.spawn(accept_tcp(listener, local, shared))))
             }
             BinrpcAddr::Udp(addr) => {
-                let socket = std::net::UdpSocket::bind(addr)?;
-                socket.set_nonblocking(true)?;
-                let local = socket.local_addr()?;
+                let local = self.packets(runtime, &DatagramAddr::Udp(*addr))?.unwrap_or(*addr);
                 let row = ["udp".to_owned(), local.ip().to_string(), local.port().to_string()];
-                (
-                    row,
-                    runtime.spawn(udp_datagrams(UdpSocket::from_std(socket)?, shared)),
-                )
+                (row, None)
             }
         };
         let [kind, address, port] = row;
@@ -134,8 +125,20 @@ impl Binrpc {
             .listening
             .lock()
             .push(["binrpc".to_owned(), kind, address, port]);
-        self.tasks.push(task);
+        self.tasks.extend(task);
         Ok(())
+    }
+
+    /// Opens a datagram socket; the address of one for UDP.
+    fn packets(
+        &mut self,
+        runtime: &tokio::runtime::Handle,
+        addr: &DatagramAddr,
+    ) -> io::Result<Option<SocketAddr>> {
+        let packets = Packets::serve(runtime, addr, Datagrams(self.shared.methods.clone()))?;
+        let local = packets.local();
+        self.packets.push(packets);
+        Ok(local)
     }
 
     /// `ctl.*`: what is open.
@@ -217,23 +220,22 @@ where
 {
     // those that ended before this one began leave the list first
     tokio::task::yield_now().await;
-    let id = shared.next.fetch_add(1, Relaxed);
-    {
-        let mut open = shared.open.lock();
-        if open.len() >= CONNECTIONS {
-            return;
-        }
-        open.push((id, row));
-    }
+    let Some(place) = shared.places.take().await else {
+        return;
+    };
+    shared.open.lock().push((place.number(), row));
     let shared = shared.clone();
     tokio::spawn(async move {
-        // How a connection ends is its peer's business.
-        let _ = converse(io, &peer, &shared).await;
-        shared.open.lock().retain(|(other, _)| *other != id);
+        tokio::select! {
+            // How a connection ends is its peer's business.
+            _ = converse(io, &peer, &shared, &place) => {}
+            () = place.closed() => {}
+        }
+        shared.open.lock().retain(|(other, _)| *other != place.number());
     });
 }
 
-async fn converse<S>(mut io: S, peer: &Peer, shared: &Arc<Shared>) -> io::Result<()>
+async fn converse<S>(mut io: S, peer: &Peer, shared: &Shared, place: &Place) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -246,7 +248,11 @@ where
                 break;
             };
             buffer.drain(..end);
-            if let Some(reply) = answer(packet, peer.clone(), shared.methods.clone()).await {
+            place.begin();
+            let reply = answer(packet, peer.clone(), shared.methods.clone()).await;
+            // Whoever does not read the reply counts as idle.
+            place.end();
+            if let Some(reply) = reply {
                 tokio::time::timeout(IDLE, io.write_all(&reply)).await??;
             }
         }
@@ -257,51 +263,24 @@ where
     }
 }
 
-async fn unix_datagrams(socket: UnixDatagram, shared: Arc<Shared>) {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let Ok((n, from)) = socket.recv_from(&mut buffer).await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let Some(path) = from.as_pathname().map(std::path::Path::to_owned) else {
-            continue;
-        };
-        let packet = buffer.get(..n).unwrap_or_default().to_vec();
-        let peer = Peer::anonymous(PeerTransport::Binrpc, path.display().to_string());
-        if let Some(reply) = answer(packet.clone(), peer, shared.methods.clone()).await {
-            let _ = socket.send_to(&fitting(reply, &packet), &path).await;
-        }
-    }
-}
+/// BINRPC in datagrams.
+struct Datagrams(Arc<Methods>);
 
-async fn udp_datagrams(socket: UdpSocket, shared: Arc<Shared>) {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let Ok((n, from)) = socket.recv_from(&mut buffer).await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let packet = buffer.get(..n).unwrap_or_default().to_vec();
-        let peer = Peer::anonymous(PeerTransport::Binrpc, from.to_string());
-        if let Some(reply) = answer(packet.clone(), peer, shared.methods.clone()).await {
-            let _ = socket.send_to(&fitting(reply, &packet), from).await;
-        }
-    }
-}
+impl Speech for Datagrams {
+    const MODULE: &'static str = "ctl";
+    const TRANSPORT: PeerTransport = PeerTransport::Binrpc;
+    const LONGEST: usize = 65_000;
 
-/// A reply, or a fault that says that it does not fit.
-fn fitting(reply: Vec<u8>, packet: &[u8]) -> Vec<u8> {
-    if reply.len() <= DATAGRAM {
-        return reply;
+    fn answer(&self, call: &[u8], peer: &Peer) -> Option<Vec<u8>> {
+        respond(call, peer, &self.0)
     }
-    let cookie = wire::head(packet)
-        .ok()
-        .flatten()
-        .map(|h| h.cookie)
-        .unwrap_or_default();
-    let text = format!("reply of {} bytes does not fit in a datagram", reply.len());
-    wire::packet(Kind::Fault, &cookie, &wire::fault_body(500, &text))
+
+    fn too_long(&self, call: &[u8], len: usize) -> Vec<u8> {
+        let head = wire::head(call).ok().flatten();
+        let cookie = head.map(|head| head.cookie).unwrap_or_default();
+        let text = format!("reply of {len} bytes does not fit in a datagram");
+        wire::packet(Kind::Fault, &cookie, &wire::fault_body(500, &text))
+    }
 }
 
 /// Runs a call on a thread that may wait.

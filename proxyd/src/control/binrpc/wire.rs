@@ -162,7 +162,8 @@ fn structure(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
 
 fn record(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Null => text(out, STR, ""),
+        // Kamailio: so kamcmd shows it
+        Value::Null => text(out, STR, "<null string>"),
         Value::Bool(b) => int(out, INT, i64::from(*b)),
         Value::Number(n) => match (n.as_i64(), n.as_f64()) {
             (Some(i), _) if i32::try_from(i).is_ok() => int(out, INT, i),
@@ -351,6 +352,7 @@ mod tests {
             (json!("abc"), "41 61 62 63 00"),
             (json!([300]), "20 01 2c"),
             (json!([1, ""]), "10 01 11 00"),
+            (json!(null), "91 0e 3c 6e 75 6c 6c 20 73 74 72 69 6e 67 3e 00"),
             (
                 json!({ "Tcpconn-Id": -1 }),
                 "03 95 0b 54 63 70 63 6f 6e 6e 2d 49 64 00 40 ff ff ff ff 83",

@@ -185,7 +185,12 @@ fn add_row(table: &mut Addresses, row: &Row<'_>) -> Result<(), String> {
         .filter(|cell| !cell.is_null())
         .ok_or("the address is NULL")?
         .to_string();
-    let tag = row.at(4).filter(|cell| !cell.is_null()).map(Value::to_bytes);
+    // Kamailio: an empty tag is none
+    let tag = row
+        .at(4)
+        .filter(|cell| !cell.is_null())
+        .map(Value::to_bytes)
+        .filter(|tag| !tag.is_empty());
     let add = table.add(
         int(0, "group")?,
         &address,

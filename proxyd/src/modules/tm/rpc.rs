@@ -33,7 +33,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(super) fn new(statistics: &Statistics) -> Self {
-        let counter = |name: &str| statistics.counter("tmx", name);
+        let counter = |name: &str| statistics.lasting("tmx", name);
         let class = |class: &'static str| (class, counter(&format!("{class}_transactions")));
         Self {
             current: counter("inuse_transactions"),

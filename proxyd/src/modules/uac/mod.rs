@@ -30,6 +30,8 @@ use auth::Credential;
 use auth::Form;
 use lookup::Action;
 use parking_lot::Mutex;
+use record::DISABLED;
+use record::ONLINE;
 use record::Profile;
 use record::Record;
 use record::Records;
@@ -466,5 +468,16 @@ fn registrations(init: &Init<'_>, previous: Option<&Uac>) -> Result<Registration
         next_round: AtomicU64::new(0),
     };
     registrations.reload(init.wall.as_secs())?;
+    let counts: [(&str, fn(&Record) -> bool); 3] = [
+        ("regactive", |record| record.flags & ONLINE != 0),
+        ("regdisabled", |record| record.flags & DISABLED != 0),
+        ("regtotal", |_| true),
+    ];
+    for (name, fits) in counts {
+        let records = Arc::clone(&registrations.records);
+        let count = move || records.lock().values().filter(|record| fits(record)).count();
+        let value = move || i64::try_from(count()).unwrap_or(i64::MAX);
+        init.statistics.gauge("uac", name, value);
+    }
     Ok(registrations)
 }

@@ -132,6 +132,7 @@ impl Record {
         Self {
             profile,
             flags,
+            timer_expires: now,
             reg_init: now,
             ..Self::default()
         }

@@ -259,9 +259,10 @@ fn add(call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
     if let Some(flaw) = profile.flaw() {
         return Err(RpcFault::failed(format!("Failed to add record: {flaw}")));
     }
-    registrations(script)?
-        .records
-        .lock()
-        .insert(profile.l_uuid.clone(), Record::new(profile, now()));
+    let mut records = registrations(script)?.records.lock();
+    if records.get(&profile.l_uuid).is_some_and(|record| !record.leaving) {
+        return Err(RpcFault::new(409, "uuid already exists"));
+    }
+    records.insert(profile.l_uuid.clone(), Record::new(profile, now()));
     Ok(RpcReply::empty())
 }

@@ -13,14 +13,21 @@ use std::collections::BTreeMap;
 /// The row of `$ccp`.
 pub(super) const ROW: Pv = Pv::class(&["ccp"], "A custom parameter: group.name.", compile, read);
 
+/// A parameter's group and name.
+pub(crate) type Id = (String, String);
+
 /// Values changed at run time, kept by module cfg_rpc.
 #[derive(Default)]
-pub(crate) struct Changed(RwLock<BTreeMap<(String, String), ParamValue>>);
+pub(crate) struct Changed {
+    values: RwLock<BTreeMap<Id, ParamValue>>,
+    /// Those that wait for `cfg.commit`; none: that of the script.
+    waiting: RwLock<BTreeMap<Id, Option<ParamValue>>>,
+}
 
 impl Changed {
     /// The value that a parameter was given since the start.
     pub(crate) fn get(&self, group: &str, name: &str) -> Option<ParamValue> {
-        let values = self.0.read();
+        let values = self.values.read();
         // most scripts never change one
         if values.is_empty() {
             return None;
@@ -30,17 +37,36 @@ impl Changed {
 
     /// Changes a parameter.
     pub(crate) fn set(&self, group: &str, name: &str, value: ParamValue) {
-        self.0.write().insert((group.to_owned(), name.to_owned()), value);
+        self.values
+            .write()
+            .insert((group.to_owned(), name.to_owned()), value);
     }
 
     /// Gives a parameter its value of the script again.
     pub(crate) fn reset(&self, group: &str, name: &str) {
-        self.0.write().remove(&(group.to_owned(), name.to_owned()));
+        self.values.write().remove(&(group.to_owned(), name.to_owned()));
     }
 
     /// Every change.
-    pub(crate) fn all(&self) -> BTreeMap<(String, String), ParamValue> {
-        self.0.read().clone()
+    pub(crate) fn all(&self) -> BTreeMap<Id, ParamValue> {
+        self.values.read().clone()
+    }
+
+    /// Has a change wait; none: back to the value of the script.
+    pub(crate) fn delay(&self, group: &str, name: &str, value: Option<ParamValue>) {
+        self.waiting
+            .write()
+            .insert((group.to_owned(), name.to_owned()), value);
+    }
+
+    /// What waits.
+    pub(crate) fn waiting(&self) -> BTreeMap<Id, Option<ParamValue>> {
+        self.waiting.read().clone()
+    }
+
+    /// Takes what waits, which then waits no more.
+    pub(crate) fn take_waiting(&self) -> BTreeMap<Id, Option<ParamValue>> {
+        std::mem::take(&mut *self.waiting.write())
     }
 }
 
