@@ -187,7 +187,7 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Trusted(verb) => trusted::run(context, verb),
         Command::Ul(verb) => ul::run(context, verb),
         Command::Alias(verb) => alias::run(context, verb),
-        Command::Online => ul::online(context),
+        Command::Online => ul::online(context, ul::Table::Location),
         Command::Domain(verb) => domain::run(context, verb),
         Command::UidDomain(verb) => uid_domain::run(context, verb),
         Command::Dispatcher(verb) => dispatcher::run(context, verb),

@@ -68,10 +68,14 @@ pub(crate) enum Verb {
     )]
     Show(Show),
     /// Set a column of a subscriber to text
-    #[command(after_help = "Examples:\n  proxyctl sets alice email_address alice@example.org")]
+    #[command(
+        after_help = "Examples:\n  proxyctl sets alice rpid +4930123456\n\nA column of your own is added first:\n  proxyctl db exec 'ALTER TABLE subscriber ADD COLUMN rpid VARCHAR(64)'"
+    )]
     Sets(Set),
     /// Set a column of a subscriber to a number
-    #[command(after_help = "Examples:\n  proxyctl setn alice datetime_created 0")]
+    #[command(
+        after_help = "Examples:\n  proxyctl setn alice quota 100\n\nA column of your own is added first:\n  proxyctl db exec 'ALTER TABLE subscriber ADD COLUMN quota INTEGER'"
+    )]
     Setn(Set),
 }
 
@@ -93,7 +97,7 @@ pub(crate) enum Noun {
         secrets: bool,
     },
     /// Set a column of a subscriber, to a number where the column holds numbers
-    #[command(after_help = "Examples:\n  proxyctl subscriber set alice email_address alice@example.org")]
+    #[command(after_help = "Examples:\n  proxyctl subscriber set alice rpid +4930123456")]
     Set(Set),
 }
 

@@ -2,8 +2,10 @@
 
 use clap::Subcommand;
 use serde_json::json;
+use shared::db::Backend;
 use shared::db::Delete;
 use shared::db::Insert;
+use shared::db::Row;
 use shared::db::Select;
 use shared::db::Value;
 use shared::net::cidr;
@@ -112,6 +114,19 @@ impl Entry {
         })
     }
 
+    /// Tells whether a row says the same already.
+    fn exists(&self, db: &mut dyn Backend) -> Result<bool, Error> {
+        let same = Select::from("trusted")
+            .eq("src_ip", &self.src_ip)
+            .eq("proto", &self.proto);
+        let text = |row: &Row<'_>, column| row.str(column).filter(|text| !text.is_empty()).map(str::to_owned);
+        Ok(db.query(&same)?.iter().any(|row| {
+            text(&row, "from_pattern") == self.from_pattern
+                && text(&row, "ruri_pattern") == self.ruri_pattern
+                && text(&row, "tag") == self.tag
+        }))
+    }
+
     pub(crate) fn insert(&self) -> Insert<'static> {
         let or_null = |text: &Option<String>| text.as_ref().map_or(Value::Null, Value::from);
         Insert::into("trusted")
@@ -151,7 +166,14 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 priority: check::number("the priority", priority, i64::from(i32::MIN), i64::from(i32::MAX))?,
             }
             .checked()?;
-            context.open(&["trusted"])?.insert(&entry.insert())?;
+            let mut db = context.open(&["trusted"])?;
+            shared::db::transaction(db.as_mut(), |db| {
+                if entry.exists(db)? {
+                    let name = format!("{} {}", entry.src_ip, entry.proto);
+                    return Err(Error::exists("trusted peer", name));
+                }
+                db.insert(&entry.insert()).map_err(Error::from)
+            })?;
             let data = json!({ "src_ip": entry.src_ip, "proto": entry.proto, "from_pattern": entry.from_pattern,
                 "ruri_pattern": entry.ruri_pattern, "tag": entry.tag, "priority": entry.priority });
             Ok(table::changed(
