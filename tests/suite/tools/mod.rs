@@ -4,4 +4,5 @@ mod certificates;
 mod daemon;
 mod database;
 mod home;
+mod methods;
 mod site;
