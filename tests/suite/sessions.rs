@@ -26,6 +26,9 @@ use tests::wait;
 use crate::sources;
 use crate::support::split;
 
+/// The width of help where no terminal says another.
+const HELP_WIDTH: usize = 100;
+
 const FORMS: [&str; 5] = ["table", "json", "yaml", "csv", "plain"];
 
 macro_rules! sessions {
@@ -187,6 +190,13 @@ fn every_command_has_examples_and_a_place_in_the_documents() {
             if !help.contains("Example") {
                 wrong.push(format!("{leaf} has no example"));
             }
+            // Paragraphs are wrapped where they are shown, examples are not.
+            let wide = |line: &&str| line.starts_with(' ') && line.chars().count() > HELP_WIDTH;
+            wrong.extend(
+                help.lines()
+                    .filter(wide)
+                    .map(|line| format!("{leaf} is too wide: {line}")),
+            );
             let words: Vec<&str> = leaf.split(' ').skip(1).collect();
             let known = |line: &str| line.starts_with('|') && words.iter().all(|word| line.contains(word));
             if words[0] != "subscriber" && !documents.lines().any(known) {

@@ -39,7 +39,7 @@ Examples:
   proxyctl subscriber show alice
   proxyctl rm alice@example.org
 
-A user without a domain is of SIP_DOMAIN, from the environment or the resource file. What is stored is the hash (HA1) of
+A user without a domain is of SIP_DOMAIN, from the environment or the resource file. What is stored is the hash (HA1) of \
 the password, not the password, unless STORE_PLAINTEXT_PW=1.";
 
 /// kamctl's short forms.

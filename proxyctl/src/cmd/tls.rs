@@ -23,7 +23,7 @@ Examples:
   proxyctl tls rootCA                             an authority of one's own
   proxyctl tls userCERT sip.example.org           a certificate that it signs
 
-They are written below the folder of the configuration, or where --folder says. Existing ones are replaced after a
+They are written below the folder of the configuration, or where --folder says. Existing ones are replaced after a \
 question, or with --yes. Keys can be read by their owner alone: give the server's to the user that proxyd runs as.";
 
 /// What to do.
