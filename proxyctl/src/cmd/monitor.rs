@@ -167,7 +167,7 @@ pub(crate) fn ping(context: &Context<'_>, ping: &Ping) -> Result<Answer, Error> 
         let start = Instant::now();
         let version = context.call(core::VERSION, &[])?;
         let ms = milliseconds(start);
-        let words = format!("{} answers in {ms} ms", version.as_str().unwrap_or("proxyd"));
+        let words = format!("{} answers in {ms:.2} ms", version.as_str().unwrap_or("proxyd"));
         return Ok(Answer::new(words, json!({ "version": version, "ms": ms })));
     };
     let timeout = Duration::from_secs(ping.timeout);
