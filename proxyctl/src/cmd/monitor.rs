@@ -48,7 +48,7 @@ pub(crate) struct Monitor {
     #[arg(short, long, default_value = "2", value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
     /// End after so many looks
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }
 
@@ -87,9 +87,11 @@ pub(crate) fn monitor(context: &Context<'_>, monitor: &Monitor) -> Result<Answer
             report.render(context.output, Paint::Mono)
         };
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|e| Error::Print(e.to_string()))?;
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Nobody looks any more.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Answer::printed()),
+            written => written.map_err(|e| Error::Print(e.to_string()))?,
+        }
         drop(out);
         before = now;
         clock::pause(Duration::from_secs(monitor.interval));

@@ -148,7 +148,7 @@ fn addresses_are_checked_before_they_are_written() {
         ("add 'a b' pw", 2, "user name `a b`"),
         ("add a@b@c pw", 2, "user name `a@b`"),
         ("sets nobody x y", 3, "no column `x`"),
-        ("db show nothing", 6, "no table `nothing`"),
+        ("db show nothing", 3, "no table `nothing`"),
         ("avp rm", 1, "say --yes to confirm"),
     ];
     for (line, code, part) in refused {
