@@ -5,4 +5,5 @@ mod daemon;
 mod database;
 mod home;
 mod methods;
+mod ping;
 mod site;
