@@ -137,7 +137,10 @@ fn every_command_succeeds_once_and_every_exit_code_is_provoked() {
         });
     }
     assert!(missing.is_empty(), "only refused: {missing:#?}");
-    let expected = [("proxyctl", vec![1, 2, 3, 4, 5, 6]), ("dbctl", vec![1, 2, 3, 4, 6])];
+    let expected = [
+        ("proxyctl", vec![1, 2, 3, 4, 5, 6]),
+        ("dbctl", vec![1, 2, 3, 4, 6]),
+    ];
     for (program, expected) in expected {
         for code in expected {
             assert!(codes.contains(&(program.to_owned(), code)), "{program} {code}");
