@@ -293,7 +293,7 @@ fn insert(context: &Context<'_>, add: &Add) -> Result<Answer, Error> {
         if entry.exists(db)? {
             return Err(Error::exists(
                 "address",
-                format!("{} of group {}", entry.words(), entry.group),
+                format!("{}` of group `{}", entry.words(), entry.group),
             ));
         }
         entry.insert(db)
@@ -332,7 +332,7 @@ fn remove(
     if removed == 0 {
         return Err(Error::NotFound {
             what: "address",
-            name: format!("{address} of group {group}"),
+            name: format!("{address}` of group `{group}"),
             hint: ": see `proxyctl address show`".to_owned(),
         });
     }

@@ -311,7 +311,7 @@ fn add(context: &Context<'_>, what: &Add) -> Result<Answer, Error> {
         if db.count(&same)? > 0 {
             return Err(Error::exists(
                 "destination",
-                format!("{} of set {}", entry.destination, entry.set),
+                format!("{}` of set `{}", entry.destination, entry.set),
             ));
         }
         db.insert(&entry.insert()).map_err(Error::from)
@@ -359,7 +359,7 @@ fn in_memory(context: &Context<'_>, set: i64, uri: Option<&String>) -> Result<()
         return Ok(());
     }
     let (what, name) = match uri {
-        Some(uri) => ("destination", format!("{uri} of set {set}")),
+        Some(uri) => ("destination", format!("{uri}` of set `{set}")),
         None => ("set", set.to_string()),
     };
     let hint = " in memory: `proxyctl dispatcher dump` shows what there is".to_owned();

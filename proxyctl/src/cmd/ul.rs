@@ -237,7 +237,7 @@ pub(crate) fn remove(
                 Error::Fault(fault) if fault.is_not_found() && !fault.is_unknown_method() => {
                     Error::NotFound {
                         what: "contact",
-                        name: format!("{contact} of {aor}"),
+                        name: format!("{contact}` of `{aor}"),
                         hint: format!(": `proxyctl {} show {aor}` shows what there is", from.noun()),
                     }
                 }

@@ -253,7 +253,7 @@ fn refusals() {
     home.run("ping bob").fails(3, "no registration of `bob`");
     home.run("ul rm alice sip:gone@192.0.2.1").fails(
         3,
-        "no contact `sip:gone@192.0.2.1 of alice`: `proxyctl ul show alice` shows what there is",
+        "no contact `sip:gone@192.0.2.1` of `alice`: `proxyctl ul show alice` shows what there is",
     );
     home.run("ul show eve")
         .fails(1, "write user@domain, or set SIP_DOMAIN");
