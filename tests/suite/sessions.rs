@@ -210,6 +210,47 @@ fn every_command_has_examples_and_a_place_in_the_documents() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn every_example_can_be_typed() {
+    let mut wrong = Vec::new();
+    for command in [proxyctl::command(), dbctl::command()] {
+        let name = command.get_name().to_owned();
+        let mut try_all = |place: &str, found: &clap::Command| {
+            let help = found
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            for line in help.lines() {
+                if let Some(words) = example(line, &name)
+                    && let Err(error) = command.clone().try_get_matches_from(words)
+                {
+                    wrong.push(format!("{place}: {line}: {error}"));
+                }
+            }
+        };
+        try_all(&name, &command);
+        for noun in command.get_subcommands() {
+            try_all(noun.get_name(), noun);
+        }
+        leaves(&command, &name, &mut try_all);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The words of an example, which ends at two blanks or what belongs to the shell; an RPC without `rpc` is none.
+fn example(line: &str, program: &str) -> Option<Vec<String>> {
+    let (_, rest) = line.strip_prefix("  ")?.split_once(&format!("{program} "))?;
+    let mut line = format!("{program} {}", rest.split("  ").next()?);
+    if line.contains('"') {
+        line = line.replace('\'', "").replace('"', "'");
+    }
+    let words: Vec<String> = split(&line)
+        .into_iter()
+        .take_while(|word| !matches!(word.as_str(), ">" | "<" | "|"))
+        .collect();
+    (!words.get(1)?.contains('.')).then_some(words)
+}
+
 /// Calls a function with every command that has none below it.
 fn leaves(command: &clap::Command, name: &str, visit: &mut dyn FnMut(&str, &clap::Command)) {
     if !command.has_subcommands() {
