@@ -16,10 +16,10 @@ Examples:
   dbctl backup proxyd.backup                       every table into one file
   dbctl copy sqlite:///old.db mysql://u:p@db/new   from one engine to another
 
-The database is that of --db-url, of DB_URL, of DBENGINE with DB_PATH or with DBHOST, DBPORT,
+The database is that of --db-url, of DB_URL, of DBENGINE with DB_PATH or with DBHOST, DBPORT, \
 DBNAME, DBRWUSER and DBRWPW (environment or resource file), or the embedded SQLite file.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 already exists,
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 already exists, \
 6 database not reachable.";
 
 /// Creates, upgrades, backs up, restores and checks the database.

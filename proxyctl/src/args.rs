@@ -22,11 +22,11 @@ Examples:
   proxyctl --output json rpc ul.lookup location alice
   proxyctl apply -f site.yaml --dry-run            what a declarative file would change
 
-The daemon is reached at control.sock in --home or in the run folder (/run/proxyd). The database is the one of --db-url,
-of DB_URL, of DBENGINE with DB_PATH or DBHOST, DBNAME, DBRWUSER and DBRWPW in the environment or the resource file
+The daemon is reached at control.sock in --home or in the run folder (/run/proxyd). The database is the one of --db-url, \
+of DB_URL, of DBENGINE with DB_PATH or DBHOST, DBNAME, DBRWUSER and DBRWPW in the environment or the resource file \
 (proxyctlrc, in the form of a kamctlrc), or the embedded SQLite file.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage or value, 3 not found, 4 already exists, 5 daemon not reachable,
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage or value, 3 not found, 4 already exists, 5 daemon not reachable, \
 6 database not reachable.";
 
 /// Administers proxyd: subscribers, addresses, registrations, reloads, any RPC.

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use shared::net::cidr::CidrError;
+use shared::report::printable;
 use shared::sip::ParseError;
 use shared::sip::Uri;
 
@@ -35,7 +36,7 @@ pub enum Invalid {
         /// The text.
         text: String,
         /// The character.
-        character: char,
+        character: String,
     },
     /// No domain name or address.
     #[error("`{0}` is neither a domain name nor an IP address")]
@@ -181,8 +182,13 @@ fn allowed(what: &'static str, text: &str, allowed: impl Fn(char) -> bool) -> Re
         None => Ok(()),
         Some(character) => Err(Invalid::Character {
             what,
-            text: text.to_owned(),
-            character,
+            text: printable(text),
+            // What cannot be seen is named.
+            character: if character.is_control() {
+                character.escape_default().to_string()
+            } else {
+                character.to_string()
+            },
         }),
     }
 }
@@ -197,6 +203,11 @@ mod tests {
             assert_eq!(user(good), Ok(()), "{good}");
         }
         let long = "x".repeat(65);
+        let unseen = user("a\nb").unwrap_err().to_string();
+        assert_eq!(
+            unseen,
+            "user name `a b` has a character that cannot stand in it: `\\n`"
+        );
         for bad in [
             "",
             "a b",

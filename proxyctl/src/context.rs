@@ -9,6 +9,7 @@ use std::io::Write as _;
 
 use indicatif::ProgressBar;
 use indicatif::ProgressDrawTarget;
+use serde::de::DeserializeSeed;
 use serde_json::Value;
 use shared::db;
 use shared::db::Access;
@@ -99,8 +100,17 @@ impl<'e> Context<'e> {
         called.map_err(|error| self.explained(method, error))
     }
 
+    /// Calls the daemon and reads its answer as it arrives.
+    pub(crate) fn stream<T, S>(&self, method: &str, params: &[Value], seed: S) -> Result<T, Error>
+    where
+        S: for<'de> DeserializeSeed<'de, Value = T>,
+    {
+        let read = self.client.read(method, params, seed);
+        read.map_err(|error| self.explained(method, error))
+    }
+
     /// The refusal of a method, with what may have been meant when there is none of that name.
-    pub(crate) fn explained(&self, method: &str, error: Error) -> Error {
+    fn explained(&self, method: &str, error: Error) -> Error {
         match error {
             Error::Fault(fault) if fault.is_unknown_method() => Error::Fault(Fault {
                 hint: unknown::hint(&self.client, method),
@@ -180,6 +190,14 @@ impl Reloaded {
         match self {
             Self::Yes => ", live now",
             Self::No => "",
+        }
+    }
+
+    /// What was taken over, unless the daemon has no use for it.
+    pub(crate) fn unless(self, is_left_out: impl FnOnce() -> bool) -> Self {
+        match self {
+            Self::Yes if is_left_out() => Self::No,
+            other => other,
         }
     }
 

@@ -12,6 +12,15 @@ use shared::rpc::ul;
 use crate::check::Invalid;
 use crate::client::Unreachable;
 
+/// Kamailio: code 500 stands before these, though they say that something is not there.
+const ABSENT: [&str; 5] = [
+    ul::AOR_NOT_FOUND,
+    "No such htable",
+    "Key name doesn't exist in htable.",
+    "Dialplan ID not matched",
+    "Can not find specified Mtree",
+];
+
 /// A refusal or a failure; printing makes one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -157,7 +166,7 @@ impl Fault {
     /// Tells whether what was asked for is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self.code, code::NOT_FOUND | code::METHOD_NOT_FOUND)
-            || self.message == ul::AOR_NOT_FOUND
+            || ABSENT.contains(&self.message.as_str())
             || self.is_unknown_method()
     }
 

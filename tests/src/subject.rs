@@ -294,8 +294,14 @@ impl Server {
         connected.ok_or(io::ErrorKind::TimedOut)?;
         socket.send(request.as_bytes())?;
         let mut answer = vec![0; 1 << 18];
-        let length = socket.recv(&mut answer)?;
-        answer.truncate(length);
+        // With a timeout a call is not taken up again after a signal.
+        let received = loop {
+            match socket.recv(&mut answer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received,
+            }
+        };
+        answer.truncate(received?);
         Ok(answer)
     }
 

@@ -26,6 +26,9 @@ use tests::wait;
 use crate::sources;
 use crate::support::split;
 
+/// The width of help where no terminal says another.
+const HELP_WIDTH: usize = 100;
+
 const FORMS: [&str; 5] = ["table", "json", "yaml", "csv", "plain"];
 
 macro_rules! sessions {
@@ -134,7 +137,10 @@ fn every_command_succeeds_once_and_every_exit_code_is_provoked() {
         });
     }
     assert!(missing.is_empty(), "only refused: {missing:#?}");
-    let expected = [("proxyctl", vec![1, 2, 3, 4, 5, 6]), ("dbctl", vec![1, 2, 3, 6])];
+    let expected = [
+        ("proxyctl", vec![1, 2, 3, 4, 5, 6]),
+        ("dbctl", vec![1, 2, 3, 4, 6]),
+    ];
     for (program, expected) in expected {
         for code in expected {
             assert!(codes.contains(&(program.to_owned(), code)), "{program} {code}");
@@ -187,6 +193,13 @@ fn every_command_has_examples_and_a_place_in_the_documents() {
             if !help.contains("Example") {
                 wrong.push(format!("{leaf} has no example"));
             }
+            // Paragraphs are wrapped where they are shown, examples are not.
+            let wide = |line: &&str| line.starts_with(' ') && line.chars().count() > HELP_WIDTH;
+            wrong.extend(
+                help.lines()
+                    .filter(wide)
+                    .map(|line| format!("{leaf} is too wide: {line}")),
+            );
             let words: Vec<&str> = leaf.split(' ').skip(1).collect();
             let known = |line: &str| line.starts_with('|') && words.iter().all(|word| line.contains(word));
             if words[0] != "subscriber" && !documents.lines().any(known) {
@@ -195,6 +208,47 @@ fn every_command_has_examples_and_a_place_in_the_documents() {
         });
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_example_can_be_typed() {
+    let mut wrong = Vec::new();
+    for command in [proxyctl::command(), dbctl::command()] {
+        let name = command.get_name().to_owned();
+        let mut try_all = |place: &str, found: &clap::Command| {
+            let help = found
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            for line in help.lines() {
+                if let Some(words) = example(line, &name)
+                    && let Err(error) = command.clone().try_get_matches_from(words)
+                {
+                    wrong.push(format!("{place}: {line}: {error}"));
+                }
+            }
+        };
+        try_all(&name, &command);
+        for noun in command.get_subcommands() {
+            try_all(noun.get_name(), noun);
+        }
+        leaves(&command, &name, &mut try_all);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The words of an example, which ends at two blanks or what belongs to the shell; an RPC without `rpc` is none.
+fn example(line: &str, program: &str) -> Option<Vec<String>> {
+    let (_, rest) = line.strip_prefix("  ")?.split_once(&format!("{program} "))?;
+    let mut line = format!("{program} {}", rest.split("  ").next()?);
+    if line.contains('"') {
+        line = line.replace('\'', "").replace('"', "'");
+    }
+    let words: Vec<String> = split(&line)
+        .into_iter()
+        .take_while(|word| !matches!(word.as_str(), ">" | "<" | "|"))
+        .collect();
+    (!words.get(1)?.contains('.')).then_some(words)
 }
 
 /// Calls a function with every command that has none below it.

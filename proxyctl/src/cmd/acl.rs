@@ -105,7 +105,7 @@ fn grant(context: &Context<'_>, user: &str, groups: &[String]) -> Result<Answer,
                 .set("last_modified", Value::DateTime(clock::now()));
             db.insert(&row).map_err(|error| {
                 if error.is_duplicate() {
-                    Error::exists("group", format!("{group} of {user}"))
+                    Error::exists("group", format!("{group}` of `{user}"))
                 } else {
                     error.into()
                 }
@@ -133,7 +133,7 @@ fn revoke(context: &Context<'_>, user: &str, groups: &[String]) -> Result<Answer
         let mut removed = 0;
         for group in groups {
             match db.delete(&all.clone().eq("grp", group))? {
-                0 => return Err(Error::not_found("group", format!("{group} of {user}"))),
+                0 => return Err(Error::not_found("group", format!("{group}` of `{user}"))),
                 n => removed += n,
             }
         }

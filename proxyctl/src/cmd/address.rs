@@ -252,7 +252,7 @@ fn dump(context: &Context<'_>) -> Result<Answer, Error> {
             ip.cloned().unwrap_or_default(),
             of("mask"),
             of("port"),
-            of("tag"),
+            set(of("tag")),
         ];
         printer.push(cells).map_err(|e| e.to_string())
     };
@@ -261,13 +261,21 @@ fn dump(context: &Context<'_>) -> Result<Answer, Error> {
         permissions::SUBNET_DUMP,
         permissions::DOMAIN_DUMP,
     ] {
-        match context.client().read(method, &[], Each::new(&[], &mut visit)) {
+        match context.stream(method, &[], Each::new(&[], &mut visit)) {
             // Only newer daemons keep names.
             Err(Error::Fault(fault)) if method == permissions::DOMAIN_DUMP && fault.is_unknown_method() => {}
             read => read?,
         }
     }
     printer.finish()
+}
+
+/// Kamailio: a tag that is not set is the word NULL, or empty.
+fn set(tag: Json) -> Json {
+    match tag.as_str() {
+        Some("" | "NULL") => Json::Null,
+        _ => tag,
+    }
 }
 
 fn insert(context: &Context<'_>, add: &Add) -> Result<Answer, Error> {
@@ -285,7 +293,7 @@ fn insert(context: &Context<'_>, add: &Add) -> Result<Answer, Error> {
         if entry.exists(db)? {
             return Err(Error::exists(
                 "address",
-                format!("{} of group {}", entry.words(), entry.group),
+                format!("{}` of group `{}", entry.words(), entry.group),
             ));
         }
         entry.insert(db)
@@ -324,7 +332,7 @@ fn remove(
     if removed == 0 {
         return Err(Error::NotFound {
             what: "address",
-            name: format!("{address} of group {group}"),
+            name: format!("{address}` of group `{group}"),
             hint: ": see `proxyctl address show`".to_owned(),
         });
     }

@@ -4,10 +4,10 @@ use clap::Subcommand;
 
 use super::ul;
 use super::ul::Table;
-use super::ul::Width;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
+use crate::user::User;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -23,12 +23,9 @@ pub(crate) enum Verb {
     /// Aliases in the daemon's memory
     #[command(
         visible_alias = "list",
-        after_help = "Examples:\n  proxyctl alias show\n  proxyctl alias show 1000"
+        after_help = "Examples:\n  proxyctl alias show\n  proxyctl alias show 1000\n  proxyctl alias show --brief"
     )]
-    Show {
-        /// User, or user@domain
-        user: Option<String>,
-    },
+    Show(ul::Show),
     /// Add an alias
     #[command(after_help = "Examples:\n  proxyctl alias add 1000 sip:alice@example.org")]
     Add(ul::Add),
@@ -42,6 +39,15 @@ pub(crate) enum Verb {
         /// Only this contact
         contact: Option<String>,
     },
+    /// Remove aliases from the database that expired long ago
+    #[command(
+        after_help = "Examples:\n  proxyctl alias dbclean          expired for an hour\n  proxyctl alias dbclean 86400"
+    )]
+    Dbclean {
+        /// Seconds since the expiry
+        #[arg(default_value = "3600")]
+        seconds: String,
+    },
     /// Aliases in the database
     #[command(after_help = "Examples:\n  proxyctl alias showdb")]
     Showdb {
@@ -53,12 +59,29 @@ pub(crate) enum Verb {
 /// Runs it.
 pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     match verb {
-        Verb::Show { user } => {
-            let user = user.as_deref().map(|user| ul::aor(context, user)).transpose()?;
-            ul::show(context, Table::Aliases, user.as_deref(), Width::Short)
+        Verb::Show(what) => what.run(context, Table::Aliases),
+        Verb::Add(what) => {
+            hides_nobody(context, &what.user)?;
+            ul::add(context, Table::Aliases, what)
         }
-        Verb::Add(what) => ul::add(context, Table::Aliases, what),
+        Verb::Dbclean { seconds } => ul::clean(context, Table::Aliases, seconds),
         Verb::Rm { user, contact } => ul::remove(context, Table::Aliases, user, contact.as_deref()),
         Verb::Showdb { user } => ul::showdb(context, Table::Aliases, user.as_deref()),
     }
+}
+
+/// Refuses an alias with the name of a subscriber, whose calls it would take; without a database there are none.
+fn hides_nobody(context: &Context<'_>, name: &str) -> Result<(), Error> {
+    let Ok(mut db) = context.read(&["subscriber"]) else {
+        return Ok(());
+    };
+    let user = User::existing(context, db.as_mut(), "subscriber", name)?;
+    if user.is_subscriber(db.as_mut())? {
+        return Err(Error::Exists {
+            what: "subscriber",
+            name: user.to_string(),
+            hint: ": an alias of that name would take the calls",
+        });
+    }
+    Ok(())
 }

@@ -31,11 +31,11 @@ pub(crate) enum Verb {
         /// Alias, as user@domain
         alias: Option<String>,
     },
-    /// Aliases of a user
-    #[command(after_help = "Examples:\n  proxyctl alias_db list alice@example.org")]
+    /// Aliases of a user, or all aliases
+    #[command(after_help = "Examples:\n  proxyctl alias_db list\n  proxyctl alias_db list alice@example.org")]
     List {
         /// User, or user@domain
-        user: String,
+        user: Option<String>,
     },
     /// Add an alias of a user
     #[command(after_help = "Examples:\n  proxyctl alias_db add 1000@example.org alice@example.org")]
@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             .order_by("alias_domain")
     };
     match verb {
-        Verb::Show { alias: None } => {
+        Verb::Show { alias: None } | Verb::List { user: None } => {
             let mut db = context.read(&["dbaliases"])?;
             table::show(context, db.as_mut(), &select())
         }
@@ -79,7 +79,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 Ok(Answer::report(report))
             }
         }
-        Verb::List { user } => {
+        Verb::List { user: Some(user) } => {
             let mut db = context.read(&["dbaliases"])?;
             let user = User::existing(context, db.as_mut(), "dbaliases", user)?;
             let select = select().eq("username", user.name).eq("domain", user.domain);

@@ -47,7 +47,7 @@ A file in YAML or JSON:
   speed_dials: [{user: alice@example.org, number: 11, uri: 'sip:bob@example.org'}]
   dispatcher:  [{set: 1, destination: 'sip:192.0.2.1:5060', priority: 5}]
 
-Applying twice changes nothing. --prune removes rows of the sections the files have (an empty one too) that they do not
+Applying twice changes nothing. --prune removes rows of the sections the files have (an empty one too) that they do not \
 list. Everything is checked first and written in one transaction; the daemon reads the tables again once.";
 
 /// What to apply.

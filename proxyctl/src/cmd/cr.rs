@@ -310,12 +310,13 @@ fn remove(context: &Context<'_>, carrier: &str, prefix: &str, domain: &str) -> R
         .eq("domain", domain_id);
     let removed = db.delete(&delete)?;
     if removed == 0 {
-        let name = format!("{prefix} of carrier {carrier} in domain {domain}");
+        let name = format!("{prefix}` of carrier `{carrier}` in domain `{domain}");
         return Err(Error::not_found("route", name));
     }
     let data =
         json!({ "carrier": carrier_id, "scan_prefix": prefix, "domain": domain_id, "removed": removed });
-    let words = format!("removed {removed} routes for {}", shown(prefix));
+    let routes = if removed == 1 { "route" } else { "routes" };
+    let words = format!("removed {removed} {routes} for {}", shown(prefix));
     Ok(table::changed(context, &words, data, RELOAD))
 }
 

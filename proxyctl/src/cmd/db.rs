@@ -36,13 +36,19 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run an SQL statement
-    #[command(after_help = "Examples:\n  proxyctl db exec \"DELETE FROM acc\"")]
+    #[command(
+        visible_alias = "query",
+        after_help = "Examples:\n  proxyctl db exec \"DELETE FROM acc\""
+    )]
     Exec {
         /// Statement in the engine's SQL
         query: String,
     },
     /// Run an SQL statement that must not change anything
-    #[command(after_help = "Examples:\n  proxyctl db roexec 'SELECT count(*) FROM location'")]
+    #[command(
+        visible_alias = "roquery",
+        after_help = "Examples:\n  proxyctl db roexec 'SELECT count(*) FROM location'"
+    )]
     Roexec {
         /// Statement in the engine's SQL
         query: String,
@@ -139,7 +145,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             let version = version.as_deref().unwrap_or_default();
             let number =
                 u32::try_from(check::number("the version", version, 0, i64::from(i32::MAX))?).unwrap_or(0);
-            schema::set_version(context.open(&[])?.as_mut(), name, number)?;
+            set_version(context, word, name, number)?;
             Ok(Answer::new(
                 format!("version of {name} is {number}"),
                 json!({ "table_name": name, "table_version": number }),
@@ -161,6 +167,13 @@ fn statement(context: &Context<'_>, id: &str) -> Result<String, Error> {
 
 fn rows(context: &Context<'_>, select: &Select<'_>) -> Result<Answer, Error> {
     let mut db = context.read(&[])?;
+    if !db.table_exists(select.table)? {
+        return Err(Error::NotFound {
+            what: "table",
+            name: select.table.to_owned(),
+            hint: ": `dbctl show` lists them".to_owned(),
+        });
+    }
     table::show(context, db.as_mut(), select)
 }
 
@@ -176,7 +189,10 @@ fn execute(context: &Context<'_>, query: &str, access: Access) -> Result<Answer,
     };
     if rows.names().is_empty() {
         return Ok(Answer::new(
-            format!("{affected} rows changed"),
+            match affected {
+                1 => "1 row changed".to_owned(),
+                n => format!("{n} rows changed"),
+            },
             json!({ "affected": affected }),
         ));
     }
@@ -204,6 +220,28 @@ fn guarded(db: &mut dyn Backend, query: &str, access: Access) -> Result<Outcome,
     // It cannot have changed anything; the answer counts.
     let _ = db.rollback();
     Ok(outcome?)
+}
+
+/// `add` refuses a table that has a version, `update` one that has none.
+fn set_version(context: &Context<'_>, word: &str, name: &str, number: u32) -> Result<(), Error> {
+    check::word("name of the table", name, 32)?;
+    let mut db = context.open(&[])?;
+    db::transaction(db.as_mut(), |db| {
+        let row = Select::from("version").eq("table_name", Value::from(name));
+        match (word, db.count(&row)?) {
+            ("add", 1..) => Err(Error::Exists {
+                what: "version of table",
+                name: name.to_owned(),
+                hint: ": `proxyctl db version set` changes it",
+            }),
+            ("update", 0) => Err(Error::NotFound {
+                what: "version of table",
+                name: name.to_owned(),
+                hint: ": `proxyctl db version add` gives it one".to_owned(),
+            }),
+            _ => Ok(schema::set_version(db, name, number)?),
+        }
+    })
 }
 
 fn versions(context: &Context<'_>, only: Option<&str>) -> Result<Answer, Error> {

@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Stats => rpc::show(context, "dlg.stats_active", &[]),
         Verb::End { entry, id } => {
             let number = |text| check::number("the hash", text, 0, i64::from(u32::MAX));
-            rpc::show(
+            rpc::change(
                 context,
                 "dlg.end_dlg",
                 &[json!(number(entry)?), json!(number(id)?)],

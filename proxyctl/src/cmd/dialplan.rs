@@ -19,7 +19,7 @@ use crate::context::Context;
 const RELOAD: &str = "dialplan.reload";
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  proxyctl dialplan addrule 1 0 1 '^0([1-9][0-9]+)$' 0 '^0(.*)$' '+49\\1' national
+  proxyctl dialplan addrule 1 0 regexp '^0([1-9][0-9]+)$' 0 '^0(.*)$' '+49\\1' national
   proxyctl dialplan show 1
   proxyctl dialplan translate 1 030123456          what the daemon makes of a number
   proxyctl dialplan rmrule 1 0
@@ -57,7 +57,7 @@ pub(crate) enum Verb {
     },
     /// Add a rule
     #[command(
-        after_help = "Examples:\n  proxyctl dialplan addrule 1 0 1 '^0([1-9][0-9]+)$' 0 '^0(.*)$' '+49\\1' national"
+        after_help = "Examples:\n  proxyctl dialplan addrule 1 0 regexp '^0([1-9][0-9]+)$' 0 '^0(.*)$' '+49\\1' national"
     )]
     Addrule(Rule),
     /// Remove every rule of every dialplan
@@ -86,7 +86,7 @@ pub(crate) struct Rule {
     dpid: String,
     /// Priority
     priority: String,
-    /// 0 equal, 1 regular expression, 2 shell pattern
+    /// equal, regexp or fnmatch, or its number: 0, 1 or 2
     match_op: String,
     /// What is matched
     #[arg(allow_hyphen_values = true)]
@@ -152,10 +152,24 @@ fn number(what: &'static str, text: &str) -> Result<i64, Error> {
     Ok(check::number(what, text, 0, i64::from(i32::MAX))?)
 }
 
+/// The number that the table has for how a rule matches.
+fn operator(text: &str) -> Result<i64, check::Invalid> {
+    match text {
+        "equal" | "0" => Ok(0),
+        "regexp" | "1" => Ok(1),
+        "fnmatch" | "2" => Ok(2),
+        _ => Err(check::Invalid::Word {
+            what: "the operator",
+            text: text.to_owned(),
+            known: "equal, regexp and fnmatch",
+        }),
+    }
+}
+
 fn add(context: &Context<'_>, rule: &Rule) -> Result<Answer, Error> {
     let dpid = number("the dialplan", &rule.dpid)?;
     let priority = number("the priority", &rule.priority)?;
-    let operator = check::number("the operator", &rule.match_op, 0, 2)?;
+    let operator = operator(&rule.match_op)?;
     let length = number("the length", &rule.match_len)?;
     let texts = [
         ("match", &rule.match_exp, 64),
@@ -215,5 +229,25 @@ fn remove(context: &Context<'_>, delete: &Delete<'_>, name: &str) -> Result<Answ
             json!({ "removed": n }),
             RELOAD,
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_have_names_and_numbers() {
+        let table = [
+            ("equal", Some(0)),
+            ("regexp", Some(1)),
+            ("fnmatch", Some(2)),
+            ("2", Some(2)),
+            ("3", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(operator(text).ok(), expected, "{text}");
+        }
     }
 }

@@ -47,11 +47,12 @@ pub(crate) enum Verb {
     Reload,
     /// Add a destination to a set
     #[command(
+        visible_alias = "addgw",
         after_help = "Examples:\n  proxyctl dispatcher add 1 sip:192.0.2.1:5060 0 5 'weight=50' 'gateway one'"
     )]
     Add(Add),
     /// Remove a destination by its row's id
-    #[command(after_help = "Examples:\n  proxyctl dispatcher rm 4")]
+    #[command(visible_alias = "rmgw", after_help = "Examples:\n  proxyctl dispatcher rm 4")]
     Rm {
         /// Row id, as shown by `dispatcher show`
         id: String,
@@ -72,6 +73,31 @@ pub(crate) enum Verb {
     Rmset {
         /// Set
         set: String,
+    },
+    /// Add a destination in memory only: the next reload forgets it
+    #[command(after_help = "Examples:\n  proxyctl dispatcher memadd 1 sip:192.0.2.1:5060 0 5 'weight=50'")]
+    Memadd {
+        /// Set, a number
+        set: String,
+        /// SIP URI
+        destination: String,
+        /// Flags
+        #[arg(default_value = "0")]
+        flags: String,
+        /// Priority
+        #[arg(default_value = "0", allow_negative_numbers = true)]
+        priority: String,
+        /// Attributes such as `weight=50;duid=gw1`
+        #[arg(default_value = "")]
+        attrs: String,
+    },
+    /// Remove a destination in memory only: the next reload brings it back
+    #[command(after_help = "Examples:\n  proxyctl dispatcher memrm 1 sip:192.0.2.1:5060")]
+    Memrm {
+        /// Set
+        set: String,
+        /// SIP URI
+        destination: String,
     },
     /// Set the state of a destination in memory
     #[command(
@@ -179,11 +205,38 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             "set",
             set,
         ),
-        Verb::State { state, set, uri } => rpc::show(
-            context,
-            "dispatcher.set_state",
-            &[json!(state), json!(set_of(set)?), json!(uri)],
-        ),
+        Verb::Memadd {
+            set,
+            destination,
+            flags,
+            priority,
+            attrs,
+        } => {
+            let row = Row {
+                set,
+                destination,
+                flags,
+                priority,
+                attrs,
+                description: "",
+            };
+            memadd(context, &row.checked()?)
+        }
+        Verb::Memrm { set, destination } => {
+            let set = set_of(set)?;
+            in_memory(context, set, Some(destination))?;
+            rpc::change(context, "dispatcher.remove", &[json!(set), json!(destination)])
+        }
+        Verb::State { state, set, uri } => {
+            let set = set_of(set)?;
+            state_of(state)?;
+            in_memory(context, set, (uri != "all").then_some(uri))?;
+            rpc::change(
+                context,
+                "dispatcher.set_state",
+                &[json!(state), json!(set), json!(uri)],
+            )
+        }
     }
 }
 
@@ -191,19 +244,63 @@ fn set_of(text: &str) -> Result<i64, Error> {
     Ok(check::number("the set", text, 0, i64::from(i32::MAX))?)
 }
 
+/// A state as `dispatcher.set_state` reads it: a letter, and whether the destination is probed.
+fn state_of(text: &str) -> Result<(), check::Invalid> {
+    let letters: Vec<char> = text.to_ascii_lowercase().chars().collect();
+    match letters.as_slice() {
+        ['a' | 'i' | 'd' | 't'] | ['a' | 'i' | 'd' | 't', 'p'] => Ok(()),
+        _ => Err(check::Invalid::Word {
+            what: "the state",
+            text: text.to_owned(),
+            known: "a, i, d and t, each alone or with p",
+        }),
+    }
+}
+
+/// The words of a row.
+struct Row<'a> {
+    set: &'a str,
+    destination: &'a str,
+    flags: &'a str,
+    priority: &'a str,
+    attrs: &'a str,
+    description: &'a str,
+}
+
+impl Row<'_> {
+    fn checked(&self) -> Result<Entry, Error> {
+        let (least, most) = (i64::from(i32::MIN), i64::from(i32::MAX));
+        Entry {
+            set: set_of(self.set)?,
+            destination: self.destination.to_owned(),
+            flags: check::number("the flags", self.flags, 0, most)?,
+            priority: check::number("the priority", self.priority, least, most)?,
+            attrs: self.attrs.to_owned(),
+            description: self.description.to_owned(),
+        }
+        .checked()
+    }
+}
+
+fn memadd(context: &Context<'_>, entry: &Entry) -> Result<Answer, Error> {
+    let params = [
+        json!(entry.set),
+        json!(entry.destination),
+        json!(entry.flags),
+        json!(entry.priority),
+        json!(entry.attrs),
+    ];
+    rpc::change(context, "dispatcher.add", &params)
+}
+
 fn add(context: &Context<'_>, what: &Add) -> Result<Answer, Error> {
-    let entry = Entry {
-        set: set_of(&what.set)?,
-        destination: what.destination.clone(),
-        flags: check::number("the flags", &what.flags, 0, i64::from(i32::MAX))?,
-        priority: check::number(
-            "the priority",
-            &what.priority,
-            i64::from(i32::MIN),
-            i64::from(i32::MAX),
-        )?,
-        attrs: what.attrs.clone(),
-        description: what.description.clone(),
+    let entry = Row {
+        set: &what.set,
+        destination: &what.destination,
+        flags: &what.flags,
+        priority: &what.priority,
+        attrs: &what.attrs,
+        description: &what.description,
     }
     .checked()?;
     let mut db = context.open(&["dispatcher"])?;
@@ -214,7 +311,7 @@ fn add(context: &Context<'_>, what: &Add) -> Result<Answer, Error> {
         if db.count(&same)? > 0 {
             return Err(Error::exists(
                 "destination",
-                format!("{} of set {}", entry.destination, entry.set),
+                format!("{}` of set `{}", entry.destination, entry.set),
             ));
         }
         db.insert(&entry.insert()).map_err(Error::from)
@@ -243,27 +340,69 @@ fn remove(
 }
 
 fn dump(context: &Context<'_>) -> Result<Answer, Error> {
-    let list = context.call("dispatcher.list", &[])?;
     let mut report = Report::rows(&["set", "uri", "flags", "priority", "attrs"]);
-    let sets = list.get("RECORDS").and_then(Json::as_array).into_iter().flatten();
-    for set in sets.filter_map(|record| record.get("SET")) {
-        for target in set.get("TARGETS").and_then(Json::as_array).into_iter().flatten() {
-            let of = |name: &str| {
-                target
-                    .get("DEST")
-                    .and_then(|dest| dest.get(name))
-                    .cloned()
-                    .unwrap_or_default()
-            };
-            let attrs = of("ATTRS").get("BODY").cloned().unwrap_or_default();
-            report.push([
-                set.get("ID").cloned().unwrap_or_default(),
-                of("URI"),
-                of("FLAGS"),
-                of("PRIORITY"),
-                attrs,
-            ]);
-        }
+    for target in targets(context)? {
+        let of = |name: &str| target.dest.get(name).cloned().unwrap_or_default();
+        let attrs = of("ATTRS").get("BODY").cloned().unwrap_or_default();
+        report.push([target.set.clone(), of("URI"), of("FLAGS"), of("PRIORITY"), attrs]);
     }
     Ok(Answer::report(report))
+}
+
+/// Refuses a set or a destination that the daemon has not in memory.
+fn in_memory(context: &Context<'_>, set: i64, uri: Option<&String>) -> Result<(), Error> {
+    let fits = |target: &Target| {
+        let same = |uri: &String| target.dest.get("URI").and_then(Json::as_str) == Some(uri);
+        target.set == json!(set) && uri.is_none_or(same)
+    };
+    if targets(context)?.iter().any(fits) {
+        return Ok(());
+    }
+    let (what, name) = match uri {
+        Some(uri) => ("destination", format!("{uri}` of set `{set}")),
+        None => ("set", set.to_string()),
+    };
+    let hint = " in memory: `proxyctl dispatcher dump` shows what there is".to_owned();
+    Err(Error::NotFound { what, name, hint })
+}
+
+/// A destination in memory.
+struct Target {
+    set: Json,
+    dest: Json,
+}
+
+fn targets(context: &Context<'_>) -> Result<Vec<Target>, Error> {
+    let list = match context.call("dispatcher.list", &[]) {
+        // Kamailio: an empty list is a refusal.
+        Err(Error::Fault(fault)) if fault.message == "No Destination Sets" => return Ok(Vec::new()),
+        list => list?,
+    };
+    let of = |value: &Json, name: &str| value.get(name).cloned().unwrap_or_default();
+    let entries = |value: &Json, name: &str| of(value, name).as_array().cloned().unwrap_or_default();
+    let mut targets = Vec::new();
+    for set in entries(&list, "RECORDS").iter().map(|record| of(record, "SET")) {
+        for target in entries(&set, "TARGETS") {
+            targets.push(Target {
+                set: of(&set, "ID"),
+                dest: of(&target, "DEST"),
+            });
+        }
+    }
+    Ok(targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_known_letters() {
+        for good in ["a", "ip", "D", "tp"] {
+            assert_eq!(state_of(good), Ok(()), "{good}");
+        }
+        for bad in ["", "z", "ax", "app", "1"] {
+            assert!(state_of(bad).is_err(), "{bad}");
+        }
+    }
 }

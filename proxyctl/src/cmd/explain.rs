@@ -18,18 +18,18 @@ use crate::context::Context;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  proxyctl explain invite.sip                        each line that runs, what it tests, what would be sent
+  proxyctl explain invite.sip                        each line that runs, and what would be sent
   proxyctl explain -v invite.sip                     with the whole messages
   proxyctl explain invite.sip --source tcp:10.0.1.102:5060
   proxyctl explain invite.sip --script new.cfg       through a script that is not in force yet
   proxyctl --output json explain - < invite.sip
-  proxyctl explain --live method=INVITE from=alice   the next such message of the network, and what was done with it
+  proxyctl explain --live method=INVITE from=alice   the next such message, as it is handled
   proxyctl explain --live src=192.0.2.7 --wait 600
   proxyctl explain --live status=486                 replies, when their status is asked for
 
-Nothing is sent and nothing is changed: registrations, hash tables, accounting and counters stay as they are, and
-functions that would write are shown as held back. The message is a request as on the wire; bare line feeds serve too.
-With --live the message is handled as any other. Conditions: method=, from=, to=, ruri= (a URI, user@host, user or host),
+Nothing is sent and nothing is changed: registrations, hash tables, accounting and counters stay as they are, and \
+functions that would write are shown as held back. The message is a request as on the wire; bare line feeds serve too. \
+With --live the message is handled as any other. Conditions: method=, from=, to=, ruri= (a URI, user@host, user or host), \
 callid=, src= (an address, or address:port), status= (486 or 4xx); all must hold, and without any the next request is shown.";
 
 /// What to explain.

@@ -66,6 +66,32 @@ pub(crate) enum Verb {
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
+    /// Set a value to text, and when it expires
+    #[command(after_help = "Examples:\n  proxyctl htable setxs names alice Alice 60")]
+    Setxs {
+        /// Table
+        table: String,
+        /// Key
+        key: String,
+        /// Text
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// Seconds from now
+        seconds: String,
+    },
+    /// Set a value to a number, and when it expires
+    #[command(after_help = "Examples:\n  proxyctl htable setxi ipban 192.0.2.66 1 60")]
+    Setxi {
+        /// Table
+        table: String,
+        /// Key
+        key: String,
+        /// Number
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// Seconds from now
+        seconds: String,
+    },
     /// Set when a value expires
     #[command(after_help = "Examples:\n  proxyctl htable setex ipban 192.0.2.66 60")]
     Setex {
@@ -110,28 +136,54 @@ pub(crate) enum Verb {
 /// Runs it.
 pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     let number = |text| check::number("the value", text, i64::from(i32::MIN), i64::from(i32::MAX));
+    let age = |text| check::number("the time", text, 0, i64::from(i32::MAX));
     match verb {
         Verb::List => rpc::show(context, "htable.listTables", &[]),
         Verb::Stats => rpc::show(context, "htable.stats", &[]),
         Verb::Dump { table } => dump(context, table),
         Verb::Get { table, key } => rpc::show(context, "htable.get", &[json!(table), json!(key)]),
         Verb::Sets { table, key, value } => {
-            rpc::show(context, "htable.sets", &[json!(table), json!(key), json!(value)])
+            rpc::change(context, "htable.sets", &[json!(table), json!(key), json!(value)])
         }
-        Verb::Seti { table, key, value } => rpc::show(
+        Verb::Seti { table, key, value } => rpc::change(
             context,
             "htable.seti",
             &[json!(table), json!(key), json!(number(value)?)],
         ),
-        Verb::Setex { table, key, seconds } => rpc::show(
+        Verb::Setxs {
+            table,
+            key,
+            value,
+            seconds,
+        } => rpc::change(
+            context,
+            "htable.setxs",
+            &[json!(table), json!(key), json!(value), json!(age(seconds)?)],
+        ),
+        Verb::Setxi {
+            table,
+            key,
+            value,
+            seconds,
+        } => rpc::change(
+            context,
+            "htable.setxi",
+            &[
+                json!(table),
+                json!(key),
+                json!(number(value)?),
+                json!(age(seconds)?),
+            ],
+        ),
+        Verb::Setex { table, key, seconds } => rpc::change(
             context,
             "htable.setex",
-            &[json!(table), json!(key), json!(number(seconds)?)],
+            &[json!(table), json!(key), json!(age(seconds)?)],
         ),
-        Verb::Delete { table, key } => rpc::show(context, "htable.delete", &[json!(table), json!(key)]),
-        Verb::Flush { table } => rpc::show(context, "htable.flush", &[json!(table)]),
-        Verb::Reload { table } => rpc::show(context, "htable.reload", &[json!(table)]),
-        Verb::Store { table } => rpc::show(context, "htable.store", &[json!(table)]),
+        Verb::Delete { table, key } => rpc::change(context, "htable.delete", &[json!(table), json!(key)]),
+        Verb::Flush { table } => rpc::change(context, "htable.flush", &[json!(table)]),
+        Verb::Reload { table } => rpc::change(context, "htable.reload", &[json!(table)]),
+        Verb::Store { table } => rpc::change(context, "htable.store", &[json!(table)]),
     }
 }
 
@@ -144,6 +196,6 @@ fn dump(context: &Context<'_>, table: &str) -> Result<Answer, Error> {
             .map_err(|e| e.to_string())
     };
     let way = Each::new(&["slot"], &mut visit);
-    context.client().read("htable.dump", &[json!(table)], way)?;
+    context.stream("htable.dump", &[json!(table)], way)?;
     rows.finish()
 }

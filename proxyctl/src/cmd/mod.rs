@@ -21,6 +21,7 @@ mod lcr;
 mod monitor;
 mod mtree;
 mod phone;
+mod ping;
 mod rpc;
 mod rpid;
 mod server;
@@ -144,8 +145,8 @@ pub(crate) enum Command {
     #[command(visible_alias = "moni", aliases = ["console", "con"], after_help = monitor::MONITOR)]
     Monitor(monitor::Monitor),
     /// Ask whether the daemon, a SIP URI or a registered user answers
-    #[command(after_help = monitor::PING)]
-    Ping(monitor::Ping),
+    #[command(after_help = ping::EXAMPLES)]
+    Ping(ping::Ping),
     /// Have a phone read its configuration again (NOTIFY, Event: check-sync)
     #[command(name = "cisco_restart", after_help = phone::EXAMPLES)]
     CiscoRestart(phone::Restart),
@@ -187,7 +188,7 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Trusted(verb) => trusted::run(context, verb),
         Command::Ul(verb) => ul::run(context, verb),
         Command::Alias(verb) => alias::run(context, verb),
-        Command::Online => ul::online(context),
+        Command::Online => ul::online(context, ul::Table::Location),
         Command::Domain(verb) => domain::run(context, verb),
         Command::UidDomain(verb) => uid_domain::run(context, verb),
         Command::Dispatcher(verb) => dispatcher::run(context, verb),
@@ -209,7 +210,7 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
         Command::Import(what) => import::import(context, what),
         Command::Export(what) => import::export(context, what),
         Command::Monitor(what) => monitor::monitor(context, what),
-        Command::Ping(what) => monitor::ping(context, what),
+        Command::Ping(what) => ping::ping(context, what),
         Command::CiscoRestart(what) => phone::restart(context, what),
         Command::Shell => shell::shell(context),
         Command::Completions { shell } => Ok(shell::completions(*shell)),

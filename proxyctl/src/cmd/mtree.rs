@@ -128,7 +128,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             }
             db.insert(&row).map_err(|error| {
                 if error.is_duplicate() {
-                    Error::exists("prefix", format!("{tprefix} of {tname}"))
+                    Error::exists("prefix", format!("{tprefix}` of `{tname}"))
                 } else {
                     error.into()
                 }
@@ -149,7 +149,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 delete = delete.eq("tname", name);
             }
             match db.delete(&delete)? {
-                0 => Err(Error::not_found("prefix", format!("{tprefix} of {tname}"))),
+                0 => Err(Error::not_found("prefix", format!("{tprefix}` of `{tname}"))),
                 n => {
                     let data = json!({ "tname": tname, "tprefix": tprefix, "removed": n });
                     Ok(table::changed(

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::Map;
 use serde_json::Value;
 use shared::report::Output;
+use shared::report::Paint;
 use shared::report::Report;
 use shared::rpc::argument;
 
@@ -51,12 +52,24 @@ pub(crate) fn show(context: &Context<'_>, method: &str, params: &[Value]) -> Res
     // Written while it arrives: a dump may be larger than memory.
     let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let mut json = serde_json::Serializer::pretty(&mut out);
-    let copied = context.client().read(method, params, Copy(&mut json));
-    copied.map_err(|error| context.explained(method, error))?;
+    context.stream(method, params, Copy(&mut json))?;
     match out.write_all(b"\n").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Print(error.to_string())),
         _ => Ok(Answer::printed()),
     }
+}
+
+/// Calls a method that changes something; what it answers is for the ear only.
+pub(crate) fn change(context: &Context<'_>, method: &str, params: &[Value]) -> Result<Answer, Error> {
+    let report = report_of(context.call(method, params)?, context.output);
+    let form = match context.output {
+        Output::Table => Output::Table,
+        _ => Output::Plain,
+    };
+    Ok(Answer {
+        words: Some(report.render(form, Paint::of_stdout())),
+        data: Some(report),
+    })
 }
 
 /// A text as a text, not as a string of JSON; lists of objects as rows where rows are wanted.

@@ -92,13 +92,17 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Uptime => rpc::show(context, core::UPTIME, &[]),
         Verb::Stats { names, reset } => statistics(context, names, *reset),
         Verb::Version => version(context),
-        Verb::Debug { level } => rpc::show(
-            context,
-            core::DEBUG,
-            &level.iter().map(|n| json!(n)).collect::<Vec<_>>(),
-        ),
+        Verb::Debug { level } => debug(context, *level),
         Verb::Reload => reload(context),
         Verb::Stop => stop(context),
+    }
+}
+
+/// Shows the daemon's log level, or sets it.
+pub(crate) fn debug(context: &Context<'_>, level: Option<i64>) -> Result<Answer, Error> {
+    match level {
+        None => rpc::show(context, core::DEBUG, &[]),
+        Some(level) => rpc::change(context, core::DEBUG, &[json!(level)]),
     }
 }
 

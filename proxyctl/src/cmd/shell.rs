@@ -34,12 +34,18 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Answer {
 pub(crate) fn man(folder: &Path) -> Result<Answer, Error> {
     fs::create_dir_all(folder).map_err(|e| Error::file("make folder", folder, &e))?;
     clap_mangen::generate_to(Args::command(), folder).map_err(|e| Error::file("write into", folder, &e))?;
-    let count = fs::read_dir(folder).map_or(0, Iterator::count);
+    let count = pages(&Args::command());
     let words = format!("{count} pages in {}", folder.display());
     Ok(Answer::new(
         words,
         json!({ "folder": folder.display().to_string(), "pages": count }),
     ))
+}
+
+/// A page for a command, and for each below it.
+fn pages(command: &clap::Command) -> usize {
+    let below = command.get_subcommands().filter(|below| !below.is_hide_set());
+    1 + below.map(pages).sum::<usize>()
 }
 
 /// Reads commands until the end of input; a failure does not end it.
@@ -48,7 +54,7 @@ pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
     let words = Words::new(Args::command(), methods(context));
     let past = Past::in_home((context.environment)("HOME"));
     for line in Lines::new(words, past) {
-        let words = match split(&line.map_err(|e| Error::file("read", "standard input", &e))?) {
+        let mut words = match split(&line.map_err(|e| Error::file("read", "standard input", &e))?) {
             Ok(words) => words,
             Err(reason) => {
                 complain("proxyctl", &reason);
@@ -56,6 +62,10 @@ pub(crate) fn shell(context: &Context<'_>) -> Result<Answer, Error> {
                 continue;
             }
         };
+        // Lines of a script may be written as for a shell.
+        if words.first().is_some_and(|word| word == "proxyctl") {
+            words.remove(0);
+        }
         match words.first().map(String::as_str) {
             None | Some("shell") => continue,
             Some("exit" | "quit") => break,

@@ -115,7 +115,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 .set("description", description);
             db.insert(&row).map_err(|error| {
                 if error.is_duplicate() {
-                    Error::exists("speed dial", format!("{number} of {user}"))
+                    Error::exists("speed dial", format!("{number}` of `{user}"))
                 } else {
                     error.into()
                 }
@@ -133,7 +133,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 .eq("sd_username", &number.name)
                 .eq("sd_domain", &number.domain);
             if db.delete(&delete)? == 0 {
-                return Err(Error::not_found("speed dial", format!("{number} of {user}")));
+                return Err(Error::not_found("speed dial", format!("{number}` of `{user}")));
             }
             let data = json!({ "user": user.to_string(), "number": number.to_string() });
             Ok(Answer::new(format!("removed {number} of {user}"), data))

@@ -1,10 +1,10 @@
 //! `srv`: the daemon's sockets, aliases, methods and modules (Kamailio kamctl, corex).
 
 use clap::Subcommand;
-use serde_json::json;
 use shared::rpc::core;
 
 use super::rpc;
+use super::server;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
@@ -48,11 +48,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Sockets => rpc::show(context, "corex.list_sockets", &[]),
         Verb::Aliases => rpc::show(context, "corex.list_aliases", &[]),
         Verb::Rpclist => rpc::show(context, "system.listMethods", &[]),
-        Verb::Debug { level } => rpc::show(
-            context,
-            core::DEBUG,
-            &level.iter().map(|n| json!(n)).collect::<Vec<_>>(),
-        ),
+        Verb::Debug { level } => server::debug(context, *level),
         Verb::Modules => rpc::show(context, "core.modules", &[]),
         Verb::Version => rpc::show(context, core::VERSION, &[]),
     }

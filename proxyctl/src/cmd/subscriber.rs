@@ -39,7 +39,7 @@ Examples:
   proxyctl subscriber show alice
   proxyctl rm alice@example.org
 
-A user without a domain is of SIP_DOMAIN, from the environment or the resource file. What is stored is the hash (HA1) of
+A user without a domain is of SIP_DOMAIN, from the environment or the resource file. What is stored is the hash (HA1) of \
 the password, not the password, unless STORE_PLAINTEXT_PW=1.";
 
 /// kamctl's short forms.
@@ -68,10 +68,14 @@ pub(crate) enum Verb {
     )]
     Show(Show),
     /// Set a column of a subscriber to text
-    #[command(after_help = "Examples:\n  proxyctl sets alice email_address alice@example.org")]
+    #[command(
+        after_help = "Examples:\n  proxyctl sets alice rpid +4930123456\n\nA column of your own is added first:\n  proxyctl db exec 'ALTER TABLE subscriber ADD COLUMN rpid VARCHAR(64)'"
+    )]
     Sets(Set),
     /// Set a column of a subscriber to a number
-    #[command(after_help = "Examples:\n  proxyctl setn alice datetime_created 0")]
+    #[command(
+        after_help = "Examples:\n  proxyctl setn alice quota 100\n\nA column of your own is added first:\n  proxyctl db exec 'ALTER TABLE subscriber ADD COLUMN quota INTEGER'"
+    )]
     Setn(Set),
 }
 
@@ -93,7 +97,7 @@ pub(crate) enum Noun {
         secrets: bool,
     },
     /// Set a column of a subscriber, to a number where the column holds numbers
-    #[command(after_help = "Examples:\n  proxyctl subscriber set alice email_address alice@example.org")]
+    #[command(after_help = "Examples:\n  proxyctl subscriber set alice rpid +4930123456")]
     Set(Set),
 }
 

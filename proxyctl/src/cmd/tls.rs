@@ -23,7 +23,7 @@ Examples:
   proxyctl tls rootCA                             an authority of one's own
   proxyctl tls userCERT sip.example.org           a certificate that it signs
 
-They are written below the folder of the configuration, or where --folder says. Existing ones are replaced after a
+They are written below the folder of the configuration, or where --folder says. Existing ones are replaced after a \
 question, or with --yes. Keys can be read by their owner alone: give the server's to the user that proxyd runs as.";
 
 /// What to do.
@@ -45,11 +45,14 @@ pub(crate) enum Verb {
     #[command(
         name = "rootCA",
         alias = "rootca",
-        after_help = "Examples:\n  proxyctl tls rootCA\n  proxyctl tls rootCA 'Example CA' --days 3650"
+        after_help = "Examples:\n  proxyctl tls rootCA\n  proxyctl tls rootCA /etc/proxyd/tls --name 'Example CA' --days 3650"
     )]
     RootCa {
+        /// The same as --folder
+        #[arg(conflicts_with = "folder")]
+        etcdir: Option<PathBuf>,
         /// Its name
-        #[arg(default_value = "proxyd root CA")]
+        #[arg(long, default_value = "proxyd root CA")]
         name: String,
         #[command(flatten)]
         place: Place,
@@ -58,11 +61,14 @@ pub(crate) enum Verb {
     #[command(
         name = "userCERT",
         alias = "usercert",
-        after_help = "Examples:\n  proxyctl tls userCERT sip.example.org"
+        after_help = "Examples:\n  proxyctl tls userCERT sip.example.org\n  proxyctl tls userCERT sip.example.org /etc/proxyd/tls"
     )]
     UserCert {
         /// Host name or address it is for
         name: String,
+        /// The same as --folder
+        #[arg(conflicts_with = "folder")]
+        etcdir: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },
@@ -83,8 +89,8 @@ pub(crate) struct Place {
 pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     match verb {
         Verb::GenCerts { name, place } => self_signed(context, name, place),
-        Verb::RootCa { name, place } => root(context, name, place),
-        Verb::UserCert { name, place } => signed(context, name, place),
+        Verb::RootCa { etcdir, name, place } => root(context, name, &place.or(etcdir)),
+        Verb::UserCert { name, etcdir, place } => signed(context, name, &place.or(etcdir)),
     }
 }
 
@@ -160,6 +166,14 @@ fn signed(context: &Context<'_>, name: &str, place: &Place) -> Result<Answer, Er
 }
 
 impl Place {
+    /// The same, in the folder that kamctl's spelling names.
+    fn or(&self, etcdir: &Option<PathBuf>) -> Self {
+        Self {
+            folder: self.folder.clone().or_else(|| etcdir.clone()),
+            days: self.days,
+        }
+    }
+
     /// The folder, made where it is absent.
     fn folder(&self, context: &Context<'_>) -> Result<PathBuf, Error> {
         let folder = self

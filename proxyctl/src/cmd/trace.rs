@@ -32,8 +32,8 @@ Examples:
   proxyctl trace -v src=192.0.2.7 --seconds 60    with the whole messages
   proxyctl --output json trace status=5xx         one object a line
 
-A call is followed whole, from the first of its messages that fits on. Conditions: method=, from=, to=, ruri= (a URI,
-user@host, user or host), callid=, src= (an address, or address:port), status= (486 or 4xx); all must hold. Credentials
+A call is followed whole, from the first of its messages that fits on. Conditions: method=, from=, to=, ruri= (a URI, \
+user@host, user or host), callid=, src= (an address, or address:port), status= (486 or 4xx); all must hold. Credentials \
 are shown as ***. Calls do not wait for who follows: messages that are not taken in time are left out, and counted.";
 
 /// The longest wait for one message; then the time is looked at.

@@ -1,9 +1,12 @@
 //! `trusted`: peers trusted by address, transport and patterns (Kamailio permissions, table `trusted`).
 
 use clap::Subcommand;
+use serde_json::Value as Json;
 use serde_json::json;
+use shared::db::Backend;
 use shared::db::Delete;
 use shared::db::Insert;
+use shared::db::Row;
 use shared::db::Select;
 use shared::db::Value;
 use shared::net::cidr;
@@ -112,6 +115,46 @@ impl Entry {
         })
     }
 
+    /// Tells whether a row says the same already.
+    fn exists(&self, db: &mut dyn Backend) -> Result<bool, Error> {
+        let same = Select::from("trusted")
+            .eq("src_ip", &self.src_ip)
+            .eq("proto", &self.proto);
+        let text = |row: &Row<'_>, column| row.str(column).filter(|text| !text.is_empty()).map(str::to_owned);
+        Ok(db.query(&same)?.iter().any(|row| {
+            text(&row, "from_pattern") == self.from_pattern
+                && text(&row, "ruri_pattern") == self.ruri_pattern
+                && text(&row, "tag") == self.tag
+        }))
+    }
+
+    /// Tells whether the daemon has no use for the row, its log telling why, and says so.
+    fn is_left_out(&self, context: &Context<'_>) -> bool {
+        if self.from_pattern.is_none() && self.ruri_pattern.is_none() {
+            return false;
+        }
+        let of = |item: &Json, name: &str| item.get(name).and_then(Json::as_str).map(str::to_owned);
+        let fits = |row: &Json| {
+            let item = row.get("item").unwrap_or(row);
+            let pattern = |name| of(item, name).filter(|text| text != "NULL");
+            of(item, "ip").as_ref() == Some(&self.src_ip)
+                && pattern("pattern") == self.from_pattern
+                && pattern("ruri_pattern") == self.ruri_pattern
+        };
+        // Kamailio: an empty table is a refusal.
+        let dump = context
+            .client()
+            .call(permissions::TRUSTED_DUMP, &[])
+            .unwrap_or_default();
+        let is_left_out = !dump.as_array().is_some_and(|rows| rows.iter().any(fits));
+        if is_left_out {
+            context.note(format_args!(
+                "the daemon leaves the row out: its log tells what is wrong with the pattern"
+            ));
+        }
+        is_left_out
+    }
+
     pub(crate) fn insert(&self) -> Insert<'static> {
         let or_null = |text: &Option<String>| text.as_ref().map_or(Value::Null, Value::from);
         Insert::into("trusted")
@@ -151,15 +194,21 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 priority: check::number("the priority", priority, i64::from(i32::MIN), i64::from(i32::MAX))?,
             }
             .checked()?;
-            context.open(&["trusted"])?.insert(&entry.insert())?;
+            let mut db = context.open(&["trusted"])?;
+            shared::db::transaction(db.as_mut(), |db| {
+                if entry.exists(db)? {
+                    let name = format!("{} {}", entry.src_ip, entry.proto);
+                    return Err(Error::exists("trusted peer", name));
+                }
+                db.insert(&entry.insert()).map_err(Error::from)
+            })?;
+            let live = context.reload(permissions::TRUSTED_RELOAD);
+            let live = live.unless(|| entry.is_left_out(context));
             let data = json!({ "src_ip": entry.src_ip, "proto": entry.proto, "from_pattern": entry.from_pattern,
-                "ruri_pattern": entry.ruri_pattern, "tag": entry.tag, "priority": entry.priority });
-            Ok(table::changed(
-                context,
-                &format!("added {} {}", entry.src_ip, entry.proto),
-                data,
-                permissions::TRUSTED_RELOAD,
-            ))
+                "ruri_pattern": entry.ruri_pattern, "tag": entry.tag, "priority": entry.priority,
+                "live": live.is_live() });
+            let words = format!("added {} {}{}", entry.src_ip, entry.proto, live.words());
+            Ok(Answer::new(words, data))
         }
         Verb::Rm { src_ip } => {
             let ip = cidr::parse_ip(src_ip).map_or_else(|_| src_ip.clone(), |ip| ip.to_string());

@@ -91,22 +91,33 @@ pub(crate) struct Show {
     /// User, or user@domain
     user: Option<String>,
     /// Users only
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["user", "wide"])]
     brief: bool,
     /// Every field of a contact
     #[arg(long)]
     wide: bool,
 }
 
+impl Show {
+    /// Shows a table as it was asked for.
+    pub(crate) fn run(&self, context: &Context<'_>, table: Table) -> Result<Answer, Error> {
+        if self.brief {
+            return online(context, table);
+        }
+        let user = self.user.as_deref().map(|user| aor(context, user)).transpose()?;
+        show(context, table, user.as_deref(), Width::of(self.wide))
+    }
+}
+
 /// A new contact.
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     /// User, or user@domain
-    user: String,
+    pub(super) user: String,
     /// Contact URI
     contact: String,
     /// Seconds until it expires; 0 is never
-    #[arg(default_value = "0")]
+    #[arg(default_value = "0", allow_negative_numbers = true)]
     expires: String,
     /// Path (RFC 3327)
     path: Option<String>,
@@ -126,17 +137,21 @@ impl Table {
             Self::Aliases => "aliases",
         }
     }
+
+    /// The command that is about it.
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Location => "ul",
+            Self::Aliases => "alias",
+        }
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
     match verb {
-        Verb::Show(what) if what.brief => online(context),
-        Verb::Show(what) => {
-            let user = what.user.as_deref().map(|user| aor(context, user)).transpose()?;
-            show(context, Table::Location, user.as_deref(), Width::of(what.wide))
-        }
-        Verb::Dump { brief: true } => online(context),
+        Verb::Show(what) => what.run(context, Table::Location),
+        Verb::Dump { brief: true } => online(context, Table::Location),
         Verb::Dump { brief: false } if context.output == shared::report::Output::Json => {
             rpc::show(context, ul::DUMP, &[])
         }
@@ -144,7 +159,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
         Verb::Add(what) => add(context, Table::Location, what),
         Verb::Rm { user, contact } => remove(context, Table::Location, user, contact.as_deref()),
         Verb::Showdb { user } => showdb(context, Table::Location, user.as_deref()),
-        Verb::Dbclean { seconds } => clean(context, seconds),
+        Verb::Dbclean { seconds } => clean(context, Table::Location, seconds),
         Verb::Flush => {
             context.call(ul::FLUSH, &[])?;
             Ok(Answer::new("written", json!({ "flushed": true })))
@@ -222,8 +237,8 @@ pub(crate) fn remove(
                 Error::Fault(fault) if fault.is_not_found() && !fault.is_unknown_method() => {
                     Error::NotFound {
                         what: "contact",
-                        name: format!("{contact} of {aor}"),
-                        hint: format!(": `proxyctl ul show {aor}` shows what there is"),
+                        name: format!("{contact}` of `{aor}"),
+                        hint: format!(": `proxyctl {} show {aor}` shows what there is", from.noun()),
                     }
                 }
                 other => other,
@@ -264,17 +279,21 @@ pub(crate) fn showdb(context: &Context<'_>, of: Table, user: Option<&str>) -> Re
     table::show(context, db.as_mut(), &select)
 }
 
-fn clean(context: &Context<'_>, seconds: &str) -> Result<Answer, Error> {
+/// Removes contacts that expired so many seconds ago from the database.
+pub(crate) fn clean(context: &Context<'_>, table: Table, seconds: &str) -> Result<Answer, Error> {
     let seconds = check::number("the age", seconds, 0, i64::from(i32::MAX))?;
-    let mut db = context.open(&["location"])?;
+    let mut db = context.open(&[table.name()])?;
     let limit = clock::now().saturating_sub(seconds);
     // Kamailio: a permanent contact expires at 0.
-    let delete = Delete::from("location")
+    let delete = Delete::from(table.name())
         .filter("expires", Op::Lt, Value::DateTime(limit))
         .filter("expires", Op::Gt, Value::DateTime(86_400));
     let removed = db.delete(&delete)?;
     Ok(Answer::new(
-        format!("removed {removed} expired contacts"),
+        match removed {
+            1 => "removed 1 expired contact".to_owned(),
+            n => format!("removed {n} expired contacts"),
+        },
         json!({ "removed": removed }),
     ))
 }

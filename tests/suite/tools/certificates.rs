@@ -20,7 +20,7 @@ fn openssl(home: &Home, line: &str) -> String {
 #[test]
 fn an_authority_signs_for_names_and_addresses() {
     let home = Home::empty();
-    home.run("tls rootCA 'Example/CA' --days 30").ok();
+    home.run("tls rootCA --name 'Example/CA' --days 30").ok();
     for (name, check) in [
         ("sip.example.org", "-verify_hostname"),
         ("192.0.2.1", "-verify_ip"),

@@ -207,6 +207,42 @@ fn a_message_explained() {
 }
 
 #[test]
+fn a_terminal_gets_a_view_that_refreshes() {
+    let home = Home::new();
+    let calls = serve(&home);
+    let shown = home.on_terminal("monitor --interval 1 --count 2", "");
+    let (first, second) = shown
+        .split_once("\u{1b}[J")
+        .expect("a screen that is written over");
+    assert!(
+        first.starts_with("\u{1b}[H") && first.contains(" uptime "),
+        "{first}"
+    );
+    assert!(
+        second.contains(" uptime ") && second.contains("per_second"),
+        "{second}"
+    );
+    let looks = calls
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|call| call.starts_with("core.uptime"))
+        .count();
+    assert_eq!(looks, 2);
+}
+
+#[test]
+fn a_shell_completes_and_remembers() {
+    let home = Home::new();
+    let _calls = serve(&home);
+    for line in ["alias_db li\t\n", "ul.du\t brief\n", "add x@example.org y\n"] {
+        home.on_terminal("shell", line);
+    }
+    let past = std::fs::read_to_string(home.path(".proxyctl_history")).unwrap();
+    assert_eq!(past, "alias_db list\nul.dump brief\n");
+}
+
+#[test]
 fn refusals() {
     let home = Home::new();
     let _calls = serve(&home);
@@ -217,7 +253,7 @@ fn refusals() {
     home.run("ping bob").fails(3, "no registration of `bob`");
     home.run("ul rm alice sip:gone@192.0.2.1").fails(
         3,
-        "no contact `sip:gone@192.0.2.1 of alice`: `proxyctl ul show alice` shows what there is",
+        "no contact `sip:gone@192.0.2.1` of `alice`: `proxyctl ul show alice` shows what there is",
     );
     home.run("ul show eve")
         .fails(1, "write user@domain, or set SIP_DOMAIN");

@@ -72,6 +72,29 @@ impl Home {
         self.run_with(line, &[], "")
     }
 
+    /// Runs a command line on a terminal of its own, made by script(1), and returns what it shows.
+    pub(crate) fn on_terminal(&self, line: &str, input: &str) -> String {
+        let program = built("t-proxyctl");
+        let home = self.folder.path();
+        let line = format!("{} --home {} {line}", program.display(), home.display());
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env_clear()
+            .env("TERM", "xterm")
+            .env("HOME", home)
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{shown}");
+        shown
+    }
+
     pub(crate) fn run_with(&self, line: &str, environment: &[(&str, &str)], input: &str) -> Run {
         let mut command = Command::new(built("t-proxyctl"));
         command

@@ -4,4 +4,6 @@ mod certificates;
 mod daemon;
 mod database;
 mod home;
+mod methods;
+mod ping;
 mod site;

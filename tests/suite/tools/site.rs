@@ -1,5 +1,7 @@
 //! `apply`, `import`, `export`, `shell`, and what is generated.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use super::home::Home;
@@ -222,7 +224,7 @@ fn a_shell_tells_a_failure_once() {
 #[test]
 fn a_shell_reads_commands() {
     let home = Home::new();
-    let script = "add a@x.org p\n# comment\nshow a\naddress add 1 10.0.0.1 32 0 'a b'\naddress show\nshow nobody\nexit\n";
+    let script = "add a@x.org p\n# comment\nproxyctl show a\naddress add 1 10.0.0.1 32 0 'a b'\naddress show\nshow nobody\nexit\n";
     let run = home.run_with("-o csv shell", &[], script);
     assert_eq!(run.code, 3, "{run:?}");
     assert!(
@@ -241,6 +243,38 @@ fn pages_and_completions() {
                 .contains("proxyctl")
         );
     }
-    home.run("man pages").ok();
+    let said = home.run("man pages").ok();
     assert!(home.path("pages/proxyctl-address-add.1").exists());
+    let pages = std::fs::read_dir(home.path("pages")).unwrap().count();
+    assert_eq!(said, format!("{pages} pages in pages\n"));
+}
+
+#[test]
+fn bash_completes_commands_and_values() {
+    let home = Home::empty();
+    let script = home.run("completions bash").ok();
+    home.write("completions", &script);
+    for (words, expected) in [
+        ("proxyctl ul sh", "show showdb"),
+        ("proxyctl dispatcher mem", "memadd memrm"),
+        ("proxyctl --output j", "json"),
+    ] {
+        let (last, before) = {
+            let mut words = words.split(' ').rev();
+            (words.next().unwrap(), words.next().unwrap())
+        };
+        let line = format!(
+            "source completions; COMP_WORDS=({words}); COMP_CWORD=2; _proxyctl proxyctl {last} {before}; echo ${{COMPREPLY[@]}}"
+        );
+        let output = Command::new("bash")
+            .args(["--norc", "-c", &line])
+            .current_dir(home.path(""))
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            expected,
+            "{words}"
+        );
+    }
 }

@@ -91,17 +91,23 @@ pub(crate) fn show(
 pub(crate) fn lookup(context: &Context<'_>, table: Table, aor: &str) -> Result<Value, Error> {
     let found = context.call(ul::LOOKUP, &[json!(table.name()), json!(aor)]);
     found.map_err(|error| match error {
-        Error::Fault(fault) if fault.message == ul::AOR_NOT_FOUND => Error::NotFound {
-            what: "registration of",
-            name: aor.to_owned(),
-            hint: ": `proxyctl online` shows who there is".to_owned(),
-        },
+        Error::Fault(fault) if fault.message == ul::AOR_NOT_FOUND => {
+            let (what, list) = match table {
+                Table::Location => ("registration of", "online"),
+                Table::Aliases => ("alias", "alias show --brief"),
+            };
+            Error::NotFound {
+                what,
+                name: aor.to_owned(),
+                hint: format!(": `proxyctl {list}` shows who there is"),
+            }
+        }
         other => other,
     })
 }
 
-/// Shows who has contacts.
-pub(crate) fn online(context: &Context<'_>) -> Result<Answer, Error> {
+/// Shows who has contacts in a table.
+pub(crate) fn online(context: &Context<'_>, table: Table) -> Result<Answer, Error> {
     let mut printer = Printer::new(context.output, &["aor"]);
     let mut visit = |entry: AorEntry| {
         let aor = match entry {
@@ -110,7 +116,7 @@ pub(crate) fn online(context: &Context<'_>) -> Result<Answer, Error> {
         };
         printer.push([json!(aor)]).map_err(|e| e.to_string())
     };
-    dump(context, Table::Location, &[json!("brief")], &mut visit)?;
+    dump(context, table, &[json!("brief")], &mut visit)?;
     printer.finish()
 }
 
@@ -136,7 +142,7 @@ fn dump(
     visit: &mut dyn FnMut(AorEntry) -> Result<(), String>,
 ) -> Result<(), Error> {
     let way = Each::new(&["Domains", "Domain", "AoRs"], visit).beside("Domain", table.name());
-    context.client().read(ul::DUMP, params, way)
+    context.stream(ul::DUMP, params, way)
 }
 
 /// A contact's cells, the short ones first.

@@ -331,7 +331,7 @@ impl Tables {
             return Ok(());
         };
         if self.settings.check_version
-            && let Some(layout) = schema::table("location")
+            && let Some(layout) = schema::table(&domain.name).or_else(|| schema::table("location"))
         {
             database.check_version(&domain.name, layout)?;
         }

@@ -68,7 +68,7 @@ pub(super) static LOCATION_ATTRS: Table = Table {
     ..Table::new("location_attrs", 1, Group::Standard, "usrloc")
 };
 
-/// `aliases` (module registrar).
+/// `aliases` (module registrar), which operators of usrloc had to give the version of `location`.
 pub(super) static ALIASES: Table = Table {
     columns: &columns(255, 255),
     unique: &[Index("ruid_idx", &["ruid"])],
@@ -76,5 +76,6 @@ pub(super) static ALIASES: Table = Table {
         Index("account_contact_idx", &["username", "domain", "contact"]),
         Index("expires_idx", &["expires"]),
     ],
+    also: &[9],
     ..Table::new("aliases", 8, Group::Standard, "registrar")
 };
