@@ -178,7 +178,7 @@ fn sl_forward_reply(call: &mut Call<'_, '_>) -> Code {
         let Some((status, reason)) = status_and_reason(call) else {
             return bad_status(call);
         };
-        call.env.ctx.new_status = Some((status, reason));
+        call.env.ctx.new_status = Some((status, reason.into_vec()));
     }
     let (host, scope) = call.split();
     host.forward(scope, None)
