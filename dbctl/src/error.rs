@@ -1,5 +1,7 @@
 //! Why a command failed, with the exit code that tells a script.
 
+use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 
 use shared::db;
@@ -113,6 +115,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// A file operation that the system refused.
+    pub(crate) fn file(doing: &'static str, path: &Path, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound && doing == "read" {
+            return Self::NoFile(path.to_owned());
+        }
+        Self::File {
+            doing,
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
+    }
+
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {

@@ -1,6 +1,7 @@
 //! dbctl on every engine: SQLite and dbtext always, MariaDB and PostgreSQL where `tests/databases` has started them.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
@@ -168,6 +169,10 @@ fn engines() -> Vec<&'static str> {
     engines
 }
 
+fn is_server(engine: &str) -> bool {
+    matches!(engine, "mysql" | "postgres")
+}
+
 /// Each engine with the next one: every one is read and written.
 fn pairs() -> Vec<(&'static str, &'static str)> {
     let engines = engines();
@@ -202,6 +207,83 @@ fn backups_bring_everything_back() {
         target.ok("dbctl", &["restore", "--yes", &file]);
         assert_eq!(target.contents(), source.contents(), "a backup of {from} in {to}");
     }
+}
+
+#[test]
+fn a_backup_that_is_not_whole_changes_no_row() {
+    for engine in engines() {
+        let database = Database::filled(engine, "half");
+        let file = database.folder.path().join("all.backup");
+        let name = file.to_string_lossy().into_owned();
+        database.ok("dbctl", &["backup", &name]);
+        let whole = fs::read_to_string(&file).unwrap();
+        let half = whole.find("{\"table\":\"subscriber\"}").unwrap();
+        fs::write(&file, &whole[..half]).unwrap();
+        database.ok("proxyctl", &["add", "bob@example.org", "secret"]);
+        if engine != "text" {
+            // A table to be made in the middle, with which MySQL ends a transaction.
+            database.ok("proxyctl", &["db", "exec", "DROP TABLE silo"]);
+        }
+        let before = database.contents();
+        let said = database.fails("dbctl", &["restore", "--yes", &name]);
+        assert!(said.contains("it is not whole"), "{engine}: {said}");
+        assert_eq!(database.contents(), before, "{engine}");
+        fs::write(&file, "").unwrap();
+        let said = database.fails("dbctl", &["restore", "--yes", &name]);
+        assert!(
+            said.contains("all.backup:1: the file is empty"),
+            "{engine}: {said}"
+        );
+    }
+}
+
+#[test]
+fn dumps_of_the_servers_own_tools_are_restored() {
+    for engine in engines().into_iter().filter(|engine| is_server(engine)) {
+        let source = Database::filled(engine, "dumped");
+        source.ok("dbctl", &["add-tables", "silo"]);
+        let odd = "INSERT INTO silo (src_addr, dst_addr, username, domain, body) VALUES ('it''s;', '\"\tx', 'a', 'b', ";
+        let bytes = if engine == "mysql" {
+            "X'00ff5c27')"
+        } else {
+            "'\\x00ff5c27')"
+        };
+        source.ok("proxyctl", &["db", "exec", &format!("{odd}{bytes}")]);
+        let dump = source.folder.path().join("dump.sql");
+        fs::write(&dump, dump_of(&source.url)).unwrap();
+        let target = Database::new(engine, "undumped");
+        let said = target.ok("dbctl", &["restore", &dump.to_string_lossy()]);
+        assert!(said.starts_with("ran "), "{engine}: {said}");
+        assert_eq!(target.contents(), source.contents(), "{engine}");
+        let silo = ["--output", "csv", "show", "silo"];
+        assert_eq!(target.ok("dbctl", &silo), source.ok("dbctl", &silo), "{engine}");
+        target.ok("dbctl", &["check"]);
+        fs::write(&dump, "SELECT 1;\n\nSELECT nonsense FROM nowhere;\n").unwrap();
+        let said = target.fails("dbctl", &["restore", "--yes", &dump.to_string_lossy()]);
+        assert!(said.contains("dump.sql:3: "), "{engine}: {said}");
+    }
+}
+
+/// What mariadb-dump or pg_dump write of a database, as they do without options.
+fn dump_of(url: &str) -> Vec<u8> {
+    let (user, password) = account(url);
+    let (_, place) = url.rsplit_once('@').unwrap();
+    let (address, name) = place.split_once('/').unwrap();
+    let (host, port) = address.split_once(':').unwrap();
+    let mut command = if url.starts_with("mysql") {
+        let mut command = Command::new("mariadb-dump");
+        command
+            .args(["--no-defaults", "-P", port, "-u", user])
+            .env("MYSQL_PWD", password);
+        command
+    } else {
+        let mut command = Command::new("pg_dump");
+        command.args(["-p", port, "-U", user]).env("PGPASSWORD", password);
+        command
+    };
+    let output = command.args(["-h", host, name]).output().unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    output.stdout
 }
 
 #[test]
@@ -298,7 +380,7 @@ fn checks_find_what_the_daemon_would_refuse() {
 fn rights_are_given_and_taken() {
     for engine in engines() {
         let database = Database::filled(engine, "rights");
-        if !matches!(engine, "mysql" | "postgres") {
+        if !is_server(engine) {
             assert_eq!(
                 database.run("dbctl", &["grant"]).status.code(),
                 Some(2),
