@@ -418,6 +418,7 @@ fn rights_are_given_and_taken() {
         };
         let delete = |user: &str| tool_at(&as_user(user), database.folder.path(), "delete from grp");
         assert!(!select(&name).status.success(), "{engine}");
+        change("revoke");
         change("grant");
         assert!(
             words(&select(&name)).contains("alice"),
@@ -431,6 +432,24 @@ fn rights_are_given_and_taken() {
             words(&delete(&own))
         );
         change("grant");
+        // What the writer makes the reader reads.
+        let made = Command::new(built("t-dbctl"))
+            .args([
+                "--db-url",
+                &as_user(&own),
+                "--rc",
+                "/dev/null",
+                "add-tables",
+                "htable",
+            ])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{engine}: {}", words(&made));
+        let read = tool_at(&as_user(&name), database.folder.path(), "select * from htable");
+        assert!(read.status.success(), "{engine}: {}", words(&read));
+        let absent = database.run("dbctl", &["grant", "no_such_database"]);
+        assert_eq!(absent.status.code(), Some(6), "{engine}: {}", words(&absent));
+        change("revoke");
         change("revoke");
         assert!(!select(&name).status.success(), "{engine}: after revoke");
         assert!(!select(&own).status.success(), "{engine}: after revoke");
