@@ -161,7 +161,7 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Look for missing tables, wrong versions, missing columns, wrong rows and damage
+    /// Look for missing tables, wrong versions, columns and keys unlike the schema's, wrong rows and damage
     #[command(after_help = "Examples:\n  dbctl check\n  dbctl --output json check")]
     Check,
     /// Create the accounts DBRWUSER and DBROUSER and give them their rights

@@ -352,6 +352,11 @@ fn checks_find_what_the_daemon_would_refuse() {
                 "UPDATE location SET contact = 'sip:a@b'",
             ),
             (
+                "UPDATE location SET contact = 'http:a@b'",
+                "`http:a@b` is not a SIP URI: it begins with http:",
+                "UPDATE location SET contact = 'sip:a@b'",
+            ),
+            (
                 "UPDATE subscriber SET ha1 = ''",
                 "`alice` has no password",
                 "UPDATE subscriber SET ha1 = 'x'",
@@ -363,6 +368,41 @@ fn checks_find_what_the_daemon_would_refuse() {
             assert!(said.contains(word), "{engine}, {breaks}: {said}");
             database.ok("proxyctl", &["db", "exec", mends]);
             database.ok("dbctl", &["check"]);
+        }
+        let drifts: &[&str] = match engine {
+            "sqlite" => &[
+                "ALTER TABLE subscriber RENAME TO old",
+                "CREATE TABLE subscriber AS SELECT * FROM old",
+                "DROP TABLE old",
+            ],
+            "mysql" => &[
+                "ALTER TABLE subscriber DROP INDEX account_idx",
+                "ALTER TABLE subscriber MODIFY ha1 VARCHAR(40)",
+                "ALTER TABLE acc MODIFY time VARCHAR(30)",
+            ],
+            _ => &[
+                "ALTER TABLE subscriber DROP CONSTRAINT subscriber_account_idx",
+                "ALTER TABLE subscriber ALTER ha1 TYPE VARCHAR(40)",
+                "ALTER TABLE acc ALTER time DROP DEFAULT, ALTER time TYPE VARCHAR(30)",
+            ],
+        };
+        for drift in drifts {
+            database.ok("proxyctl", &["db", "exec", drift]);
+        }
+        let said = database.fails("dbctl", &["check"]);
+        assert!(
+            said.contains("no unique index over username, domain: rows may double"),
+            "{engine}: {said}"
+        );
+        if is_server(engine) {
+            assert!(
+                said.contains("column time is varchar(30), wanted is "),
+                "{engine}: {said}"
+            );
+            let short = "column ha1 takes 40 characters, wanted are 128: run `dbctl migrate`";
+            assert!(said.contains(short), "{engine}: {said}");
+            database.ok("dbctl", &["migrate"]);
+            assert!(!database.fails("dbctl", &["check"]).contains("ha1"), "{engine}");
         }
         database.ok("proxyctl", &["db", "exec", "DROP TABLE trusted"]);
         let said = database.fails("dbctl", &["check"]);
