@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
+use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -413,6 +414,47 @@ fn checks_find_what_the_daemon_would_refuse() {
             said.contains("\"incomplete\"") && said.contains("\"tag\""),
             "{engine}: {said}"
         );
+    }
+}
+
+#[test]
+fn sites_applied_at_once_lose_nothing() {
+    for engine in engines() {
+        let database = Database::new(engine, "shells");
+        database.ok("dbctl", &["create"]);
+        thread::scope(|scope| {
+            for shell in 0..8 {
+                let database = &database;
+                scope.spawn(move || {
+                    for round in 0..2 {
+                        let site = format!(
+                            "subscribers:\n  - {{user: u{shell}-{round}@x.org, password: p, aliases: [n{shell}-{round}]}}\n  \
+                             - {{user: all@x.org, password: p{shell}-{round}}}\n\
+                             addresses: [{{group: 9, address: 192.0.2.1, tag: t{shell}}}]\n"
+                        );
+                        let file = database.folder.path().join(format!("{shell}.yaml"));
+                        fs::write(&file, site).unwrap();
+                        database.ok("proxyctl", &["apply", "-f", &file.to_string_lossy()]);
+                        let user = format!("s{shell}-{round}@x.org");
+                        database.ok("proxyctl", &["add", &user, "secret"]);
+                        database.ok("proxyctl", &["acl", "grant", &user, "int"]);
+                        if round == 1 {
+                            database.ok("proxyctl", &["rm", &user]);
+                        }
+                    }
+                });
+            }
+        });
+        // One address and one subscriber are in all sites.
+        for (table, rows) in [
+            ("subscriber", 16 + 8 + 1),
+            ("dbaliases", 16),
+            ("grp", 8),
+            ("address", 1),
+        ] {
+            let shown = database.ok("dbctl", &["--output", "plain", "show", table]);
+            assert_eq!(shown.lines().count(), rows, "{engine}, {table}: {shown}");
+        }
     }
 }
 

@@ -103,6 +103,9 @@ pub(crate) fn run(context: &Context<'_>, apply: &Apply) -> Result<Answer, Error>
     Ok(answer(context, &plan, apply.dry_run, reloaded))
 }
 
+/// What two servers' transactions that plan and write must not do at once; SQLite and dbtext have one at a time anyway.
+const ALONE: &str = "SELECT table_version FROM version WHERE table_name = 'version' FOR UPDATE";
+
 /// Plans and writes in one transaction, so that nothing changes in between.
 pub(crate) fn write(
     context: &Context<'_>,
@@ -110,6 +113,9 @@ pub(crate) fn write(
     make: impl FnOnce(&mut dyn Backend) -> Result<Plan, Error>,
 ) -> Result<Plan, Error> {
     shared::db::transaction(db, |db| {
+        if db.engine().is_server() {
+            db.raw(ALONE, &[])?;
+        }
         let plan = make(db)?;
         let progress = context.progress(plan.changes.len() as u64);
         let written = plan.write(db, &progress);
