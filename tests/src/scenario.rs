@@ -403,6 +403,7 @@ impl Stage<'_> {
     fn close(mut self) -> Record {
         let log = match &mut self.server {
             Some(server) => {
+                server.settle();
                 server.stop();
                 server.log()
             }

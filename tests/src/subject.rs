@@ -23,6 +23,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use thiserror::Error;
 
+use crate::load::process;
 use crate::wait;
 
 /// Which program serves.
@@ -213,6 +214,12 @@ impl Server {
     /// Waits until the log contains a text.
     pub fn await_log(&self, text: &str) -> bool {
         wait::until(wait::PATIENCE, || self.log().contains(text).then_some(())).is_some()
+    }
+
+    /// Waits until the server sleeps, so that it has handled what it received.
+    pub fn settle(&self) {
+        let family = process::family(self.pid());
+        wait::until(wait::PATIENCE, || process::are_asleep(&family).then_some(()));
     }
 
     /// Whether the main process is still there.

@@ -7,11 +7,9 @@ use super::transaction::Transaction;
 use crate::ids::TagKind;
 use crate::proxy::context::Context;
 use crate::script::host::Scope;
-use crate::script::lists::Lists;
 use crate::script::module::Code;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
-use crate::script::module::Script;
 use crate::script::module::TransactionEnd;
 use crate::script::program::MessageEvent;
 use crate::script::vars::Vars;
@@ -19,7 +17,6 @@ use crate::transaction::action::Action;
 use crate::transaction::action::Origin;
 use crate::transaction::action::ServerEvent;
 use shared::sip::Message;
-use std::sync::Arc;
 
 impl Live {
     /// Makes and sends a reply in a transaction, whoever holds its request.
@@ -98,13 +95,6 @@ impl Live {
                 return made;
             }
         }
-        let Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route,
-        } = scope;
         let Some(mut guard) = self.current.take() else {
             return Code::FALSE;
         };
@@ -112,28 +102,28 @@ impl Live {
             self.current = Some(guard);
             return Code::FALSE;
         }
-        if let (true, Some(mut request)) = (route == RouteKind::ONREPLY, guard.request.take()) {
+        if let (true, Some(mut request)) = (scope.route == RouteKind::ONREPLY, guard.request.take()) {
             // the context is a reply: the answer is to the request
             self.respond_locally(&mut guard, &mut request, status, reason);
             guard.request = Some(request);
         } else {
-            self.respond_locally(&mut guard, ctx, status, reason);
+            self.respond_locally(&mut guard, scope.ctx, status, reason);
         }
         if status >= 200 {
-            self.cancel_pending_for(&mut guard, script, || format!("SIP;cause={status}").into());
+            self.cancel_pending_for(&mut guard, scope.script, || format!("SIP;cause={status}").into());
             let heard = guard.heard_uri();
-            let uri = heard.map(|uri| ctx.new_uri.replace(uri));
+            let uri = heard.map(|uri| scope.ctx.new_uri.replace(uri));
             self.current = Some(guard);
-            let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
+            let tag = self.runtime.keys.tag(&scope.ctx.msg, TagKind::Stateful);
             let end = TransactionEnd {
                 status,
                 reason,
                 reply: None,
                 to_tag: &tag,
             };
-            self.run_response_out(ctx, lists, vars, script, &end);
+            self.run_response_out(scope.again(), &end);
             if let Some(uri) = uri {
-                ctx.new_uri = uri;
+                scope.ctx.new_uri = uri;
             }
         } else {
             self.current = Some(guard);
@@ -141,24 +131,11 @@ impl Live {
         Code::TRUE
     }
 
-    pub(super) fn run_response_out(
-        &mut self,
-        request: &mut Context,
-        lists: &mut Lists,
-        vars: &mut Vars,
-        script: &Script,
-        end: &TransactionEnd<'_>,
-    ) {
-        for hook in script.hooks() {
+    pub(super) fn run_response_out(&mut self, mut scope: Scope<'_>, end: &TransactionEnd<'_>) {
+        scope.route = RouteKind::REQUEST;
+        for hook in scope.script.hooks() {
             if let Hook::ResponseOut(run) = hook {
-                let scope = Scope {
-                    ctx: request,
-                    lists,
-                    vars,
-                    script,
-                    route: RouteKind::REQUEST,
-                };
-                run(&mut scope.env(self), end);
+                run(&mut scope.again().env(self), end);
             }
         }
     }
@@ -166,36 +143,27 @@ impl Live {
     /// The same for a reply made here, outside the request's own route.
     pub(super) fn response_out(
         &mut self,
-        mut guard: Guard,
+        guard: Guard,
         status: u16,
         reason: &[u8],
         reply: Option<&Message>,
         vars: &mut Vars,
     ) -> Guard {
-        let script = Arc::clone(&guard.script);
-        if let Some(mut request) = guard.request.take() {
-            let mut lists = std::mem::take(&mut guard.lists);
-            let tag = self.runtime.keys.tag(&request.msg, TagKind::Stateful);
+        let heard = guard.heard_uri();
+        let (guard, _) = self.on_request(guard, vars, RouteKind::REQUEST, |live, mut scope| {
+            let tag = live.runtime.keys.tag(&scope.ctx.msg, TagKind::Stateful);
             let end = TransactionEnd {
                 status,
                 reason,
                 reply,
                 to_tag: &tag,
             };
-            let heard = guard.heard_uri();
-            let uri = heard.map(|uri| request.new_uri.replace(uri));
-            self.current = Some(guard);
-            self.run_response_out(&mut request, &mut lists, vars, &script, &end);
+            let uri = heard.map(|uri| scope.ctx.new_uri.replace(uri));
+            live.run_response_out(scope.again(), &end);
             if let Some(uri) = uri {
-                request.new_uri = uri;
+                scope.ctx.new_uri = uri;
             }
-            let Some(back) = self.current.take() else {
-                unreachable!("a hook leaves its transaction")
-            };
-            guard = back;
-            guard.request = Some(request);
-            guard.lists = lists;
-        }
+        });
         guard
     }
 }

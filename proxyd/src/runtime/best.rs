@@ -13,7 +13,6 @@ use crate::proxy::response::Candidate;
 use crate::proxy::response::Rules;
 use crate::script::host::LocalReply;
 use crate::script::host::RouteId;
-use crate::script::host::Scope;
 use crate::script::module::Hook;
 use crate::script::module::RouteKind;
 use crate::script::module::Script;
@@ -58,7 +57,7 @@ impl Live {
             if let Some(request) = &mut guard.request {
                 request.flags |= spent;
             }
-            guard = self.run_failed(guard, route, RouteKind::FAILURE, vars, &script);
+            guard = self.run_failed(guard, route, RouteKind::FAILURE, vars);
             if let Some(request) = &mut guard.request {
                 request.flags &= !spent;
             }
@@ -92,56 +91,35 @@ impl Live {
         // Kamailio: branches that the route adds have routes of their own, or none
         guard.intent.armed.branch = None;
         guard.intent.armed.branch_failure = None;
-        let script = Arc::clone(&guard.script);
-        self.run_failed(guard, route, RouteKind::BRANCH_FAILURE, vars, &script)
+        self.run_failed(guard, route, RouteKind::BRANCH_FAILURE, vars)
     }
 
     /// Runs a route on the request that a failed transaction keeps.
-    fn run_failed(
-        &mut self,
-        mut guard: Guard,
-        route: RouteId,
-        kind: RouteKind,
-        vars: &mut Vars,
-        script: &Arc<Script>,
-    ) -> Guard {
-        let Some(mut request) = guard.request.take() else {
-            return guard;
-        };
-        let mut lists = std::mem::take(&mut guard.lists);
-        // Kamailio: what a failure route changes in the request holds for its own leg
-        let lumps = request.lumps.clone();
-        let reply_headers = request.reply_headers.clone();
-        let bflags = request.bflags;
-        if let Some(branch) = guard.branches.get(guard.current_branch) {
-            request.bflags = branch.flags;
-        }
-        let target = (
-            request.new_uri.clone(),
-            request.dst_uri.clone(),
-            request.path.clone(),
-        );
-        request.uri_is_new = false;
-        self.prefix_log(&mut request, &mut lists, vars, script);
-        self.current = Some(guard);
-        let scope = Scope {
-            ctx: &mut request,
-            lists: &mut lists,
-            vars,
-            script,
-            route: kind,
-        };
-        self.run(route, scope);
-        let Some(mut guard) = self.current.take() else {
-            unreachable!("the route leaves its transaction")
-        };
-        request.lumps = lumps;
-        request.reply_headers = reply_headers;
-        request.bflags = bflags;
-        (request.new_uri, request.dst_uri, request.path) = target;
-        request.branches.clear();
-        guard.request = Some(request);
-        guard.lists = lists;
+    fn run_failed(&mut self, guard: Guard, route: RouteId, kind: RouteKind, vars: &mut Vars) -> Guard {
+        let failed = guard.branches.get(guard.current_branch);
+        let failed_flags = failed.map(|branch| branch.flags);
+        let (guard, _) = self.on_request(guard, vars, kind, |live, mut scope| {
+            // Kamailio: what a failure route changes in the request holds for its own leg
+            let request = &mut *scope.ctx;
+            let lumps = request.lumps.clone();
+            let reply_headers = request.reply_headers.clone();
+            let bflags = request.bflags;
+            request.bflags = failed_flags.unwrap_or(bflags);
+            let target = (
+                request.new_uri.clone(),
+                request.dst_uri.clone(),
+                request.path.clone(),
+            );
+            request.uri_is_new = false;
+            live.prefix_log(scope.again());
+            live.run(route, scope.again());
+            let request = scope.ctx;
+            request.lumps = lumps;
+            request.reply_headers = reply_headers;
+            request.bflags = bflags;
+            (request.new_uri, request.dst_uri, request.path) = target;
+            request.branches.clear();
+        });
         guard
     }
 
@@ -150,10 +128,6 @@ impl Live {
         if !script.hooks().any(|hook| matches!(hook, Hook::LegFailed(_))) {
             return guard;
         }
-        let Some(mut request) = guard.request.take() else {
-            return guard;
-        };
-        let mut lists = std::mem::take(&mut guard.lists);
         let reply = guard
             .branches
             .get_mut(best)
@@ -167,29 +141,18 @@ impl Live {
             to_tag: reply.as_ref().map_or(b"", |ctx| ctx.msg.to_tag()),
         };
         let heard = guard.heard_uri();
-        let uri = std::mem::replace(&mut request.new_uri, heard);
-        self.current = Some(guard);
-        for hook in script.hooks() {
-            if let Hook::LegFailed(run) = hook {
-                let scope = Scope {
-                    ctx: &mut request,
-                    lists: &mut lists,
-                    vars,
-                    script,
-                    route: RouteKind::FAILURE,
-                };
-                run(&mut scope.env(self), &end);
+        let (mut guard, _) = self.on_request(guard, vars, RouteKind::FAILURE, |live, mut scope| {
+            let uri = std::mem::replace(&mut scope.ctx.new_uri, heard);
+            for hook in script.hooks() {
+                if let Hook::LegFailed(run) = hook {
+                    run(&mut scope.again().env(live), &end);
+                }
             }
-        }
-        let Some(mut guard) = self.current.take() else {
-            unreachable!("a hook leaves its transaction")
-        };
+            scope.ctx.new_uri = uri;
+        });
         if let Some(branch) = guard.branches.get_mut(best) {
             branch.reply = reply;
         }
-        request.new_uri = uri;
-        guard.request = Some(request);
-        guard.lists = lists;
         guard
     }
 

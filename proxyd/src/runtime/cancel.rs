@@ -33,24 +33,17 @@ impl Live {
             code if !code.is_true() => return code,
             _ => {}
         }
-        let Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            ..
-        } = scope;
         let Some(mut cancel) = self.current.take() else {
             return Code::FALSE;
         };
         let invite = Guard::lock(&invite.transaction).ok();
-        let mut invite = invite.map(|guard| self.end_suspended(guard, vars));
+        let mut invite = invite.map(|guard| self.end_suspended(guard, scope.vars));
         let pending = invite
             .as_ref()
             .is_some_and(|guard| guard.status < 200 && (guard.is_pending() || guard.branches.is_empty()));
         if let Some(guard) = &mut invite {
             guard.cancelled = true;
-            let reasons = self.cancel_reasons(guard, ctx, script);
+            let reasons = self.cancel_reasons(guard, scope.ctx, scope.script);
             self.cancel_all(guard, &reasons);
         }
         let reason: &[u8] = if pending {
@@ -58,16 +51,16 @@ impl Live {
         } else {
             b"ok -- no more pending branches"
         };
-        self.respond_locally(&mut cancel, ctx, 200, reason);
+        self.respond_locally(&mut cancel, scope.ctx, 200, reason);
         self.current = Some(cancel);
-        let tag = self.runtime.keys.tag(&ctx.msg, TagKind::Stateful);
+        let tag = self.runtime.keys.tag(&scope.ctx.msg, TagKind::Stateful);
         let end = TransactionEnd {
             status: 200,
             reason,
             reply: None,
             to_tag: &tag,
         };
-        self.run_response_out(ctx, lists, vars, script, &end);
+        self.run_response_out(scope.again(), &end);
         let Some(mut guard) = invite else {
             return Code::TRUE;
         };

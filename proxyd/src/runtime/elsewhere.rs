@@ -8,7 +8,6 @@ use crate::proxy::context::ReplyBody;
 use crate::script::host::Deed;
 use crate::script::host::Named;
 use crate::script::host::RelayOptions;
-use crate::script::host::Scope;
 use crate::script::module::RouteKind;
 use crate::script::vars::Vars;
 use crate::transaction::key::Id;
@@ -101,35 +100,19 @@ impl Live {
     }
 
     /// Adds branches to the leg under way; a transaction that was suspended waits for them alone.
-    fn append_branches(&mut self, mut guard: Guard, branches: Vec<Branch>, vars: &mut Vars) -> Guard {
-        let Some(mut request) = guard.request.take() else {
-            return guard;
-        };
-        let mut lists = std::mem::take(&mut guard.lists);
-        let script = Arc::clone(&guard.script);
-        request.branches = branches;
-        request.uri_is_new = false;
-        self.current = Some(guard);
-        let scope = Scope {
-            ctx: &mut request,
-            lists: &mut lists,
-            vars,
-            script: &script,
-            route: RouteKind::BRANCH_FAILURE,
-        };
-        let options = RelayOptions {
-            no_error_reply: true,
-            ..RelayOptions::default()
-        };
-        let added = self.relay_request(scope, options).is_true();
-        let Some(mut guard) = self.current.take() else {
-            unreachable!("relaying leaves its transaction")
-        };
-        if added {
+    fn append_branches(&mut self, guard: Guard, branches: Vec<Branch>, vars: &mut Vars) -> Guard {
+        let (mut guard, added) = self.on_request(guard, vars, RouteKind::BRANCH_FAILURE, |live, scope| {
+            scope.ctx.branches = branches;
+            scope.ctx.uri_is_new = false;
+            let options = RelayOptions {
+                no_error_reply: true,
+                ..RelayOptions::default()
+            };
+            live.relay_request(scope, options)
+        });
+        if added.is_some_and(|code| code.is_true()) {
             guard.suspended = NEVER;
         }
-        guard.request = Some(request);
-        guard.lists = lists;
         guard
     }
 }

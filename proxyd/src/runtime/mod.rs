@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod filter;
 mod forward;
 mod host;
+mod lend;
 pub(crate) mod listen;
 pub(crate) mod load;
 mod local;

@@ -3,7 +3,6 @@
 use super::Guard;
 use super::host::Live;
 use super::transaction::ClientBranch;
-use crate::script::host::Scope;
 use crate::script::module::RouteKind;
 use crate::script::vars::Vars;
 use crate::transaction::action::Action;
@@ -13,7 +12,6 @@ use crate::transaction::action::ServerEvent;
 use crate::transaction::key;
 use crate::transaction::timer::NEVER;
 use shared::sip::Message;
-use std::sync::Arc;
 
 impl Live {
     /// Time has passed for a transaction.
@@ -150,28 +148,17 @@ impl Live {
         if std::mem::replace(&mut guard.suspended, NEVER) == NEVER || guard.status >= 200 {
             return self.settle(guard);
         }
-        let script = Arc::clone(&guard.script);
-        let Some(mut request) = guard.request.take() else {
-            return;
-        };
-        let mut lists = std::mem::take(&mut guard.lists);
-        self.current = Some(guard);
-        let scope = Scope {
-            ctx: &mut request,
-            lists: &mut lists,
-            vars,
-            script: &script,
-            route: RouteKind::REQUEST,
-        };
-        self.run(route, scope);
-        let Some(mut guard) = self.current.take() else {
-            return;
-        };
-        if guard.branches.is_empty() && guard.status < 200 && !guard.is_suspended() {
+        let (mut guard, _) = self.on_request(guard, vars, RouteKind::REQUEST, |live, scope| {
+            live.run(route, scope);
+        });
+        if guard.branches.is_empty()
+            && guard.status < 200
+            && !guard.is_suspended()
+            && let Some(mut request) = guard.request.take()
+        {
             self.respond_locally(&mut guard, &mut request, 500, b"Server Internal Error");
+            guard.request = Some(request);
         }
-        guard.request = Some(request);
-        guard.lists = lists;
         self.settle(guard);
     }
 }

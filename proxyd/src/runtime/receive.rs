@@ -37,27 +37,15 @@ pub(crate) struct Receiver {
 
 impl Live {
     /// Names a message in every line that is logged for it (core parameter `log_prefix`).
-    pub(super) fn prefix_log(
-        &mut self,
-        ctx: &mut Context,
-        lists: &mut Lists,
-        vars: &mut Vars,
-        script: &Script,
-    ) {
-        let Some(format) = script.program.log_prefix() else {
+    pub(super) fn prefix_log(&mut self, mut scope: Scope<'_>) {
+        let Some(format) = scope.script.program.log_prefix() else {
             // A script that was reloaded may have none any more.
             if std::mem::take(&mut self.prefixed) {
                 crate::log::set_prefix(|_| {});
             }
             return;
         };
-        let scope = Scope {
-            ctx,
-            lists,
-            vars,
-            script,
-            route: RouteKind::REQUEST,
-        };
+        scope.route = RouteKind::REQUEST;
         let env = scope.env(self);
         crate::log::set_prefix(|prefix| format.print(&env, prefix));
         self.prefixed = true;
@@ -133,8 +121,14 @@ impl Receiver {
         self.live.lookup = None;
         if self.live.prefixed || self.live.script.program.log_prefix().is_some() {
             let script = Arc::clone(&self.live.script);
-            self.live
-                .prefix_log(&mut self.ctx, &mut self.lists, &mut self.vars, &script);
+            let scope = Scope {
+                ctx: &mut self.ctx,
+                lists: &mut self.lists,
+                vars: &mut self.vars,
+                script: &script,
+                route: RouteKind::REQUEST,
+            };
+            self.live.prefix_log(scope);
         }
         if self.ctx.msg.is_http() {
             self.http();

@@ -121,7 +121,6 @@ impl Live {
         }
         if let Some(route) = route {
             let mut lists = std::mem::take(&mut guard.lists);
-            self.current = Some(guard);
             let scope = Scope {
                 ctx,
                 lists: &mut lists,
@@ -129,11 +128,8 @@ impl Live {
                 script: &script,
                 route: RouteKind::ONREPLY,
             };
-            let verdict = self.run(route, scope);
-            let Some(back) = self.current.take() else {
-                unreachable!("the route leaves its transaction")
-            };
-            guard = back;
+            let verdict;
+            (guard, verdict) = self.lend(guard, |live| live.run(route, scope));
             guard.lists = lists;
             if let Some(request) = &mut guard.request {
                 request.flags = ctx.flags;
@@ -300,7 +296,14 @@ impl Live {
         // Kamailio: accounting sees the Request-URI of the branch that answered
         let answered = guard.uri_of(guard.current_branch);
         let uri = std::mem::replace(&mut request.new_uri, answered);
-        self.run_response_out(&mut request, &mut lists, vars, script, &end);
+        let scope = Scope {
+            ctx: &mut request,
+            lists: &mut lists,
+            vars,
+            script,
+            route: RouteKind::REQUEST,
+        };
+        self.run_response_out(scope, &end);
         request.new_uri = uri;
         guard.request = Some(request);
         guard.lists = lists;

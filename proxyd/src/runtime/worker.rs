@@ -7,14 +7,15 @@ use crate::proxy::context::Source;
 use crate::proxy::sockets::ListenerState;
 use crate::script::host::Millis;
 use crate::transport::Queue;
+use crate::transport::coalesce::Coalescing;
 use crate::transport::conn::Inbound;
 use crate::transport::udp::Batch;
 use crate::transport::udp::UdpSocket;
-use crate::transport::udp::Wait;
 use shared::net::Transport;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 /// How long a worker waits before it looks whether the daemon stops.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
@@ -24,7 +25,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
 const ENDING: (Millis, Millis) = (1000, 180_000);
 
 /// Handles what arrives at one UDP socket until the daemon stops or a reload closes it.
-pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, socket: &UdpSocket) {
+pub(crate) fn serve_udp(
+    runtime: Arc<Runtime>,
+    worker: usize,
+    id: SocketId,
+    socket: &UdpSocket,
+    mut coalescing: Coalescing,
+) {
     let local = socket.local();
     // Shared with the messages of the batch while they are handled, and with nobody while it is filled.
     let mut batch = Rc::new(Batch::default());
@@ -35,7 +42,8 @@ pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, sock
             batch = Rc::default();
             continue;
         };
-        match arriving.receive(socket, Wait::Block { spin: 0 }) {
+        coalescing.pause();
+        match arriving.receive(socket) {
             Ok(0) => {
                 receiver.begin_batch();
                 continue;
@@ -47,6 +55,7 @@ pub(crate) fn serve_udp(runtime: Arc<Runtime>, worker: usize, id: SocketId, sock
                 continue;
             }
         }
+        coalescing.took(batch.len(), Instant::now());
         receiver.begin_batch();
         // A batch with room left has emptied the queue.
         let used = if batch.is_full() { socket.queue_used() } else { 0 };

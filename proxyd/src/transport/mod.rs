@@ -1,5 +1,6 @@
 //! Sockets: framing, not meaning (RFC 3261 §18).
 
+pub(crate) mod coalesce;
 pub mod conn;
 pub mod dns;
 pub mod interfaces;

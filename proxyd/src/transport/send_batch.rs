@@ -256,7 +256,6 @@ mod tests {
     use super::*;
     use crate::transport::udp::Batch;
     use crate::transport::udp::UdpOptions;
-    use crate::transport::udp::Wait;
 
     fn pair(addr: &str) -> (SendBatch, UdpSocket) {
         let bind = || UdpSocket::bind(addr.parse().unwrap(), &UdpOptions::default()).unwrap();
@@ -266,7 +265,7 @@ mod tests {
     fn received(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
         let (mut batch, mut all) = (Batch::default(), Vec::new());
         while all.len() < count {
-            assert!(batch.receive(socket, Wait::Block { spin: 0 }).unwrap() > 0);
+            assert!(batch.receive(socket).unwrap() > 0);
             all.extend(batch.iter().map(|d| d.bytes.to_vec()));
         }
         all

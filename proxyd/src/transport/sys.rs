@@ -1,10 +1,9 @@
-//! The system calls of batched UDP: recvmmsg(2), sendmmsg(2) with udp(7)'s segments, poll(2), eventfd(2).
+//! The system calls of batched UDP: recvmmsg(2), sendmmsg(2) with udp(7)'s segments.
 #![expect(
     unsafe_code,
     reason = "the batched calls take arrays of pointers that no safe interface offers"
 )]
 
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::IpAddr;
@@ -13,7 +12,6 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::net::SocketAddrV4;
 use std::net::SocketAddrV6;
-use std::os::fd::FromRawFd;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -127,15 +125,16 @@ impl Vectors {
         header.msg_hdr.msg_flags = 0;
     }
 
-    /// Receives into `buffer`, cut in slots of `size` bytes; the number of datagrams.
+    /// Receives into the first `slots` of `buffer`, of `size` bytes each; the number of datagrams.
     pub(super) fn receive(
         &mut self,
         fd: RawFd,
         buffer: &mut [u8],
         size: usize,
+        slots: usize,
         flags: i32,
     ) -> io::Result<usize> {
-        let slots = self.slots().min(buffer.len() / size.max(1));
+        let slots = slots.min(self.slots()).min(buffer.len() / size.max(1));
         let base = buffer.as_mut_ptr();
         for index in 0..slots {
             self.iovecs[index] = libc::iovec {
@@ -285,30 +284,6 @@ pub(super) fn path_mtu_discovery(fd: RawFd, addr: SocketAddr) -> io::Result<libc
         Ok(way)
     } else {
         Err(io::Error::last_os_error())
-    }
-}
-
-/// Waits until one of `fds` is readable; each entry's `revents` says which.
-pub(super) fn poll(fds: &mut [libc::pollfd], timeout_ms: i32) -> io::Result<usize> {
-    // SAFETY: pointer and length describe one borrowed slice.
-    let n = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
-    if n < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(n as usize)
-    }
-}
-
-/// An event counter, non-blocking.
-pub(super) fn eventfd() -> io::Result<File> {
-    // SAFETY: the call takes no pointers; the descriptor it returns is ours alone.
-    unsafe {
-        let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-        if fd < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(File::from_raw_fd(fd))
-        }
     }
 }
 

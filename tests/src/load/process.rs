@@ -77,6 +77,19 @@ pub fn resident(processes: &[u32]) -> u64 {
     kilobytes * 1024
 }
 
+/// Whether every thread of the given processes sleeps: none runs or wants to.
+pub fn are_asleep(processes: &[u32]) -> bool {
+    let tasks = processes
+        .iter()
+        .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")));
+    let mut states = tasks.flatten().flatten().map(|task| {
+        let text = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        text.rsplit_once(") ")
+            .and_then(|(_, fields)| fields.chars().next())
+    });
+    !states.any(|state| matches!(state, Some('R' | 'D')))
+}
+
 /// Returns the processor time spent in the whole family of `pid`.
 pub fn family_cost(pid: u32) -> Cost {
     cost(&family(pid))
@@ -91,6 +104,7 @@ fn stat_field(pid: u32, index: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::are_asleep;
     use super::cost;
     use super::family;
     use super::resident;
@@ -101,5 +115,6 @@ mod tests {
         assert_eq!(family[0], std::process::id());
         assert!(cost(&family).on_cpu_ns > 0);
         assert!(resident(&family) > 100_000);
+        assert!(!are_asleep(&family), "this thread runs");
     }
 }
