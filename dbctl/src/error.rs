@@ -5,6 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use shared::db;
+use shared::db::schema::Group;
 use shared::paths::RcError;
 use shared::paths::SettingsError;
 use shared::report::ExitCode;
@@ -29,7 +30,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// A table nobody knows.
-    #[error("`{name}` is neither a group, a module nor a table of the schema{}", near(.similar))]
+    #[error("`{name}` is neither a group ({}), a module nor a table of the schema{}", groups(), near(.similar))]
     UnknownGroup {
         /// The word.
         name: String,
@@ -150,6 +151,11 @@ impl Error {
             | Self::Print(_) => ExitCode::Failed,
         }
     }
+}
+
+fn groups() -> String {
+    let words = Group::ALL.iter().map(|(_, word)| *word);
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn near(similar: &Option<&'static str>) -> String {
