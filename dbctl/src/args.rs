@@ -137,10 +137,12 @@ pub(crate) enum Command {
         /// The file
         file: PathBuf,
     },
-    /// Replace the tables of a backup by its contents; an SQL script is run as it is
-    #[command(after_help = "Examples:\n  dbctl restore proxyd.backup\n  dbctl --yes restore dump.sql")]
+    /// Replace the tables of a backup by its contents; an SQL script (mysqldump, pg_dump, sqlite3 .dump) is run as it is
+    #[command(
+        after_help = "Examples:\n  dbctl restore proxyd.backup\n  zcat proxyd.backup.gz | dbctl --yes restore -\n  dbctl --yes restore dump.sql"
+    )]
     Restore {
-        /// The file
+        /// The file, `-` for standard input
         file: PathBuf,
     },
     /// Copy every table into another database, which is created when it does not exist
@@ -159,7 +161,7 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Look for missing tables, wrong versions, missing columns, wrong rows and damage
+    /// Look for missing tables, wrong versions, columns and keys unlike the schema's, wrong rows and damage
     #[command(after_help = "Examples:\n  dbctl check\n  dbctl --output json check")]
     Check,
     /// Create the accounts DBRWUSER and DBROUSER and give them their rights

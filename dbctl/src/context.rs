@@ -15,6 +15,7 @@ use shared::db::Url;
 use shared::paths::Environment;
 use shared::paths::Places;
 use shared::paths::Settings;
+use shared::report::complain;
 
 use crate::Error;
 use crate::args::Args;
@@ -71,6 +72,13 @@ impl<'e> Context<'e> {
             ProgressDrawTarget::hidden()
         };
         ProgressBar::with_draw_target(Some(total), target)
+    }
+
+    /// Says something beside the answer, on standard error.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet {
+            complain("dbctl", &text);
+        }
     }
 
     pub(crate) fn open(&self) -> Result<Box<dyn Backend>, Error> {

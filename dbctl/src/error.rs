@@ -1,8 +1,11 @@
 //! Why a command failed, with the exit code that tells a script.
 
+use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 
 use shared::db;
+use shared::db::schema::Group;
 use shared::paths::RcError;
 use shared::paths::SettingsError;
 use shared::report::ExitCode;
@@ -27,7 +30,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// A table nobody knows.
-    #[error("`{name}` is neither a group, a module nor a table of the schema{}", near(.similar))]
+    #[error("`{name}` is neither a group ({}), a module nor a table of the schema{}", groups(), near(.similar))]
     UnknownGroup {
         /// The word.
         name: String,
@@ -113,6 +116,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// A file operation that the system refused.
+    pub(crate) fn file(doing: &'static str, path: &Path, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound && doing == "read" {
+            return Self::NoFile(path.to_owned());
+        }
+        Self::File {
+            doing,
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
+    }
+
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -136,6 +151,11 @@ impl Error {
             | Self::Print(_) => ExitCode::Failed,
         }
     }
+}
+
+fn groups() -> String {
+    let words = Group::ALL.iter().map(|(_, word)| *word);
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn near(similar: &Option<&'static str>) -> String {

@@ -65,6 +65,7 @@ fn print(args: &Args, answer: &Answer) -> Result<(), Error> {
     let output = Output::or_default(args.output);
     let printed: io::Result<()> = match (&answer.words, output) {
         (Some(_), Output::Table | Output::Plain) if args.quiet => Ok(()),
+        (None, _) if *answer == Answer::nothing() => Ok(()),
         (Some(words), Output::Table | Output::Plain) => Report::Text(words.clone()).print(output),
         _ => answer.data.print(output),
     };

@@ -103,6 +103,14 @@ pub enum Error {
         /// Why.
         error: Box<Self>,
     },
+    /// A site that is written, and that the daemon has not taken over.
+    #[error("{done} in the database, but the daemon does not serve it yet: {error}")]
+    NotServed {
+        /// What was written.
+        done: String,
+        /// Why not.
+        error: Box<Self>,
+    },
     /// A question nobody answered with yes.
     #[error("{0}")]
     NotConfirmed(String),
@@ -217,7 +225,7 @@ impl Error {
             | Self::Invalid(_)
             | Self::Ambiguous { .. }
             | Self::Input { .. } => ExitCode::Usage,
-            Self::Document { error, .. } => error.exit_code(),
+            Self::Document { error, .. } | Self::NotServed { error, .. } => error.exit_code(),
             Self::Daemon(_) => ExitCode::NoDaemon,
             Self::NotFound { .. } => ExitCode::NotFound,
             Self::Fault(fault) if fault.is_not_found() => ExitCode::NotFound,

@@ -14,6 +14,6 @@ fn main() {
 
 #[divan::bench(args = micro::rows(), sample_count = 20)]
 fn operation(bencher: Bencher<'_, '_>, row: &micro::Row) {
-    let mut operation = (row.prepare)();
-    bencher.bench_local(|| operation());
+    let operation = (row.prepare)();
+    bencher.bench_local(operation);
 }

@@ -1,9 +1,11 @@
 //! dbctl on every engine: SQLite and dbtext always, MariaDB and PostgreSQL where `tests/databases` has started them.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
+use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -168,6 +170,10 @@ fn engines() -> Vec<&'static str> {
     engines
 }
 
+fn is_server(engine: &str) -> bool {
+    matches!(engine, "mysql" | "postgres")
+}
+
 /// Each engine with the next one: every one is read and written.
 fn pairs() -> Vec<(&'static str, &'static str)> {
     let engines = engines();
@@ -202,6 +208,83 @@ fn backups_bring_everything_back() {
         target.ok("dbctl", &["restore", "--yes", &file]);
         assert_eq!(target.contents(), source.contents(), "a backup of {from} in {to}");
     }
+}
+
+#[test]
+fn a_backup_that_is_not_whole_changes_no_row() {
+    for engine in engines() {
+        let database = Database::filled(engine, "half");
+        let file = database.folder.path().join("all.backup");
+        let name = file.to_string_lossy().into_owned();
+        database.ok("dbctl", &["backup", &name]);
+        let whole = fs::read_to_string(&file).unwrap();
+        let half = whole.find("{\"table\":\"subscriber\"}").unwrap();
+        fs::write(&file, &whole[..half]).unwrap();
+        database.ok("proxyctl", &["add", "bob@example.org", "secret"]);
+        if engine != "text" {
+            // A table to be made in the middle, with which MySQL ends a transaction.
+            database.ok("proxyctl", &["db", "exec", "DROP TABLE silo"]);
+        }
+        let before = database.contents();
+        let said = database.fails("dbctl", &["restore", "--yes", &name]);
+        assert!(said.contains("it is not whole"), "{engine}: {said}");
+        assert_eq!(database.contents(), before, "{engine}");
+        fs::write(&file, "").unwrap();
+        let said = database.fails("dbctl", &["restore", "--yes", &name]);
+        assert!(
+            said.contains("all.backup:1: the file is empty"),
+            "{engine}: {said}"
+        );
+    }
+}
+
+#[test]
+fn dumps_of_the_servers_own_tools_are_restored() {
+    for engine in engines().into_iter().filter(|engine| is_server(engine)) {
+        let source = Database::filled(engine, "dumped");
+        source.ok("dbctl", &["add-tables", "silo"]);
+        let odd = "INSERT INTO silo (src_addr, dst_addr, username, domain, body) VALUES ('it''s;', '\"\tx', 'a', 'b', ";
+        let bytes = if engine == "mysql" {
+            "X'00ff5c27')"
+        } else {
+            "'\\x00ff5c27')"
+        };
+        source.ok("proxyctl", &["db", "exec", &format!("{odd}{bytes}")]);
+        let dump = source.folder.path().join("dump.sql");
+        fs::write(&dump, dump_of(&source.url)).unwrap();
+        let target = Database::new(engine, "undumped");
+        let said = target.ok("dbctl", &["restore", &dump.to_string_lossy()]);
+        assert!(said.starts_with("ran "), "{engine}: {said}");
+        assert_eq!(target.contents(), source.contents(), "{engine}");
+        let silo = ["--output", "csv", "show", "silo"];
+        assert_eq!(target.ok("dbctl", &silo), source.ok("dbctl", &silo), "{engine}");
+        target.ok("dbctl", &["check"]);
+        fs::write(&dump, "SELECT 1;\n\nSELECT nonsense FROM nowhere;\n").unwrap();
+        let said = target.fails("dbctl", &["restore", "--yes", &dump.to_string_lossy()]);
+        assert!(said.contains("dump.sql:3: "), "{engine}: {said}");
+    }
+}
+
+/// What mariadb-dump or pg_dump write of a database, as they do without options.
+fn dump_of(url: &str) -> Vec<u8> {
+    let (user, password) = account(url);
+    let (_, place) = url.rsplit_once('@').unwrap();
+    let (address, name) = place.split_once('/').unwrap();
+    let (host, port) = address.split_once(':').unwrap();
+    let mut command = if url.starts_with("mysql") {
+        let mut command = Command::new("mariadb-dump");
+        command
+            .args(["--no-defaults", "-P", port, "-u", user])
+            .env("MYSQL_PWD", password);
+        command
+    } else {
+        let mut command = Command::new("pg_dump");
+        command.args(["-p", port, "-U", user]).env("PGPASSWORD", password);
+        command
+    };
+    let output = command.args(["-h", host, name]).output().unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    output.stdout
 }
 
 #[test]
@@ -270,6 +353,11 @@ fn checks_find_what_the_daemon_would_refuse() {
                 "UPDATE location SET contact = 'sip:a@b'",
             ),
             (
+                "UPDATE location SET contact = 'http:a@b'",
+                "`http:a@b` is not a SIP URI: it begins with http:",
+                "UPDATE location SET contact = 'sip:a@b'",
+            ),
+            (
                 "UPDATE subscriber SET ha1 = ''",
                 "`alice` has no password",
                 "UPDATE subscriber SET ha1 = 'x'",
@@ -281,6 +369,41 @@ fn checks_find_what_the_daemon_would_refuse() {
             assert!(said.contains(word), "{engine}, {breaks}: {said}");
             database.ok("proxyctl", &["db", "exec", mends]);
             database.ok("dbctl", &["check"]);
+        }
+        let drifts: &[&str] = match engine {
+            "sqlite" => &[
+                "ALTER TABLE subscriber RENAME TO old",
+                "CREATE TABLE subscriber AS SELECT * FROM old",
+                "DROP TABLE old",
+            ],
+            "mysql" => &[
+                "ALTER TABLE subscriber DROP INDEX account_idx",
+                "ALTER TABLE subscriber MODIFY ha1 VARCHAR(40)",
+                "ALTER TABLE acc MODIFY time VARCHAR(30)",
+            ],
+            _ => &[
+                "ALTER TABLE subscriber DROP CONSTRAINT subscriber_account_idx",
+                "ALTER TABLE subscriber ALTER ha1 TYPE VARCHAR(40)",
+                "ALTER TABLE acc ALTER time DROP DEFAULT, ALTER time TYPE VARCHAR(30)",
+            ],
+        };
+        for drift in drifts {
+            database.ok("proxyctl", &["db", "exec", drift]);
+        }
+        let said = database.fails("dbctl", &["check"]);
+        assert!(
+            said.contains("no unique index over username, domain: rows may double"),
+            "{engine}: {said}"
+        );
+        if is_server(engine) {
+            assert!(
+                said.contains("column time is varchar(30), wanted is "),
+                "{engine}: {said}"
+            );
+            let short = "column ha1 takes 40 characters, wanted are 128: run `dbctl migrate`";
+            assert!(said.contains(short), "{engine}: {said}");
+            database.ok("dbctl", &["migrate"]);
+            assert!(!database.fails("dbctl", &["check"]).contains("ha1"), "{engine}");
         }
         database.ok("proxyctl", &["db", "exec", "DROP TABLE trusted"]);
         let said = database.fails("dbctl", &["check"]);
@@ -295,10 +418,51 @@ fn checks_find_what_the_daemon_would_refuse() {
 }
 
 #[test]
+fn sites_applied_at_once_lose_nothing() {
+    for engine in engines() {
+        let database = Database::new(engine, "shells");
+        database.ok("dbctl", &["create"]);
+        thread::scope(|scope| {
+            for shell in 0..8 {
+                let database = &database;
+                scope.spawn(move || {
+                    for round in 0..2 {
+                        let site = format!(
+                            "subscribers:\n  - {{user: u{shell}-{round}@x.org, password: p, aliases: [n{shell}-{round}]}}\n  \
+                             - {{user: all@x.org, password: p{shell}-{round}}}\n\
+                             addresses: [{{group: 9, address: 192.0.2.1, tag: t{shell}}}]\n"
+                        );
+                        let file = database.folder.path().join(format!("{shell}.yaml"));
+                        fs::write(&file, site).unwrap();
+                        database.ok("proxyctl", &["apply", "-f", &file.to_string_lossy()]);
+                        let user = format!("s{shell}-{round}@x.org");
+                        database.ok("proxyctl", &["add", &user, "secret"]);
+                        database.ok("proxyctl", &["acl", "grant", &user, "int"]);
+                        if round == 1 {
+                            database.ok("proxyctl", &["rm", &user]);
+                        }
+                    }
+                });
+            }
+        });
+        // One address and one subscriber are in all sites.
+        for (table, rows) in [
+            ("subscriber", 16 + 8 + 1),
+            ("dbaliases", 16),
+            ("grp", 8),
+            ("address", 1),
+        ] {
+            let shown = database.ok("dbctl", &["--output", "plain", "show", table]);
+            assert_eq!(shown.lines().count(), rows, "{engine}, {table}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn rights_are_given_and_taken() {
     for engine in engines() {
         let database = Database::filled(engine, "rights");
-        if !matches!(engine, "mysql" | "postgres") {
+        if !is_server(engine) {
             assert_eq!(
                 database.run("dbctl", &["grant"]).status.code(),
                 Some(2),
@@ -336,6 +500,7 @@ fn rights_are_given_and_taken() {
         };
         let delete = |user: &str| tool_at(&as_user(user), database.folder.path(), "delete from grp");
         assert!(!select(&name).status.success(), "{engine}");
+        change("revoke");
         change("grant");
         assert!(
             words(&select(&name)).contains("alice"),
@@ -349,6 +514,24 @@ fn rights_are_given_and_taken() {
             words(&delete(&own))
         );
         change("grant");
+        // What the writer makes the reader reads.
+        let made = Command::new(built("t-dbctl"))
+            .args([
+                "--db-url",
+                &as_user(&own),
+                "--rc",
+                "/dev/null",
+                "add-tables",
+                "htable",
+            ])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{engine}: {}", words(&made));
+        let read = tool_at(&as_user(&name), database.folder.path(), "select * from htable");
+        assert!(read.status.success(), "{engine}: {}", words(&read));
+        let absent = database.run("dbctl", &["grant", "no_such_database"]);
+        assert_eq!(absent.status.code(), Some(6), "{engine}: {}", words(&absent));
+        change("revoke");
         change("revoke");
         assert!(!select(&name).status.success(), "{engine}: after revoke");
         assert!(!select(&own).status.success(), "{engine}: after revoke");

@@ -20,6 +20,7 @@ use shared::db::schema;
 
 use super::copy;
 use super::counted;
+use super::fill::Layout;
 use super::known_version_table;
 use crate::Answer;
 use crate::Error;
@@ -42,23 +43,18 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<Answer, Error
     let mut db = context.read()?;
     known_version_table(&mut *db)?;
     if file == Path::new("-") {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let written = write(context, &mut *db, &mut out, Path::new("standard output"))?;
-        let data = json!({"file": null, "tables": written.tables, "rows": written.rows});
-        return Ok(Answer::new(String::new(), data)).map(|answer| Answer {
-            words: Some(String::new()),
-            ..answer
-        });
+        let written = write(
+            context,
+            &mut *db,
+            io::stdout().lock(),
+            Path::new("standard output"),
+        )?;
+        if !written.skipped.is_empty() {
+            context.note(&format!("written{}", left_out(&written.skipped)));
+        }
+        return Ok(Answer::nothing());
     }
     let fresh = PathBuf::from(format!("{}.new", file.display()));
-    let failed = |doing: &'static str, path: &Path| {
-        let path = path.to_owned();
-        move |error: io::Error| Error::File {
-            doing,
-            path,
-            reason: error.to_string(),
-        }
-    };
     // It holds every password: its owner's business alone.
     let opened = OpenOptions::new()
         .write(true)
@@ -66,31 +62,23 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<Answer, Error
         .truncate(true)
         .mode(0o600)
         .open(&fresh);
-    let mut out = BufWriter::new(opened.map_err(failed("create", &fresh))?);
-    let written = write(context, &mut *db, &mut out, &fresh).and_then(|written| {
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error);
-        file.and_then(|file| file.sync_all())
-            .map_err(failed("write", &fresh))?;
+    let opened = opened.map_err(|error| Error::file("create", &fresh, &error))?;
+    let written = write(context, &mut *db, &opened, &fresh).and_then(|written| {
+        opened
+            .sync_all()
+            .map_err(|error| Error::file("write", &fresh, &error))?;
+        fs::rename(&fresh, file).map_err(|error| Error::file("replace", file, &error))?;
         Ok(written)
     });
-    match written.and_then(|written| {
-        fs::rename(&fresh, file)
-            .map(|()| written)
-            .map_err(failed("replace", file))
-    }) {
+    match written {
         Ok(written) => {
             let (tables, rows) = (counted(written.tables, "table"), counted(written.rows, "row"));
-            let mut words = format!(
-                "wrote {tables} with {rows} of {} to {}",
+            let words = format!(
+                "wrote {tables} with {rows} of {} to {}{}",
                 context.url,
-                file.display()
+                file.display(),
+                left_out(&written.skipped)
             );
-            if !written.skipped.is_empty() {
-                words.push_str(&format!(
-                    "; not part of the schema and left out: {}",
-                    written.skipped.join(", ")
-                ));
-            }
             let file = file.display().to_string();
             let data = json!({"file": file, "tables": written.tables, "rows": written.rows, "skipped": written.skipped});
             Ok(Answer::new(words, data))
@@ -102,6 +90,44 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<Answer, Error
     }
 }
 
+/// Says which tables were passed over.
+pub(super) fn left_out(skipped: &[String]) -> String {
+    if skipped.is_empty() {
+        return String::new();
+    }
+    format!("; not part of the schema and left out: {}", skipped.join(", "))
+}
+
+/// Reads in one transaction, which sees one state, whatever others write meanwhile.
+pub(super) fn of_one_state<T>(
+    db: &mut dyn Backend,
+    read: impl FnOnce(&mut dyn Backend) -> Result<T, Error>,
+) -> Result<T, Error> {
+    db::transaction(db, |db| {
+        if db.engine() == Engine::Postgres {
+            db.raw("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", &[])?;
+        }
+        read(db)
+    })
+}
+
+/// The tables that the schema has, and the names of those that it has not.
+pub(super) fn layouts(db: &mut dyn Backend) -> Result<(Vec<Layout>, Vec<String>), Error> {
+    let (mut layouts, mut skipped) = (Vec::new(), Vec::new());
+    for name in db.tables()? {
+        match schema::table(&name) {
+            None => skipped.push(name),
+            Some(table) if table.name == "version" => {}
+            Some(table) => {
+                let columns = db.columns(&name)?;
+                let columns = columns.into_iter().map(|c| (c.name, c.kind)).collect();
+                layouts.push(Layout { table, columns });
+            }
+        }
+    }
+    Ok((layouts, skipped))
+}
+
 struct Written {
     tables: usize,
     rows: usize,
@@ -111,48 +137,38 @@ struct Written {
 fn write(
     context: &Context<'_>,
     db: &mut dyn Backend,
-    out: &mut dyn Write,
+    out: impl Write,
     path: &Path,
 ) -> Result<Written, Error> {
-    // One transaction reads one state, whatever others write meanwhile.
-    db::transaction(db, |db| {
-        if db.engine() == Engine::Postgres {
-            db.raw("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", &[])?;
-        }
-        let mut put = |line: Value| {
-            let written = writeln!(out, "{line}");
-            written.map_err(|e| Error::File {
-                doing: "write",
-                path: path.to_owned(),
-                reason: e.to_string(),
-            })
-        };
-        put(json!({"format": FORMAT, "version": 1, "engine": db.engine().scheme()}))?;
+    let mut out = BufWriter::new(out);
+    let failed = |error: io::Error| Error::file("write", path, &error);
+    of_one_state(db, |db| {
+        let mut put = |line: Value| writeln!(out, "{line}").map_err(failed);
         let versions = schema::versions(db)?;
+        let (layouts, skipped) = layouts(db)?;
         let mut total = 0;
-        for name in db.tables()? {
-            total += db.count(&Select::from(&name))?;
+        for layout in &layouts {
+            total += db.count(&Select::from(layout.table.name))?;
         }
         let bar = context.progress(total, copy::MANY);
-        let mut written = Written {
-            tables: 0,
-            rows: 0,
-            skipped: Vec::new(),
+        // The tables come first: whoever restores makes them before the first row.
+        let described = |layout: &Layout| {
+            let name = layout.table.name;
+            let columns = layout
+                .columns
+                .iter()
+                .map(|(name, kind)| json!([name, word(*kind)]));
+            json!({"table": name, "version": versions.get(name), "columns": columns.collect::<Value>()})
         };
-        for name in db.tables()? {
-            if schema::table(&name).is_none() {
-                written.skipped.push(name);
-                continue;
-            }
-            if name == "version" {
-                continue;
-            }
-            let columns = db.columns(&name)?;
-            let described: Vec<Value> = columns.iter().map(|c| json!([c.name, word(c.kind)])).collect();
-            put(json!({"table": name, "version": versions.get(&name), "columns": described}))?;
+        let tables: Vec<Value> = layouts.iter().map(described).collect();
+        put(json!({"format": FORMAT, "version": 1, "engine": db.engine().scheme(), "tables": tables}))?;
+        let mut rows = 0;
+        for layout in &layouts {
+            let name = layout.table.name;
+            put(json!({"table": name}))?;
             let mut failure = None;
-            let walked = db.each(&Select::from(&name), &mut |row| {
-                written.rows += 1;
+            let walked = db.each(&Select::from(name), &mut |row| {
+                rows += 1;
                 bar.inc(1);
                 let cells: Vec<Value> = row.cells().iter().map(to_json).collect();
                 put(Value::Array(cells)).map_err(|error| {
@@ -165,20 +181,20 @@ fn write(
                 Some(error) => return Err(error),
                 None => walked?,
             }
-            written.tables += 1;
         }
-        put(json!({"end": true, "rows": written.rows}))?;
-        out.flush().map_err(|e| Error::File {
-            doing: "write",
-            path: path.to_owned(),
-            reason: e.to_string(),
-        })?;
-        Ok(written)
+        put(json!({"end": true, "rows": rows}))?;
+        out.flush().map_err(failed)?;
+        bar.finish_and_clear();
+        Ok(Written {
+            tables: layouts.len(),
+            rows,
+            skipped,
+        })
     })
 }
 
 /// A cell in JSON; what JSON cannot hold is an object of one member.
-pub(super) fn to_json(value: &db::Value) -> Value {
+fn to_json(value: &db::Value) -> Value {
     match value {
         db::Value::Null => Value::Null,
         db::Value::Int(n) => json!(n),
@@ -212,7 +228,7 @@ pub(super) fn from_json(value: &Value) -> Option<db::Value> {
     })
 }
 
-pub(super) fn word(kind: Kind) -> &'static str {
+fn word(kind: Kind) -> &'static str {
     KINDS
         .iter()
         .find(|(k, _)| *k == kind)

@@ -24,14 +24,14 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
     sound(&mut *db)?;
     let exist = db.tables()?;
     let versions = schema::versions(&mut *db)?;
-    let mut report = Report::rows(&["table", "version", "wanted", "state", "missing", "rows"]);
+    let mut report = Report::rows(&["table", "version", "wanted", "state", "missing", "rows", "layout"]);
     let mut faults = Vec::new();
     for table in schema::TABLES {
         let version = versions.get(table.name).copied().unwrap_or(0);
         let present = exist.iter().any(|name| name == table.name);
-        let (state, missing, wrong) = match (present, version) {
+        let (state, missing, layout, wrong) = match (present, version) {
             (false, 0) if table.group != Group::Standard => continue,
-            (false, _) => ("missing", String::new(), Vec::new()),
+            (false, _) => ("missing", String::new(), Vec::new(), Vec::new()),
             (true, version) => {
                 let columns = db.columns(table.name)?;
                 let has = |name: &str| {
@@ -51,17 +51,26 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
                 } else {
                     by_version
                 };
+                let layout = if state == "ok" {
+                    schema::drift(&mut *db, table)?
+                } else {
+                    Vec::new()
+                };
                 let wrong = if state == "ok" {
                     rows::wrong(&mut *db, table.name, &exist)?
                 } else {
                     Vec::new()
                 };
-                let state = if wrong.is_empty() { state } else { "rows" };
-                (state, missing.join(", "), wrong)
+                let state = match (layout.is_empty(), wrong.is_empty()) {
+                    (true, true) => state,
+                    (false, _) => "drifted",
+                    (true, false) => "rows",
+                };
+                (state, missing.join(", "), layout, wrong)
             }
         };
         if state != "ok" {
-            faults.push(fault(table, state, version, &missing, &wrong));
+            faults.push(fault(table, state, version, &missing, &layout, &wrong));
         }
         report.push([
             json!(table.name),
@@ -70,6 +79,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
             json!(state),
             json!(missing),
             json!(wrong.join("; ")),
+            json!(layout.join("; ")),
         ]);
     }
     if let Some(first) = faults.first() {
@@ -87,11 +97,19 @@ pub(super) fn check(context: &Context<'_>) -> Result<Answer, Error> {
     })
 }
 
-fn fault(table: &schema::Table, state: &str, version: i64, missing: &str, wrong: &[String]) -> String {
+fn fault(
+    table: &schema::Table,
+    state: &str,
+    version: i64,
+    missing: &str,
+    layout: &[String],
+    wrong: &[String],
+) -> String {
     let name = table.name;
     match state {
         "missing" => format!("table `{name}` does not exist, run `dbctl add-tables {name}`"),
         "incomplete" => format!("table `{name}` lacks {missing}, run `dbctl migrate`"),
+        "drifted" => format!("table `{name}`: {}", layout.join("; ")),
         "rows" => format!("table `{name}`: {}", wrong.join("; ")),
         "newer" => format!(
             "table `{name}` has version {version}, the newest known is {}",

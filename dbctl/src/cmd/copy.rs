@@ -3,16 +3,16 @@
 use serde_json::json;
 use shared::db;
 use shared::db::Access;
-use shared::db::Insert;
-use shared::db::Kind;
 use shared::db::Select;
 use shared::db::Url;
 use shared::db::schema;
 
+use super::backup;
 use super::counted;
 use super::create;
+use super::fill;
+use super::fill::Filling;
 use super::known_version_table;
-use super::restore;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
@@ -37,69 +37,79 @@ pub(super) fn copy(context: &Context<'_>, databases: &[String]) -> Result<Answer
     }
     let mut source = open(&from, Access::Existing)?;
     known_version_table(&mut *source)?;
-    let names: Vec<String> = source
-        .tables()?
-        .into_iter()
-        .filter(|n| n != "version" && schema::table(n).is_some())
-        .collect();
+    let new_file = create::is_new_file(&to);
+    let mut target = create::make_database(context, &to)?;
+    let copied = backup::of_one_state(&mut *source, |source| pour(context, source, &mut *target));
+    if copied.is_err() && new_file {
+        drop(target);
+        create::discard(&to);
+    }
+    let Copied {
+        tables,
+        rows,
+        skipped,
+    } = copied?;
+    let words = format!(
+        "copied {} with {} from {from} to {to}{}",
+        counted(tables, "table"),
+        counted(rows, "row"),
+        backup::left_out(&skipped)
+    );
+    let data = json!({"from": from.to_string(), "to": to.to_string(), "tables": tables, "rows": rows, "skipped": skipped});
+    Ok(Answer::new(words, data))
+}
+
+struct Copied {
+    tables: usize,
+    rows: usize,
+    skipped: Vec<String>,
+}
+
+fn pour(
+    context: &Context<'_>,
+    source: &mut dyn db::Backend,
+    target: &mut dyn db::Backend,
+) -> Result<Copied, Error> {
+    let (layouts, skipped) = backup::layouts(source)?;
+    let names: Vec<&str> = layouts.iter().map(|layout| layout.table.name).collect();
+    schema::check_versions(source, &names)?;
+    refuse_rows(context, target, &names)?;
     let mut total = 0;
     for name in &names {
-        schema::check_versions(&mut *source, &[name])?;
         total += source.count(&Select::from(name))?;
     }
-    let new_file = to.engine == db::Engine::Sqlite && to.path().is_some_and(|path| !path.exists());
-    let mut target = create::make_database(context, &to)?;
-    refuse_rows(context, &mut *target, &names)?;
+    fill::prepare(target, &layouts)?;
     let bar = context.progress(total, MANY);
-    let copied = db::transaction(&mut *target, |target| {
+    let rows = db::transaction(target, |target| {
         let mut rows = 0;
-        for name in &names {
-            let Some(table) = schema::table(name) else {
-                continue;
-            };
-            let columns = source.columns(name)?;
-            let described: Vec<(String, Kind)> = columns.iter().map(|c| (c.name.clone(), c.kind)).collect();
-            restore::prepare(target, table, &described)?;
-            let column_names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            let mut batch = Vec::with_capacity(restore::BATCH);
-            source.each(&Select::from(name), &mut |row| {
-                let mut cells = row.cells().to_vec();
-                restore::dated(table, &column_names, &mut cells);
-                batch.push(cells);
+        for layout in &layouts {
+            let mut filling = Filling::begin(target, layout)?;
+            source.each(&Select::from(layout.table.name), &mut |row| {
                 rows += 1;
-                if batch.len() == restore::BATCH {
-                    bar.inc(batch.len() as u64);
-                    target.insert(&Insert::rows(name, &column_names, std::mem::take(&mut batch)))?;
-                }
-                Ok(())
+                bar.inc(1);
+                filling.push(target, row.cells().to_vec())
             })?;
-            bar.inc(batch.len() as u64);
-            target.insert(&Insert::rows(name, &column_names, batch))?;
-            restore::finish(target, table)?;
+            filling.finish(target)?;
         }
         Ok::<usize, Error>(rows)
     });
     bar.finish_and_clear();
-    if copied.is_err() && new_file {
-        drop(target);
-        let _ = std::fs::remove_file(&to.name);
-    }
-    let rows = copied?;
-    let words = format!(
-        "copied {} with {} from {from} to {to}",
-        counted(names.len(), "table"),
-        counted(rows, "row")
-    );
-    let data = json!({"from": from.to_string(), "to": to.to_string(), "tables": names.len(), "rows": rows});
-    Ok(Answer::new(words, data))
+    Ok(Copied {
+        tables: layouts.len(),
+        rows: rows?,
+        skipped,
+    })
 }
 
-fn refuse_rows(context: &Context<'_>, target: &mut dyn db::Backend, names: &[String]) -> Result<(), Error> {
+fn refuse_rows(context: &Context<'_>, target: &mut dyn db::Backend, names: &[&str]) -> Result<(), Error> {
     let exist = target.tables()?;
     let mut held = Vec::new();
-    for name in names.iter().filter(|name| exist.contains(name)) {
+    for name in names
+        .iter()
+        .filter(|name| exist.iter().any(|table| table == *name))
+    {
         if target.count(&Select::from(name))? > 0 {
-            held.push(name.as_str());
+            held.push(*name);
         }
     }
     if held.is_empty() {

@@ -39,15 +39,24 @@ pub(super) fn create(context: &Context<'_>, url: &Url, wanted: Optional) -> Resu
     if wanted.uid || context.settings.flag("INSTALL_DBUID_TABLES") == Some(true) {
         tables.extend(schema::tables_of("uid"));
     }
-    let new_file = url.path().is_some_and(|path| !path.exists());
+    let new_file = is_new_file(url);
     let mut db = make_database(context, url)?;
     let made = make_tables(&mut *db, &tables);
-    if made.is_err() && new_file && url.engine == Engine::Sqlite {
-        // Nothing half made stays behind.
+    if made.is_err() && new_file {
         drop(db);
-        let _ = fs::remove_file(&url.name);
+        discard(url);
     }
     answer(url, &tables, &made?)
+}
+
+/// Tells whether opening the database would make a file.
+pub(super) fn is_new_file(url: &Url) -> bool {
+    url.engine == Engine::Sqlite && url.path().is_some_and(|path| !path.exists())
+}
+
+/// Removes a file just made: nothing half made stays behind.
+pub(super) fn discard(url: &Url) {
+    let _ = fs::remove_file(&url.name);
 }
 
 /// Adds groups of tables to a database that exists.
@@ -100,11 +109,7 @@ pub(super) fn make_database(context: &Context<'_>, url: &Url) -> Result<Box<dyn 
             .filter(|f| !f.as_os_str().is_empty())
         {
             let made = fs::create_dir_all(folder);
-            made.map_err(|e| Error::File {
-                doing: "create folder",
-                path: folder.to_owned(),
-                reason: e.to_string(),
-            })?;
+            made.map_err(|e| Error::file("create folder", folder, &e))?;
         }
         return open(url, Access::Create);
     }

@@ -97,11 +97,7 @@ fn remove(context: &Context<'_>, url: &Url) -> Result<(), Error> {
 
 fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::File {
-            doing: "delete",
-            path: path.to_owned(),
-            reason: error.to_string(),
-        }),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file("delete", path, &error)),
         _ => Ok(()),
     }
 }

@@ -22,7 +22,10 @@ struct Account {
 
 /// Creates the accounts and gives them their rights.
 pub(super) fn grant(context: &Context<'_>, url: &Url) -> Result<Answer, Error> {
-    give(context, &administrator(context, url, "grant")?, url)?;
+    let root = administrator(context, url, "grant")?;
+    // MySQL gives rights on what does not exist.
+    drop(inside(&root, url)?);
+    give(context, &root, url)?;
     Ok(answer(context, url, "granted the rights on"))
 }
 
@@ -33,6 +36,9 @@ pub(super) fn revoke(context: &Context<'_>, url: &Url) -> Result<Answer, Error> 
     let engine = url.engine;
     for account in accounts(context, url) {
         if engine == Engine::Postgres {
+            if !has_role(&mut *server, &account)? {
+                continue;
+            }
             let (mut db, role) = (inside(&root, url)?, quoted(engine, &account.name));
             for object in ["ALL TABLES", "ALL SEQUENCES"] {
                 db.raw(
@@ -41,19 +47,27 @@ pub(super) fn revoke(context: &Context<'_>, url: &Url) -> Result<Answer, Error> 
                 )?;
             }
             let database = quoted(engine, &url.name);
-            db.raw(
-                &format!("ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM {role}"),
-                &[],
-            )?;
-            db.raw(
-                &format!("ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON SEQUENCES FROM {role}"),
-                &[],
-            )?;
+            for objects in ["TABLES", "SEQUENCES"] {
+                let rest = format!("IN SCHEMA public REVOKE ALL ON {objects} FROM {role}");
+                db.raw(&format!("ALTER DEFAULT PRIVILEGES {rest}"), &[])?;
+                for writer in writers(context, url).filter(|_| !account.writes) {
+                    let writer = quoted(engine, &writer.name);
+                    db.raw(&format!("ALTER DEFAULT PRIVILEGES FOR ROLE {writer} {rest}"), &[])?;
+                }
+            }
             db.raw(&format!("REVOKE ALL ON SCHEMA public FROM {role}"), &[])?;
             db.raw(&format!("REVOKE ALL ON DATABASE {database} FROM {role}"), &[])?;
             continue;
         }
         for host in hosts(context, url) {
+            let known = server.raw(
+                "SELECT 1 AS one FROM mysql.db WHERE User = ? AND Host = ? AND Db = ?",
+                &[(&account.name).into(), (&host).into(), (&url.name).into()],
+            )?;
+            // MySQL refuses to take what nobody has.
+            if known.rows.is_empty() {
+                continue;
+            }
             let (name, host) = (literal(engine, &account.name), literal(engine, &host));
             server.raw(
                 &format!(
@@ -72,7 +86,7 @@ pub(super) fn give(context: &Context<'_>, root: &Url, url: &Url) -> Result<(), E
     let mut server = open(root, Access::Existing)?;
     for account in accounts(context, url) {
         if url.engine == Engine::Postgres {
-            give_postgres(root, &mut *server, url, &account)?;
+            give_postgres(context, root, &mut *server, url, &account)?;
         } else {
             give_mysql(context, &mut *server, url, &account)?;
         }
@@ -110,13 +124,21 @@ fn give_mysql(
     Ok(())
 }
 
-fn give_postgres(root: &Url, server: &mut dyn Backend, url: &Url, account: &Account) -> Result<(), Error> {
+fn has_role(server: &mut dyn Backend, account: &Account) -> Result<bool, Error> {
+    let sql = "SELECT 1 AS one FROM pg_roles WHERE rolname = $1";
+    let known = server.raw(sql, &[(&account.name).into()])?;
+    Ok(!known.rows.is_empty())
+}
+
+fn give_postgres(
+    context: &Context<'_>,
+    root: &Url,
+    server: &mut dyn Backend,
+    url: &Url,
+    account: &Account,
+) -> Result<(), Error> {
     let role = quoted(url.engine, &account.name);
-    let known = server.raw(
-        "SELECT 1 AS one FROM pg_roles WHERE rolname = $1",
-        &[account.name.as_str().into()],
-    )?;
-    if known.rows.is_empty() {
+    if !has_role(server, account)? {
         let password = literal(url.engine, &account.password);
         server.raw(&format!("CREATE ROLE {role} LOGIN PASSWORD {password}"), &[])?;
     }
@@ -132,11 +154,18 @@ fn give_postgres(root: &Url, server: &mut dyn Backend, url: &Url, account: &Acco
             &format!("GRANT {rights} ON ALL {objects} IN SCHEMA public TO {role}"),
             &[],
         )?;
-        // Tables made later belong to whoever makes them: the owner's rights must reach both accounts.
         db.raw(
             &format!("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {rights} ON {objects} TO {role}"),
             &[],
         )?;
+        // Tables made later belong to whoever makes them: those of the writing account must reach the reading one.
+        for writer in writers(context, url).filter(|_| !account.writes) {
+            let writer = quoted(url.engine, &writer.name);
+            db.raw(
+                &format!("ALTER DEFAULT PRIVILEGES FOR ROLE {writer} IN SCHEMA public GRANT {rights} ON {objects} TO {role}"),
+                &[],
+            )?;
+        }
     }
     Ok(())
 }
@@ -190,6 +219,12 @@ fn accounts(context: &Context<'_>, url: &Url) -> Vec<Account> {
     }
     accounts.dedup_by(|b, a| b.name == a.name);
     accounts
+}
+
+fn writers(context: &Context<'_>, url: &Url) -> impl Iterator<Item = Account> {
+    accounts(context, url)
+        .into_iter()
+        .filter(|account| account.writes)
 }
 
 /// Hosts from which a MySQL account may come.

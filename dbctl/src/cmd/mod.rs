@@ -5,6 +5,7 @@ mod check;
 mod copy;
 mod create;
 mod destroy;
+mod fill;
 mod grant;
 mod migrate;
 mod restore;
@@ -63,6 +64,14 @@ pub(crate) fn run(context: &Context<'_>, command: &Command) -> Result<Answer, Er
 }
 
 impl Answer {
+    /// The answer of what has written its own.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            data: Report::Text(String::new()),
+            words: None,
+        }
+    }
+
     pub(crate) fn new(words: String, data: Value) -> Self {
         Self {
             data: Report::Tree(data),

@@ -1,164 +1,100 @@
 //! `dbctl restore FILE`: a backup replaces the tables it holds, all of them or none; an SQL script is run.
 
 use std::fs::File;
-use std::io::BufRead as _;
+use std::io;
+use std::io::BufRead;
 use std::io::BufReader;
-use std::io::ErrorKind;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 
-use indicatif::ProgressBarIter;
 use serde_json::Value;
 use serde_json::json;
 use shared::db;
 use shared::db::Access;
 use shared::db::Backend;
-use shared::db::Delete;
-use shared::db::Engine;
-use shared::db::Insert;
 use shared::db::Kind;
+use shared::db::Script;
 use shared::db::Select;
 use shared::db::schema;
-use shared::db::schema::Table;
 
 use super::backup;
 use super::counted;
 use super::create;
+use super::fill;
+use super::fill::Filling;
+use super::fill::Layout;
 use crate::Answer;
 use crate::Error;
 use crate::context::Context;
 use crate::context::open;
-use crate::context::quoted;
 
 /// Bytes of which a terminal is shown how many are done.
 const LONG: u64 = 1 << 20;
-/// Rows written with one statement.
-pub(super) const BATCH: usize = 500;
 
-/// Restores what the file holds.
+/// Restores what the file holds; `-` is standard input.
 pub(super) fn restore(context: &Context<'_>, file: &Path) -> Result<Answer, Error> {
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Error::NoFile(file.to_owned()),
-        _ => Error::File {
-            doing: "read",
-            path: file.to_owned(),
-            reason: error.to_string(),
-        },
+    let failed = |error: io::Error| Error::file("read", file, &error);
+    let (source, size): (Box<dyn Read>, u64) = if file == Path::new("-") {
+        (Box::new(io::stdin().lock()), 0)
+    } else {
+        let opened = File::open(file).map_err(failed)?;
+        let size = opened.metadata().map_or(0, |metadata| metadata.len());
+        (Box::new(opened), size)
     };
-    let opened = File::open(file).map_err(failed)?;
-    let size = opened.metadata().map_or(0, |metadata| metadata.len());
     let bar = context.progress(size, LONG);
-    let mut reader = BufReader::new(bar.wrap_read(opened));
-    let is_script = reader.fill_buf().map_err(failed)?.first() != Some(&b'{');
-    if is_script {
-        let mut script = String::new();
-        reader.read_to_string(&mut script).map_err(failed)?;
-        return run_script(context, &script);
-    }
-    let lines = Lines {
+    let mut reader = BufReader::new(bar.wrap_read(source));
+    let first = reader.fill_buf().map_err(failed)?.first().copied();
+    let mut lines = Lines {
         path: file,
         reader,
         number: 0,
     };
+    if first.is_none() {
+        lines.number = 1;
+        return Err(lines.bad("the file is empty"));
+    }
     let held = tables_with_rows(context)?;
     if !held.is_empty() {
+        let changes = if first == Some(b'{') {
+            "replaces"
+        } else {
+            "may change"
+        };
         context.confirm(&format!(
-            "this replaces what {} holds ({})",
+            "this {changes} what {} holds ({})",
             context.url,
             held.join(", ")
         ))?;
     }
+    let new_file = create::is_new_file(&context.url);
     let mut db = create::make_database(context, &context.url)?;
-    let restored = db::transaction(&mut *db, |db| read(db, lines));
-    bar.finish_and_clear();
-    let restored = restored?;
-    let (tables, rows) = (counted(restored.0, "table"), counted(restored.1, "row"));
-    let words = format!("restored {tables} with {rows} into {}", context.url);
-    Ok(Answer::new(
-        words,
-        json!({"database": context.url.to_string(), "tables": restored.0, "rows": restored.1}),
-    ))
-}
-
-/// A known table that exists in `db` with every column named, its rows removed.
-pub(super) fn prepare(
-    db: &mut dyn Backend,
-    table: &'static Table,
-    columns: &[(String, Kind)],
-) -> Result<(), Error> {
-    schema::create(db, &[table])?;
-    schema::check_versions(db, &[table.name])?;
-    let existing = db.columns(table.name)?;
-    for (name, kind) in columns {
-        if existing
-            .iter()
-            .any(|column| column.name.eq_ignore_ascii_case(name))
-        {
-            continue;
-        }
-        // A column of the operator's own, as accounting has them.
-        let engine = db.engine();
-        let declared = match (kind, engine) {
-            (Kind::Int, _) => "INTEGER",
-            (Kind::Double, _) => "REAL",
-            (Kind::DateTime, Engine::MySql) => "DATETIME",
-            (Kind::DateTime, _) => "TIMESTAMP",
-            (Kind::Blob, Engine::Postgres) => "BYTEA",
-            (Kind::Blob, _) => "BLOB",
-            (Kind::Text, _) => "VARCHAR(255)",
-        };
-        let (table, name) = (quoted(engine, table.name), quoted(engine, name));
-        db.raw(&format!("ALTER TABLE {table} ADD COLUMN {name} {declared}"), &[])?;
-    }
-    db.delete(&Delete::from(table.name))?;
-    Ok(())
-}
-
-/// Makes times of the numbers that dbtext keeps in their place.
-pub(super) fn dated(table: &Table, columns: &[&str], cells: &mut [db::Value]) {
-    let is_time = |name: &str| {
-        let column = table
-            .columns
-            .iter()
-            .find(|column| column.name.eq_ignore_ascii_case(name));
-        column.is_some_and(|column| column.kind.kind() == Kind::DateTime)
+    let restored = if first == Some(b'{') {
+        read(context, &mut *db, lines)
+    } else {
+        run_script(context, &mut *db, lines)
     };
-    for (name, cell) in columns.iter().zip(cells) {
-        if matches!(cell, db::Value::Int(_)) && is_time(name) {
-            *cell = cell.coerced(Kind::DateTime).into_owned();
-        }
+    bar.finish_and_clear();
+    if restored.is_err() && new_file {
+        drop(db);
+        create::discard(&context.url);
     }
+    restored
 }
 
-/// Sets the counter of a table's key behind the rows just written: PostgreSQL does not by itself.
-pub(super) fn finish(db: &mut dyn Backend, table: &Table) -> Result<(), Error> {
-    if db.engine() != Engine::Postgres {
-        return Ok(());
-    }
-    let (name, key) = (
-        quoted(Engine::Postgres, table.name),
-        quoted(Engine::Postgres, table.key),
-    );
-    let sql = format!(
-        "SELECT setval(pg_get_serial_sequence('{}', '{}'), COALESCE((SELECT MAX({key}) FROM {name}), 0) + 1, false)",
-        table.name, table.key
-    );
-    db.raw(&sql, &[])?;
-    Ok(())
-}
-
-struct Lines<'p> {
+/// A file read line by line.
+struct Lines<'p, R> {
     path: &'p Path,
-    reader: BufReader<ProgressBarIter<File>>,
+    reader: R,
     number: usize,
 }
 
-impl Lines<'_> {
+impl<R: BufRead> Lines<'_, R> {
     fn next(&mut self) -> Result<Option<Value>, Error> {
         let mut line = String::new();
         self.number += 1;
         match self.reader.read_line(&mut line) {
             Ok(0) => Ok(None),
+            Ok(_) if !line.ends_with('\n') => Err(self.bad(CUT)),
             Ok(_) => serde_json::from_str(&line)
                 .map(Some)
                 .map_err(|e| self.bad(format!("not a line of a backup: {e}"))),
@@ -166,101 +102,100 @@ impl Lines<'_> {
         }
     }
 
-    fn bad(&self, reason: String) -> Error {
+    fn bad(&self, reason: impl Into<String>) -> Error {
         Error::Backup {
             path: self.path.to_owned(),
             line: self.number,
-            reason,
+            reason: reason.into(),
         }
     }
 }
 
-struct Filling {
-    table: &'static Table,
-    columns: Vec<String>,
-    rows: Vec<Vec<db::Value>>,
-}
+/// What is said of a backup without its last line.
+const CUT: &str = "the backup ends before its last line: it is not whole";
 
-impl Filling {
-    fn write(&mut self, db: &mut dyn Backend) -> Result<(), Error> {
-        let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        for row in &mut self.rows {
-            dated(self.table, &columns, row);
-        }
-        db.insert(&Insert::rows(
-            self.table.name,
-            &columns,
-            std::mem::take(&mut self.rows),
-        ))?;
-        Ok(())
-    }
-}
-
-fn read(db: &mut dyn Backend, mut lines: Lines<'_>) -> Result<(usize, usize), Error> {
+fn read(
+    context: &Context<'_>,
+    db: &mut dyn Backend,
+    mut lines: Lines<'_, impl BufRead>,
+) -> Result<Answer, Error> {
     let head = lines.next()?.unwrap_or_default();
-    if head.get("format").and_then(Value::as_str) != Some(backup::FORMAT)
-        || head.get("version") != Some(&json!(1))
-    {
-        return Err(lines.bad("this is not a backup of version 1".to_owned()));
-    }
-    let (mut tables, mut rows) = (0, 0);
+    let tables = head.get("tables").and_then(Value::as_array);
+    let is_ours = head.get("format").and_then(Value::as_str) == Some(backup::FORMAT)
+        && head.get("version") == Some(&json!(1));
+    let (true, Some(tables)) = (is_ours, tables) else {
+        return Err(lines.bad("this is not a backup of version 1"));
+    };
+    let layouts: Result<Vec<Layout>, Error> = tables.iter().map(|entry| layout(&lines, entry)).collect();
+    let layouts = layouts?;
+    fill::prepare(db, &layouts)?;
+    let rows = db::transaction(db, |db| rows(db, &layouts, &mut lines))?;
+    let words = format!(
+        "restored {} with {} into {}",
+        counted(layouts.len(), "table"),
+        counted(rows, "row"),
+        context.url
+    );
+    let data = json!({"database": context.url.to_string(), "tables": layouts.len(), "rows": rows});
+    Ok(Answer::new(words, data))
+}
+
+fn rows(
+    db: &mut dyn Backend,
+    layouts: &[Layout],
+    lines: &mut Lines<'_, impl BufRead>,
+) -> Result<usize, Error> {
+    let mut rows = 0;
     let mut filling: Option<Filling> = None;
     while let Some(line) = lines.next()? {
         match line {
             Value::Array(cells) => {
                 let Some(current) = &mut filling else {
-                    return Err(lines.bad("a row before any table".to_owned()));
+                    return Err(lines.bad("a row before any table"));
                 };
-                if cells.len() != current.columns.len() {
-                    let reason = format!(
+                if cells.len() != current.width() {
+                    return Err(lines.bad(format!(
                         "{} for {}",
                         counted(cells.len(), "cell"),
-                        counted(current.columns.len(), "column")
-                    );
-                    return Err(lines.bad(reason));
+                        counted(current.width(), "column")
+                    )));
                 }
                 let cells: Option<Vec<db::Value>> = cells.iter().map(backup::from_json).collect();
-                let Some(cells) = cells else {
-                    return Err(lines.bad("a cell that is no value".to_owned()));
-                };
-                current.rows.push(cells);
+                current.push(db, cells.ok_or_else(|| lines.bad("a cell that is no value"))?)?;
                 rows += 1;
-                if current.rows.len() >= BATCH {
-                    current.write(db)?;
-                }
             }
             entry => {
-                if let Some(mut done) = filling.take() {
-                    done.write(db)?;
-                    finish(db, done.table)?;
+                if let Some(done) = filling.take() {
+                    done.finish(db)?;
                 }
                 if entry.get("end").is_some() {
-                    let counted_there = entry.get("rows").and_then(Value::as_u64);
-                    if counted_there.is_some_and(|n| n != rows as u64) {
-                        return Err(lines.bad(format!(
-                            "the backup says it has {counted_there:?} rows, but {rows} came"
-                        )));
+                    let told = entry.get("rows").and_then(Value::as_u64).unwrap_or(0);
+                    if told != rows as u64 {
+                        return Err(lines.bad(format!("the backup says it has {told} rows, but {rows} came")));
                     }
-                    return Ok((tables, rows));
+                    return Ok(rows);
                 }
-                filling = Some(begin(db, &lines, &entry)?);
-                tables += 1;
+                let name = entry.get("table").and_then(Value::as_str).unwrap_or_default();
+                let layout = layouts.iter().find(|layout| layout.table.name == name);
+                let layout =
+                    layout.ok_or_else(|| lines.bad(format!("table `{name}` is not in the first line")))?;
+                filling = Some(Filling::begin(db, layout)?);
             }
         }
     }
-    Err(lines.bad("the backup ends before its last line: it is not whole".to_owned()))
+    Err(lines.bad(CUT))
 }
 
-fn begin(db: &mut dyn Backend, lines: &Lines<'_>, entry: &Value) -> Result<Filling, Error> {
+/// A table as the first line describes it.
+fn layout(lines: &Lines<'_, impl BufRead>, entry: &Value) -> Result<Layout, Error> {
     let name = entry.get("table").and_then(Value::as_str).unwrap_or_default();
     let table = schema::table(name).ok_or_else(|| lines.bad(format!("the schema has no table `{name}`")))?;
     let version = entry.get("version").and_then(Value::as_i64).unwrap_or(0);
     if !table.accepts(version) {
-        let reason = format!(
-            "table `{name}` is of version {version}, wanted is {}",
+        return Err(lines.bad(format!(
+            "table `{name}` is of version {version}, wanted is {}: run `dbctl migrate` before the backup",
             table.version
-        );
-        return Err(lines.bad(reason));
+        )));
     }
     let column = |described: &Value| {
         let kind = described.get(1)?.as_str()?;
@@ -270,12 +205,7 @@ fn begin(db: &mut dyn Backend, lines: &Lines<'_>, entry: &Value) -> Result<Filli
     let columns = entry.get("columns").and_then(Value::as_array);
     let columns: Option<Vec<(String, Kind)>> = columns.and_then(|list| list.iter().map(column).collect());
     let columns = columns.ok_or_else(|| lines.bad(format!("table `{name}` without columns")))?;
-    prepare(db, table, &columns)?;
-    Ok(Filling {
-        table,
-        columns: columns.into_iter().map(|(name, _)| name).collect(),
-        rows: Vec::new(),
-    })
+    Ok(Layout { table, columns })
 }
 
 /// Tables that a restore would empty.
@@ -302,20 +232,35 @@ fn tables_with_rows(context: &Context<'_>) -> Result<Vec<String>, Error> {
     Ok(held)
 }
 
-/// Runs a script such as `sqlite3 .dump`, mysqldump or pg_dump write, in one transaction.
-fn run_script(context: &Context<'_>, script: &str) -> Result<Answer, Error> {
+/// Runs a script such as `sqlite3 .dump`, mysqldump or pg_dump write, in one transaction; MySQL ends it with each change of a
+/// table's layout.
+fn run_script(
+    context: &Context<'_>,
+    db: &mut dyn Backend,
+    mut lines: Lines<'_, impl BufRead>,
+) -> Result<Answer, Error> {
     let own = ["begin", "commit", "start transaction", "end"];
     let is_own = |statement: &str| {
         let lower = statement.to_ascii_lowercase();
         own.iter()
             .any(|word| lower == *word || lower.strip_prefix(word).is_some_and(|rest| rest.starts_with(' ')))
     };
-    let statements = db::split_statements(script);
-    let mut db = create::make_database(context, &context.url)?;
-    let run = db::transaction(&mut *db, |db| {
+    let engine = db.engine();
+    let run = db::transaction(db, |db| {
         let mut run = 0;
-        for statement in statements.into_iter().filter(|statement| !is_own(statement)) {
-            db.raw(statement, &[])?;
+        for statement in Script::new(engine, &mut lines.reader) {
+            let statement = statement.map_err(|error| Error::file("read", lines.path, &error))?;
+            if is_own(&statement.sql) {
+                continue;
+            }
+            db.raw(&statement.sql, &[]).map_err(|error| match error {
+                error if error.is_unreachable() => Error::Database(error),
+                error => Error::Backup {
+                    path: lines.path.to_owned(),
+                    line: statement.line,
+                    reason: error.to_string(),
+                },
+            })?;
             run += 1;
         }
         Ok::<usize, Error>(run)

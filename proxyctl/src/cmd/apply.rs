@@ -98,10 +98,16 @@ pub(crate) fn run(context: &Context<'_>, apply: &Apply) -> Result<Answer, Error>
         Reloaded::No
     } else {
         subscriber::unregister(context, plan.gone());
-        reload(context, &plan, &sections, apply.wait)?
+        reload(context, &plan, &sections, apply.wait).map_err(|error| Error::NotServed {
+            done: counts(&plan, ""),
+            error: Box::new(error),
+        })?
     };
     Ok(answer(context, &plan, apply.dry_run, reloaded))
 }
+
+/// What two servers' transactions that plan and write must not do at once; SQLite and dbtext have one at a time anyway.
+const ALONE: &str = "SELECT table_version FROM version WHERE table_name = 'version' FOR UPDATE";
 
 /// Plans and writes in one transaction, so that nothing changes in between.
 pub(crate) fn write(
@@ -110,6 +116,9 @@ pub(crate) fn write(
     make: impl FnOnce(&mut dyn Backend) -> Result<Plan, Error>,
 ) -> Result<Plan, Error> {
     shared::db::transaction(db, |db| {
+        if db.engine().is_server() {
+            db.raw(ALONE, &[])?;
+        }
         let plan = make(db)?;
         let progress = context.progress(plan.changes.len() as u64);
         let written = plan.write(db, &progress);
@@ -186,19 +195,11 @@ fn answer(context: &Context<'_>, plan: &Plan, is_dry: bool, reloaded: Reloaded) 
             change.kind.noun, change.title
         ));
     }
-    let (added, changed, removed) = (
-        plan.count(Action::Add),
-        plan.count(Action::Change),
-        plan.count(Action::Remove),
-    );
-    let would = if is_dry { "would be " } else { "" };
     if plan.changes.is_empty() {
         lines.push_str("nothing to change");
     } else {
-        lines.push_str(&format!(
-            "{would}added {added}, {would}changed {changed}, {would}removed {removed}{}",
-            reloaded.words()
-        ));
+        lines.push_str(&counts(plan, if is_dry { "would be " } else { "" }));
+        lines.push_str(reloaded.words());
     }
     if matches!(context.output, Output::Csv) {
         return Answer::report(report);
@@ -210,9 +211,15 @@ fn answer(context: &Context<'_>, plan: &Plan, is_dry: bool, reloaded: Reloaded) 
             json!({ "action": word(change.action).1, "section": change.kind.name, "name": change.title, "details": change.details })
         })
         .collect();
-    let data = json!({ "dry_run": is_dry, "added": added, "changed": changed, "removed": removed,
-        "live": reloaded.is_live(), "changes": changes });
+    let data = json!({ "dry_run": is_dry, "added": plan.count(Action::Add), "changed": plan.count(Action::Change),
+        "removed": plan.count(Action::Remove), "live": reloaded.is_live(), "changes": changes });
     Answer::new(lines, data)
+}
+
+fn counts(plan: &Plan, would: &str) -> String {
+    let [added, changed, removed] =
+        [Action::Add, Action::Change, Action::Remove].map(|action| plan.count(action));
+    format!("{would}added {added}, {would}changed {changed}, {would}removed {removed}")
 }
 
 /// Refuses rows that are there, or leaves them out.

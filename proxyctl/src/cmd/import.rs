@@ -33,7 +33,8 @@ Examples:
   proxyctl import carriers.csv --section addresses
   proxyctl export subscribers -o csv | ssh other proxyctl import -
 
-All or nothing: a row that is wrong, or is there already, changes nothing. Columns are those of `proxyctl apply`.";
+All or nothing: a row that is wrong, or is there already, changes nothing. Columns are those of `proxyctl apply`; in CSV,
+groups and aliases are words with blanks between them.";
 
 pub(crate) const EXPORT: &str = "\
 Examples:

@@ -68,6 +68,22 @@ struct Present {
     values: BTreeMap<&'static str, String>,
 }
 
+impl Present {
+    /// The subscriber to whom the row belongs.
+    fn owner(&self, kind: &Kind, key: &[String]) -> Option<User> {
+        let cell = |column: &str| {
+            let at = kind.key.iter().position(|name| *name == column);
+            at.and_then(|index| key.get(index))
+                .or_else(|| self.values.get(column))
+                .cloned()
+        };
+        Some(User {
+            name: cell("username")?,
+            domain: cell("domain")?,
+        })
+    }
+}
+
 /// Compares; `storage` says how passwords are kept, unless a row keeps its own way.
 pub(crate) fn plan(
     db: &mut dyn Backend,
@@ -76,6 +92,7 @@ pub(crate) fn plan(
     storage: Option<Storage>,
 ) -> Result<Plan, Error> {
     let mut plan = Plan::default();
+    let mut leaving = BTreeSet::new();
     for kind in KINDS {
         let wanted: Vec<&Item> = items.iter().filter(|item| item.kind.name == kind.name).collect();
         let is_pruned = matches!(prune, Prune::Sections(sections) if sections.contains(kind.name));
@@ -93,8 +110,15 @@ pub(crate) fn plan(
                     item.title()
                 )));
             }
-            let found = present.remove(&item.key);
+            // What goes with its subscriber has to be made anew.
+            let found = present.remove(&item.key).filter(|row| {
+                !row.owner(kind, &item.key)
+                    .is_some_and(|owner| leaving.contains(&owner))
+            });
             plan.changes.extend(compared(item, found.as_ref(), storage)?);
+        }
+        if is_pruned && kind.name == SUBSCRIBERS.name {
+            leaving.extend(present.keys().filter_map(|key| user(key)));
         }
         if is_pruned {
             plan.changes.extend(present.into_iter().map(|(key, row)| Change {

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
+use serde_json::Value;
 
 use super::Item;
 use super::Site;
@@ -21,6 +23,9 @@ use super::record::Trusted;
 use super::record::note_origin;
 use crate::Error;
 use crate::context::Context;
+
+/// Columns of CSV that hold a list, words with blanks between them.
+const LISTS: [&str; 2] = ["groups", "aliases"];
 
 /// Reads a file, or every `.yaml`, `.yml` and `.json` file of a folder by name.
 pub(crate) fn read(path: &Path) -> Result<Vec<(PathBuf, Site)>, Error> {
@@ -88,6 +93,11 @@ fn text_of(path: &Path) -> Result<String, Error> {
             Err(error) => Err(Error::file("read", "standard input", &error)),
         };
     }
+    contents(path)
+}
+
+/// The text of a file that must be there.
+pub(super) fn contents(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             Error::not_found("file", path.display().to_string())
@@ -124,8 +134,8 @@ fn rows<T: DeserializeOwned + Record>(context: &Context<'_>, path: &Path) -> Res
     let text = text_of(path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut items = Vec::new();
-    let mut take = |line: usize, record: T| {
-        note_origin(path, format!("line {line}"), &mut items, |items| {
+    let mut take = |place: String, record: T| {
+        note_origin(path, place, &mut items, |items| {
             record.items(context, folder, items)
         })
     };
@@ -135,13 +145,13 @@ fn rows<T: DeserializeOwned + Record>(context: &Context<'_>, path: &Path) -> Res
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
         {
-            take(index + 1, document(line, path, index)?)?;
+            take(format!("line {}", index + 1), document(line, path, index)?)?;
         }
         return Ok(items);
     }
     if text.trim_start().starts_with('[') {
         for (index, record) in document::<Vec<T>>(&text, path, 0)?.into_iter().enumerate() {
-            take(index + 1, record)?;
+            take(format!("[{index}]"), record)?;
         }
         return Ok(items);
     }
@@ -150,17 +160,45 @@ fn rows<T: DeserializeOwned + Record>(context: &Context<'_>, path: &Path) -> Res
         .comment(Some(b'#'))
         .from_reader(text.as_bytes());
     let headers = reader.headers().map_err(|e| bad_row(path, &e))?.clone();
+    let refused = |line: usize, reason: String| Error::Input {
+        path: path.to_owned(),
+        line,
+        reason,
+    };
+    if headers.is_empty() {
+        // JSON lines of nothing.
+        return Ok(items);
+    }
+    // Without rows, too, a header must be one: a lone row in its place would be lost.
+    let nothing = headers.iter().map(|_| "").collect();
+    record::<T>(&headers, &nothing).map_err(|e| refused(1, format!("in the header line: {e}")))?;
     for row in reader.records() {
         let row = row.map_err(|e| bad_row(path, &e))?;
         let line = row
             .position()
             .map_or(0, |place| usize::try_from(place.line()).unwrap_or(0));
         take(
-            line,
-            row.deserialize(Some(&headers)).map_err(|e| bad_row(path, &e))?,
+            format!("line {line}"),
+            record(&headers, &row).map_err(|e| refused(line, e.to_string()))?,
         )?;
     }
     Ok(items)
+}
+
+/// The record that a row of CSV means.
+fn record<T: DeserializeOwned>(
+    headers: &csv::StringRecord,
+    row: &csv::StringRecord,
+) -> Result<T, serde_json::Error> {
+    let cell = |(name, text): (&str, &str)| {
+        let value = if LISTS.contains(&name) {
+            text.split_whitespace().collect()
+        } else {
+            Value::from(text)
+        };
+        (name.to_owned(), value)
+    };
+    T::deserialize(MapDeserializer::new(headers.iter().zip(row).map(cell)))
 }
 
 fn bad_row(path: &Path, error: &csv::Error) -> Error {
@@ -168,7 +206,6 @@ fn bad_row(path: &Path, error: &csv::Error) -> Error {
         .position()
         .map_or(1, |place| usize::try_from(place.line()).unwrap_or(1));
     let reason = match error.kind() {
-        csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
         } => format!("{len} cells, the header has {expected_len}"),

@@ -1,14 +1,13 @@
 //! The sections of a site file as their author writes them, and the rows they mean.
 
-use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 use shared::digest::Hex;
 
 use super::Item;
 use super::Kind;
+use super::file::contents;
 use crate::Error;
 use crate::check;
 use crate::cmd::address;
@@ -50,10 +49,8 @@ pub(crate) struct Subscriber {
     ha1: String,
     #[serde(default)]
     ha1b: String,
-    #[serde(default)]
-    groups: Vec<String>,
-    #[serde(default)]
-    aliases: Vec<String>,
+    groups: Option<Vec<String>>,
+    aliases: Option<Vec<String>>,
 }
 
 /// A user in a group.
@@ -177,11 +174,11 @@ impl Site {
             ("subscribers", self.subscribers.is_some()),
             (
                 "groups",
-                self.groups.is_some() || subscribers.clone().any(|s| !s.groups.is_empty()),
+                self.groups.is_some() || subscribers.clone().any(|s| s.groups.is_some()),
             ),
             (
                 "aliases",
-                self.aliases.is_some() || subscribers.clone().any(|s| !s.aliases.is_empty()),
+                self.aliases.is_some() || subscribers.clone().any(|s| s.aliases.is_some()),
             ),
             ("speed_dials", self.speed_dials.is_some()),
             ("addresses", self.addresses.is_some()),
@@ -218,7 +215,7 @@ impl Record for Subscriber {
             })?;
             values.push((column, hex.as_str().to_owned()));
         }
-        for group in &self.groups {
+        for group in self.groups.iter().flatten() {
             check::word("group", group, 64)?;
             push(
                 items,
@@ -227,7 +224,7 @@ impl Record for Subscriber {
                 Vec::new(),
             );
         }
-        for alias in &self.aliases {
+        for alias in self.aliases.iter().flatten() {
             let alias = beside(context, alias, &user.domain)?;
             let whose = vec![("username", user.name.clone()), ("domain", user.domain.clone())];
             push(items, &super::ALIASES, vec![alias.name, alias.domain], whose);
@@ -257,9 +254,12 @@ impl Subscriber {
             (context.environment)(name)
                 .ok_or_else(|| Error::not_found("variable of the environment", name))?
         } else if !self.password_file.is_empty() {
-            let path: PathBuf = folder.join(&self.password_file);
-            let text = fs::read_to_string(&path).map_err(|e| Error::file("read", path, &e))?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
+            let path = folder.join(&self.password_file);
+            let text = contents(&path)?.trim_end_matches(['\r', '\n']).to_owned();
+            if text.is_empty() {
+                return Err(Error::Usage(format!("no password in `{}`", path.display())));
+            }
+            text
         } else {
             self.password.clone()
         };

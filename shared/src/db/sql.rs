@@ -29,39 +29,6 @@ pub(super) fn quoted(engine: Engine, name: &str) -> Result<String, Error> {
     Ok(out)
 }
 
-/// Cuts a script into statements at the semicolons outside quotes and comments.
-pub fn split_statements(script: &str) -> Vec<&str> {
-    let bytes = script.as_bytes();
-    let (mut statements, mut start, mut at) = (Vec::new(), 0, 0);
-    while let Some(&byte) = bytes.get(at) {
-        let rest = bytes.get(at..).unwrap_or_default();
-        at += match byte {
-            b'\'' | b'"' | b'`' => {
-                1 + rest
-                    .iter()
-                    .skip(1)
-                    .position(|&b| b == byte)
-                    .map_or(rest.len(), |n| n + 1)
-            }
-            b'-' if rest.starts_with(b"--") => rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()),
-            b'/' if rest.starts_with(b"/*") => rest
-                .windows(2)
-                .skip(2)
-                .position(|w| w == b"*/")
-                .map_or(rest.len(), |n| n + 4),
-            b';' => {
-                statements.push(script.get(start..at).unwrap_or_default().trim());
-                start = at + 1;
-                1
-            }
-            _ => 1,
-        };
-    }
-    statements.push(script.get(start..).unwrap_or_default().trim());
-    statements.retain(|s| !s.is_empty());
-    statements
-}
-
 impl<'q> Statement<'q> {
     pub(super) fn select(engine: Engine, select: &'q Select<'_>) -> Result<Self, Error> {
         let mut sql = Self::new(engine, "SELECT ");
@@ -368,13 +335,5 @@ mod tests {
         for bad in ["", "a.", "a\0b"] {
             assert!(quoted(Engine::MySql, bad).is_err());
         }
-    }
-
-    #[test]
-    fn scripts_are_cut_outside_quotes() {
-        let script = "a ';' b; -- c;\n/* ; */ d; `;`;;";
-        assert_eq!(split_statements(script), ["a ';' b", "-- c;\n/* ; */ d", "`;`"]);
-        assert_eq!(split_statements("'unclosed ; "), ["'unclosed ;"]);
-        assert!(split_statements(" ; ").is_empty());
     }
 }

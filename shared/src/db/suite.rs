@@ -491,9 +491,9 @@ fn equals_the_packaged_scripts(db: &mut dyn Backend) {
     modules.sort_by_key(|module| (*module != "standard", *module));
     modules.dedup();
     for module in modules {
-        let script = fs::read_to_string(scripts.join(format!("{module}-create.sql"))).unwrap();
-        for statement in split_statements(&script) {
-            db.raw(statement, &[]).unwrap();
+        let script = fs::read(scripts.join(format!("{module}-create.sql"))).unwrap();
+        for statement in Script::new(db.engine(), script.as_slice()) {
+            db.raw(&statement.unwrap().sql, &[]).unwrap();
         }
     }
     let theirs = described(db);

@@ -268,11 +268,7 @@ impl Backend for Text {
     fn insert(&mut self, insert: &Insert<'_>) -> Result<u64, Error> {
         let at = self.positions(insert.table, &insert.columns)?;
         self.change(insert.table, |contents| {
-            for row in &insert.rows {
-                let fresh = contents.fresh(insert.table, &at, row)?;
-                contents.check_unique(insert.table, &fresh, None)?;
-                contents.rows.push(fresh);
-            }
+            contents.append(insert.table, &at, &insert.rows)?;
             Ok(insert.rows.len() as u64)
         })
     }
@@ -312,7 +308,7 @@ impl Backend for Text {
         let key = self.positions(insert.table, &upsert.key)?;
         self.change(insert.table, |contents| {
             for row in &insert.rows {
-                let fresh = contents.fresh(insert.table, &at, row)?;
+                let fresh = contents.fresh(insert.table, &at, row, contents.next_number())?;
                 let same = |old: &Vec<Value>| key.iter().all(|&k| old.get(k) == fresh.get(k));
                 match contents.rows.iter().position(same) {
                     Some(index) => contents.assign(insert.table, index, at.iter().copied().zip(row))?,

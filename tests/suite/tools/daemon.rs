@@ -277,6 +277,41 @@ fn refusals() {
 }
 
 #[test]
+fn a_site_is_reloaded_once_and_waited_for() {
+    let home = Home::new();
+    home.write(
+        "site.yaml",
+        "addresses: [{group: 1, address: 10.0.0.1}, {group: 1, address: 10.0.0.2}]\nsubscribers: [{user: a@x.org, password: p}]\n",
+    );
+    home.run("apply -f site.yaml --wait 0").fails(
+        5,
+        "added 3, changed 0, removed 0 in the database, but the daemon does not serve it yet: proxyd is not running",
+    );
+    let waiting = thread::scope(|scope| {
+        let waiting = scope.spawn(|| home.run("apply -f site.yaml --wait 60"));
+        let calls = serve(&home);
+        (waiting.join().unwrap(), calls)
+    });
+    let (run, calls) = waiting;
+    assert_eq!(run.ok(), "nothing to change\n");
+    let told = || std::mem::take(&mut *calls.lock().unwrap());
+    assert_eq!(told(), ["permissions.addressReload []", "core.version []"]);
+    home.write(
+        "site.yaml",
+        "addresses: [{group: 1, address: 10.0.0.3}, {group: 1, address: 10.0.0.4}]\n",
+    );
+    let said = home.run("apply -f site.yaml --prune").ok();
+    assert!(
+        said.ends_with("added 2, changed 0, removed 2, live now\n"),
+        "{said}"
+    );
+    assert_eq!(told(), ["permissions.addressReload []"]);
+    home.run("apply -f site.yaml --prune").ok();
+    home.run("apply -f site.yaml --prune --dry-run").ok();
+    assert_eq!(told(), [""; 0]);
+}
+
+#[test]
 fn a_dump_in_every_form() {
     let home = Home::new();
     let _calls = serve(&home);

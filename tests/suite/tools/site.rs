@@ -206,6 +206,84 @@ fn who_is_pruned_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_moves_to_another_subscriber_outlives_the_pruned_one() {
+    let home = Home::new();
+    for line in [
+        "add a@x.org p",
+        "add b@x.org p",
+        "alias_db add 1000@x.org b@x.org",
+        "acl grant b@x.org int",
+    ] {
+        home.run(line).ok();
+    }
+    home.write(
+        "site.yaml",
+        "subscribers: [{user: a@x.org, aliases: [1000]}]\ngroups: [{user: b@x.org, group: int}]\n",
+    );
+    assert_eq!(
+        home.run("apply -f site.yaml --prune").ok(),
+        "- subscriber b@x.org\n+ group int of b@x.org\n+ alias 1000@x.org\nadded 2, changed 0, removed 1\n"
+    );
+    assert_eq!(home.cell("SELECT username FROM dbaliases"), "a");
+    assert_eq!(home.run("apply -f site.yaml --prune").ok(), "nothing to change\n");
+    home.write("site.yaml", "subscribers: [{user: a@x.org, aliases: []}]\n");
+    assert_eq!(
+        home.run("apply -f site.yaml --prune").ok(),
+        "- alias 1000@x.org\nadded 0, changed 0, removed 1\n"
+    );
+}
+
+#[test]
+fn lists_in_csv_are_words_in_a_cell() {
+    let home = Home::new();
+    let imported = |text: &str| home.run_with("import -", &[], text);
+    assert_eq!(
+        imported("user,aliases,groups,password\na@x.org,0049 1000@y.org,int ld,p\nb@x.org,,,p\n").ok(),
+        "added 6, changed 0, left as they are 0\n"
+    );
+    assert_eq!(
+        home.cell("SELECT group_concat(alias_username || '@' || alias_domain) FROM dbaliases"),
+        "0049@x.org,1000@y.org"
+    );
+    assert_eq!(home.cell("SELECT group_concat(grp) FROM grp"), "int,ld");
+    for (text, part) in [
+        ("c@x.org,p\n", "-:1: in the header line: unknown field `c@x.org`"),
+        (
+            "user,user,password\nc@x.org,d@x.org,p\n",
+            "-:1: in the header line: duplicate field `user`",
+        ),
+        ("password\np\n", "-:1: in the header line: missing field `user`"),
+    ] {
+        imported(text).fails(2, part);
+    }
+    assert_eq!(imported("").ok(), "added 0, changed 0, left as they are 0\n");
+}
+
+#[test]
+fn a_secret_that_is_not_there() {
+    let home = Home::new();
+    home.write(
+        "site.yaml",
+        "subscribers: [{user: a@x.org, password_file: a.secret}]\n",
+    );
+    home.run("apply -f site.yaml").fails(3, "a.secret`");
+    home.write("a.secret", "\n");
+    home.run("apply -f site.yaml")
+        .fails(2, "no password in `a.secret`");
+    home.write("a.secret", "p\n");
+    home.run("apply -f site.yaml").ok();
+    home.write(
+        "site.yaml",
+        "subscribers: [{user: a@x.org, password_env: SECRET}]\n",
+    );
+    home.run("apply -f site.yaml").fails(3, "`SECRET`");
+    assert_eq!(
+        home.run_with("apply -f site.yaml", &[("SECRET", "p")], "").ok(),
+        "nothing to change\n"
+    );
+}
+
+#[test]
 fn a_shell_tells_a_failure_once() {
     let home = Home::new();
     for (line, code, part) in [

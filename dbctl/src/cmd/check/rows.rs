@@ -154,6 +154,13 @@ fn credentials(row: Row<'_>) -> Option<String> {
 }
 
 fn uri(text: &str) -> Option<String> {
-    let error = Uri::parse(text.as_bytes()).err()?;
-    Some(format!("`{text}` is not a SIP URI: {error}"))
+    let known = ["sip", "sips", "tel"];
+    match Uri::parse(text.as_bytes()) {
+        Err(error) => Some(format!("`{text}` is not a SIP URI: {error}")),
+        Ok(uri) => {
+            let scheme = String::from_utf8_lossy(uri.scheme_name).to_ascii_lowercase();
+            (!known.contains(&scheme.as_str()))
+                .then(|| format!("`{text}` is not a SIP URI: it begins with {scheme}:"))
+        }
+    }
 }

@@ -180,7 +180,7 @@ fn added(engine: Engine, column: &Column) -> Result<String, Error> {
 }
 
 /// The lengths found and wanted, where a column of text is too short; SQLite and dbtext know no lengths.
-fn widened(engine: Engine, info: &ColumnInfo, column: &Column) -> Option<(u16, u16)> {
+pub(super) fn widened(engine: Engine, info: &ColumnInfo, column: &Column) -> Option<(u16, u16)> {
     let ColumnType::Varchar(wanted) = column.kind else {
         return None;
     };

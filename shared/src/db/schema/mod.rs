@@ -16,11 +16,13 @@ mod subscriber;
 mod topos;
 mod uid;
 
+mod drift;
 mod migrate;
 
 use std::collections::BTreeMap;
 
 pub use column::{Column, ColumnType};
+pub use drift::drift;
 pub use migrate::{Plan, Step, apply, plan};
 
 use super::Backend;

@@ -62,9 +62,9 @@ fn sqlite_tables_equal_the_packaged_scripts() {
     let folder = tempfile::tempdir().unwrap();
     let mut theirs = db::open_with(&Url::sqlite(folder.path().join("theirs.db")), Access::Create).unwrap();
     for module in modules() {
-        let script = fs::read_to_string(scripts.join(format!("{module}-create.sql"))).unwrap();
-        for statement in db::split_statements(&script) {
-            theirs.raw(statement, &[]).unwrap();
+        let script = fs::read(scripts.join(format!("{module}-create.sql"))).unwrap();
+        for statement in db::Script::new(Engine::Sqlite, script.as_slice()) {
+            theirs.raw(&statement.unwrap().sql, &[]).unwrap();
         }
     }
     let mut ours = db::open_with(&Url::sqlite(folder.path().join("ours.db")), Access::Create).unwrap();

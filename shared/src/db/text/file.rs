@@ -1,6 +1,7 @@
 //! One dbtext file: `name(type,attribute)` columns, fields between colons, escapes (Kamailio module db_text).
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -156,8 +157,50 @@ impl Contents {
             .position(|c| c.name.eq_ignore_ascii_case(column))
     }
 
-    /// Makes a row of the values given, the schema's defaults, and the next number for the key.
-    pub(super) fn fresh(&self, table: &str, at: &[usize], values: &[Value]) -> Result<Vec<Value>, Error> {
+    /// Adds rows of the values given; what must differ is gathered once for all of them.
+    pub(super) fn append(&mut self, table: &str, at: &[usize], rows: &[Vec<Value>]) -> Result<(), Error> {
+        let mut number = self.next_number();
+        let mut unique = self.unique(table);
+        for values in rows {
+            let row = self.fresh(table, at, values, number)?;
+            for key in &mut unique {
+                if key.of(&row).is_some_and(|cells| !key.seen.insert(cells)) {
+                    return Err(Error::Duplicate(format!("{table}.{}", key.columns.join(", "))));
+                }
+            }
+            let taken = self.key().and_then(|at| row.get(at)?.as_int());
+            number = number.max(taken.unwrap_or(0).saturating_add(1));
+            self.rows.push(row);
+        }
+        Ok(())
+    }
+
+    /// The cells of the rows in each unique index that the schema gives this table.
+    fn unique(&self, table: &str) -> Vec<Unique> {
+        let mut all = Vec::new();
+        for index in schema::table(table).map_or(&[][..], |layout| layout.unique) {
+            let at: Option<Vec<usize>> = index.1.iter().map(|column| self.position(column)).collect();
+            let Some(at) = at else { continue };
+            let mut unique = Unique {
+                columns: index.1,
+                at,
+                seen: HashSet::with_capacity(self.rows.len()),
+            };
+            let cells: Vec<Vec<u8>> = self.rows.iter().filter_map(|row| unique.of(row)).collect();
+            unique.seen.extend(cells);
+            all.push(unique);
+        }
+        all
+    }
+
+    /// Makes a row of the values given, the schema's defaults, and `number` for the key.
+    pub(super) fn fresh(
+        &self,
+        table: &str,
+        at: &[usize],
+        values: &[Value],
+        number: i64,
+    ) -> Result<Vec<Value>, Error> {
         if at.len() != values.len() {
             return Err(Error::Width {
                 table: table.to_owned(),
@@ -171,7 +214,7 @@ impl Contents {
             let given = at.iter().position(|&a| a == index).and_then(|i| values.get(i));
             row.push(match given {
                 Some(value) if !value.is_null() || column.null => value.coerced(column.kind).into_owned(),
-                _ if column.auto => Value::Int(self.next_number(index)),
+                _ if column.auto => Value::Int(number),
                 Some(_) => empty(column.kind),
                 None => {
                     let default =
@@ -238,9 +281,36 @@ impl Contents {
         Ok(())
     }
 
-    fn next_number(&self, at: usize) -> i64 {
-        let largest = self.rows.iter().filter_map(|row| row.get(at)?.as_int()).max();
-        largest.unwrap_or(0).saturating_add(1)
+    /// The next number for the key.
+    pub(super) fn next_number(&self) -> i64 {
+        let at = self.key();
+        let numbers = self.rows.iter().filter_map(|row| row.get(at?)?.as_int());
+        numbers.max().unwrap_or(0).saturating_add(1)
+    }
+
+    fn key(&self) -> Option<usize> {
+        self.columns.iter().position(|column| column.auto)
+    }
+}
+
+/// A unique index with what it holds.
+struct Unique {
+    columns: &'static [&'static str],
+    at: Vec<usize>,
+    seen: HashSet<Vec<u8>>,
+}
+
+impl Unique {
+    /// The cells of a row in one; nothing where one is NULL, which differs from itself.
+    fn of(&self, row: &[Value]) -> Option<Vec<u8>> {
+        let mut cells = Vec::new();
+        for at in &self.at {
+            let cell = row.get(*at).filter(|cell| !cell.is_null())?;
+            let bytes = cell.to_bytes();
+            cells.extend(bytes.len().to_le_bytes());
+            cells.extend(bytes.iter());
+        }
+        Some(cells)
     }
 }
 
