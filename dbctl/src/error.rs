@@ -107,6 +107,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A statement of a script that the database refused.
+    #[error("{path}:{line}: {error}")]
+    Refused {
+        /// The script.
+        path: PathBuf,
+        /// The line it begins at, from 1.
+        line: usize,
+        /// What the database says.
+        error: Box<Self>,
+    },
     /// The target of a copy is its source.
     #[error("source and target are the same database: {0}")]
     SameDatabase(String),
@@ -131,7 +141,7 @@ impl Error {
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::CannotCreate(error) => error.exit_code(),
+            Self::CannotCreate(error) | Self::Refused { error, .. } => error.exit_code(),
             Self::Database(error) if error.is_unreachable() => ExitCode::NoDatabase,
             Self::Database(db::Error::Duplicate(_)) => ExitCode::Exists,
             Self::Database(db::Error::NoTable { .. }) => ExitCode::NotFound,

@@ -253,13 +253,10 @@ fn run_script(
             if is_own(&statement.sql) {
                 continue;
             }
-            db.raw(&statement.sql, &[]).map_err(|error| match error {
-                error if error.is_unreachable() => Error::Database(error),
-                error => Error::Backup {
-                    path: lines.path.to_owned(),
-                    line: statement.line,
-                    reason: error.to_string(),
-                },
+            db.raw(&statement.sql, &[]).map_err(|error| Error::Refused {
+                path: lines.path.to_owned(),
+                line: statement.line,
+                error: Box::new(error.into()),
             })?;
             run += 1;
         }
