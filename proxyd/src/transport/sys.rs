@@ -125,16 +125,15 @@ impl Vectors {
         header.msg_hdr.msg_flags = 0;
     }
 
-    /// Receives into the first `slots` of `buffer`, of `size` bytes each; the number of datagrams.
+    /// Receives into `buffer`, cut in slots of `size` bytes; the number of datagrams.
     pub(super) fn receive(
         &mut self,
         fd: RawFd,
         buffer: &mut [u8],
         size: usize,
-        slots: usize,
         flags: i32,
     ) -> io::Result<usize> {
-        let slots = slots.min(self.slots()).min(buffer.len() / size.max(1));
+        let slots = self.slots().min(buffer.len() / size.max(1));
         let base = buffer.as_mut_ptr();
         for index in 0..slots {
             self.iovecs[index] = libc::iovec {

@@ -18,12 +18,8 @@ use super::sys;
 
 /// Datagrams taken by one system call.
 pub const BATCH: usize = 32;
-/// The largest UDP payload, rounded up: a slot never cuts a datagram. Nine cache lines more, so that slots do not begin
-/// in the same sets of the processor's caches.
-const SLOT: usize = 65_536 + 9 * 64;
-
-/// Slots offered at least.
-const FEW: usize = 4;
+/// The largest UDP payload, rounded up: a slot never cuts a datagram.
+const SLOT: usize = 65_536;
 
 /// How a UDP socket is opened.
 #[derive(Clone, Debug)]
@@ -122,8 +118,6 @@ pub struct Datagram<'a> {
 pub struct Batch {
     vectors: sys::Vectors,
     buffer: Vec<u8>,
-    /// Slots offered to the last call.
-    offered: usize,
     filled: usize,
 }
 
@@ -140,20 +134,14 @@ impl Batch {
         Self {
             vectors: sys::Vectors::new(slots),
             buffer: vec![0; slots * SLOT],
-            offered: 0,
             filled: 0,
         }
     }
 
     /// Receives at least one datagram, or none when the socket's time is over.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        // Where few arrive few are expected: the rest would be cold memory made ready for nothing.
-        self.offered = (self.filled * 2).max(FEW).min(self.vectors.slots());
         let (fd, flags) = (socket.as_raw_fd(), libc::MSG_WAITFORONE);
-        let received = self
-            .vectors
-            .receive(fd, &mut self.buffer, SLOT, self.offered, flags);
-        self.filled = match received {
+        self.filled = match self.vectors.receive(fd, &mut self.buffer, SLOT, flags) {
             Ok(n) => n,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
             // What the kernel reports of an earlier datagram sent from this socket (RFC 1122 §4.1.3.3).
@@ -168,9 +156,9 @@ impl Batch {
         self.filled
     }
 
-    /// Whether the last call filled every slot that it was offered: more may wait.
+    /// Whether the last call filled every slot: more may wait.
     pub fn is_full(&self) -> bool {
-        self.filled == self.offered
+        self.filled == self.vectors.slots()
     }
 
     /// Whether the last call took none.
