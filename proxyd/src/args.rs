@@ -108,8 +108,8 @@ pub struct Args {
     #[arg(short = 'n', long = "children", value_name = "N")]
     pub children: Option<usize>,
 
-    /// How long a worker lets datagrams gather at middling rates instead of being woken for each; 0 for not at all.
-    #[arg(long = "coalesce", value_name = "MICROSECONDS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(..=1000))]
+    /// How long a worker sleeps at middling rates so that datagrams gather, instead of being woken for each; 0: never.
+    #[arg(long = "coalesce", value_name = "MICROSECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1000))]
     pub coalesce: u64,
 
     /// Log to stderr.

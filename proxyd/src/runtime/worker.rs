@@ -30,7 +30,7 @@ pub(crate) fn serve_udp(
     worker: usize,
     id: SocketId,
     socket: &UdpSocket,
-    mut coalescing: Coalescing,
+    mut coalescing: Option<Coalescing>,
 ) {
     let local = socket.local();
     // Shared with the messages of the batch while they are handled, and with nobody while it is filled.
@@ -42,7 +42,7 @@ pub(crate) fn serve_udp(
             batch = Rc::default();
             continue;
         };
-        coalescing.pause();
+        coalescing.iter().for_each(Coalescing::pause);
         match arriving.receive(socket) {
             Ok(0) => {
                 receiver.begin_batch();
@@ -55,7 +55,9 @@ pub(crate) fn serve_udp(
                 continue;
             }
         }
-        coalescing.took(batch.len(), Instant::now());
+        if let Some(coalescing) = &mut coalescing {
+            coalescing.took(batch.len(), Instant::now());
+        }
         receiver.begin_batch();
         // A batch with room left has emptied the queue.
         let used = if batch.is_full() { socket.queue_used() } else { 0 };

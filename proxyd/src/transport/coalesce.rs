@@ -25,13 +25,13 @@ pub(crate) struct Coalescing {
 }
 
 impl Coalescing {
-    /// Pauses last for `sleep` and the timer slack of the kernel, 50 µs; at zero there are none.
-    pub(crate) fn new(sleep: Duration) -> Self {
-        Self {
+    /// Pauses last for `sleep` and the timer slack of the kernel, 50 µs; without a sleep there are none.
+    pub(crate) fn new(sleep: Duration) -> Option<Self> {
+        (!sleep.is_zero()).then(|| Self {
             sleep,
             gap: u64::MAX,
             taken: Instant::now(),
-        }
+        })
     }
 
     /// Lets datagrams gather where it pays.
@@ -59,7 +59,7 @@ impl Coalescing {
 
     fn pays(&self) -> bool {
         let pause = u64::try_from((self.sleep + SLACK).as_nanos()).unwrap_or(u64::MAX);
-        !self.sleep.is_zero() && WORTH.contains(&(pause / self.gap.max(1)))
+        WORTH.contains(&(pause / self.gap.max(1)))
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
 
     /// Whether it pays after many batches of a datagram, with this time between them.
     fn pays(sleep: u64, gap: u64) -> bool {
-        let mut coalescing = Coalescing::new(Duration::from_micros(sleep));
+        let mut coalescing = Coalescing::new(Duration::from_micros(sleep)).unwrap();
         for _ in 0..100 {
             coalescing.took(1, coalescing.taken + Duration::from_micros(gap));
         }
@@ -82,12 +82,12 @@ mod tests {
         assert!(pays(50, 45));
         assert!(pays(50, 8));
         assert!(!pays(50, 5), "they gather by themselves");
-        assert!(!pays(0, 10), "switched off");
+        assert!(Coalescing::new(Duration::ZERO).is_none(), "switched off");
     }
 
     #[test]
     fn a_long_silence_ends_them() {
-        let mut coalescing = Coalescing::new(Duration::from_micros(50));
+        let mut coalescing = Coalescing::new(Duration::from_micros(50)).unwrap();
         for _ in 0..100 {
             coalescing.took(4, coalescing.taken + Duration::from_micros(80));
         }
