@@ -124,6 +124,7 @@ pub fn play(path: &Path, subject: Subject, site: &Site) -> Result<Record, Scenar
         transcript: String::new(),
         record: Record::default(),
         queries: Vec::new(),
+        database: None,
     };
     for step in steps(&text) {
         if let Err(failure) = stage.perform(&step) {
@@ -183,6 +184,8 @@ struct Stage<'a> {
     transcript: String,
     record: Record,
     queries: Vec<String>,
+    /// Open all the time: a server that opens a database in WAL mode first would lock out its other processes.
+    database: Option<Connection>,
 }
 
 impl Stage<'_> {
@@ -288,7 +291,7 @@ impl Stage<'_> {
             ["WAIT", "RPC", method, params @ ..] => self.rpc(method, &params.join(" "), step, wait::PATIENCE),
             ["SUBSCRIBER", user, password] => {
                 let connection = self.database()?;
-                Ok(tables::add_subscriber(&connection, user, DOMAIN, password)?)
+                Ok(tables::add_subscriber(connection, user, DOMAIN, password)?)
             }
             _ => Err(format!("no such step: {}", words.join(" ")).into()),
         }
@@ -377,26 +380,31 @@ impl Stage<'_> {
         let mut statement = connection.prepare(query)?;
         let columns = statement.column_count();
         let mut rows = statement.query([])?;
+        let mut lines = Vec::new();
         while let Some(row) = rows.next()? {
             let mut values = Vec::new();
             for column in 0..columns {
                 values.push(format!("{:?}", row.get::<_, rusqlite::types::Value>(column)?));
             }
-            self.record.found(&format!("row: {}", values.join(" ")));
+            lines.push(format!("row: {}", values.join(" ")));
         }
+        drop(rows);
+        drop(statement);
+        lines.iter().for_each(|line| self.record.found(line));
         Ok(())
     }
 
     /// Opens the database of the scenario, which is made when first asked for.
-    fn database(&mut self) -> Result<Connection, Failure> {
-        let path = self.folder.join("test.db");
-        if path.exists() {
-            return Ok(Connection::open(&path)?);
+    fn database(&mut self) -> Result<&Connection, Failure> {
+        if self.database.is_none() {
+            self.launch
+                .defines
+                .push(format!("DBURL=\"{}\"", self.variables["database"]));
+            self.database = Some(tables::create(&self.folder.join("test.db"))?);
         }
-        self.launch
-            .defines
-            .push(format!("DBURL=\"{}\"", self.variables["database"]));
-        Ok(tables::create(&path)?)
+        self.database
+            .as_ref()
+            .ok_or_else(|| "no database".to_owned().into())
     }
 
     /// Stops the server and returns everything that was seen.

@@ -88,10 +88,15 @@ impl Database {
     }
 
     fn fails(&self, program: &str, arguments: &[&str]) -> String {
+        self.ends(1, program, arguments)
+    }
+
+    /// What a command says that ends with this code.
+    fn ends(&self, code: i32, program: &str, arguments: &[&str]) -> String {
         let output = self.run(program, arguments);
         assert_eq!(
             output.status.code(),
-            Some(1),
+            Some(code),
             "{program} {arguments:?} on {}: {}",
             self.url,
             words(&output)
@@ -260,7 +265,7 @@ fn dumps_of_the_servers_own_tools_are_restored() {
         assert_eq!(target.ok("dbctl", &silo), source.ok("dbctl", &silo), "{engine}");
         target.ok("dbctl", &["check"]);
         fs::write(&dump, "SELECT 1;\n\nSELECT nonsense FROM nowhere;\n").unwrap();
-        let said = target.fails("dbctl", &["restore", "--yes", &dump.to_string_lossy()]);
+        let said = target.ends(3, "dbctl", &["restore", "--yes", &dump.to_string_lossy()]);
         assert!(said.contains("dump.sql:3: "), "{engine}: {said}");
     }
 }
