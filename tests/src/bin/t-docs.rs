@@ -52,11 +52,21 @@ fn write_all(folder: &Path) -> io::Result<()> {
 /// One page for the command, and one for each of its parts: `proxyctl-address-add.8`.
 fn write_manual(folder: &Path, command: &Command, name: &str) -> io::Result<()> {
     let mut text = Vec::new();
-    let page = Man::new(command.clone())
+    // What follows the help are examples: they have a section of that name.
+    let examples = command
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut shown = command.clone();
+    if let Some(examples) = examples.strip_prefix("Examples:\n") {
+        shown = shown.after_help(examples.to_owned());
+    }
+    let page = Man::new(shown)
         .title(name.to_uppercase())
         .section(SECTION)
         .manual("proxyd");
     page.render(&mut text)?;
+    let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH EXAMPLES\n");
     fs::write(folder.join(format!("{name}.{SECTION}")), text)?;
     for part in command.get_subcommands().filter(|part| !part.is_hide_set()) {
         write_manual(folder, part, &format!("{name}-{}", part.get_name()))?;

@@ -12,6 +12,21 @@ use shared::db::Select;
 use shared::db::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Rows that are read again at a time, some 50 µs, and the break after them: a processor that has calls to handle does so then,
+/// whenever its system would next have taken it from this thread.
+const AT_A_TIME: u64 = 128;
+const BREAK: Duration = Duration::from_micros(50);
+
+/// What a table is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The start, for which everything waits.
+    First,
+    /// A reload, while calls are handled.
+    Again,
+}
 
 /// Where the tables are.
 pub(super) struct Source {
@@ -93,7 +108,7 @@ impl Source {
     }
 
     /// The whole of `address`; about as many rows are expected as there were.
-    pub(super) fn addresses(&self, before: &Addresses) -> Result<Addresses, LoadError> {
+    pub(super) fn addresses(&self, before: &Addresses, reading: Reading) -> Result<Addresses, LoadError> {
         let mut table = Addresses::like(before, self.mode);
         if let Some(path) = &self.address_file {
             let text = std::fs::read_to_string(path);
@@ -117,6 +132,9 @@ impl Source {
             db.with(|db| {
                 db.each(&select, &mut |row| {
                     number += 1;
+                    if reading == Reading::Again && number.is_multiple_of(AT_A_TIME) {
+                        std::thread::park_timeout(BREAK);
+                    }
                     if let Err(why) = add_row(&mut table, &row) {
                         let name = &self.address_table;
                         crate::log::error(

@@ -4,6 +4,7 @@ use super::Permissions;
 use super::address::Addresses;
 use super::address::Row;
 use super::files::decide;
+use super::load::Reading;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
 use crate::control::methods::RpcReply;
@@ -69,7 +70,7 @@ fn state(script: &Arc<Script>) -> Result<&Permissions, RpcFault> {
 }
 
 fn address_reload(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let rows = state(script)?.reload_addresses().map_err(|error| {
+    let rows = state(script)?.read_addresses(Reading::Again).map_err(|error| {
         crate::log::error("permissions", format_args!("addressReload: {error}"));
         RpcFault::failed(format!("Reload failed: {error}"))
     })?;
