@@ -186,7 +186,7 @@ fn install(folder: &Path) -> PathBuf {
 /// Packs them, and returns the package.
 fn package(folder: &Path) -> PathBuf {
     let mut command = script("etc/package", folder);
-    command.env("COMPRESSION", "none");
+    command.env("COMPRESSION", "gz");
     succeeds(command);
     let made = fs::read_dir(folder.join("target/debian")).unwrap();
     made.map(|entry| entry.unwrap().path()).next().expect("a package")
