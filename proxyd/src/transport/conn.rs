@@ -399,11 +399,7 @@ impl Connections {
 
     /// Goes on in WebSocket after these bytes, as a listening socket of that transport; false when it does so already.
     pub fn upgrade(&self, id: ConnId, bytes: Vec<u8>, socket: SocketId, keepalive: Keepalive) -> bool {
-        let Some(conn) = self.0.become_web(id, socket) else {
-            return false;
-        };
-        let queued = self.0.queue(&conn, bytes);
-        queued.is_ok() && conn.orders.send(Order::Upgrade(keepalive)).is_ok()
+        self.0.become_web(id, bytes, socket, keepalive)
     }
 
     /// Sends a control frame on a WebSocket connection; false when there is none of this number.
@@ -500,16 +496,18 @@ impl Inner {
     }
 
     /// Enters a connection under the transport that it goes on with.
-    fn become_web(&self, id: ConnId, socket: SocketId) -> Option<Arc<Conn>> {
+    fn become_web(&self, id: ConnId, bytes: Vec<u8>, socket: SocketId, keepalive: Keepalive) -> bool {
         let mut table = self.table.write();
-        let conn = table.by_id.get(&id).cloned()?;
+        let Some(conn) = table.by_id.get(&id).cloned() else {
+            return false;
+        };
         let ports: SmallVec<[u16; 4]> = {
             let aliases = conn.aliases.lock();
             aliases.iter().copied().chain([conn.remote.port()]).collect()
         };
         let before = conn.transport();
         if conn.web.swap(true, Relaxed) {
-            return None;
+            return false;
         }
         conn.socket.store(socket, Relaxed);
         for port in ports {
@@ -521,7 +519,9 @@ impl Inner {
                 .or_default()
                 .push(id);
         }
-        Some(conn)
+        // The table is still locked: nobody finds a WebSocket connection that has not been told to be one.
+        let queued = self.queue(&conn, bytes);
+        queued.is_ok() && conn.orders.send(Order::Upgrade(keepalive)).is_ok()
     }
 
     fn queue(&self, conn: &Conn, bytes: Vec<u8>) -> Result<(), SendError> {
