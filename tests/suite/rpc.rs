@@ -253,7 +253,7 @@ fn a_live_message_is_explained_as_it_is_handled() {
     );
 }
 
-fn register(phone: &mut Ua) {
+pub(crate) fn register(phone: &mut Ua) {
     let to = format!("<{}>", phone.aor());
     phone
         .request("r", "REGISTER", "sip:test.lan", &[("To".to_owned(), to)])

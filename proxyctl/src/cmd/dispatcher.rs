@@ -76,21 +76,7 @@ pub(crate) enum Verb {
     },
     /// Add a destination in memory only: the next reload forgets it
     #[command(after_help = "Examples:\n  proxyctl dispatcher memadd 1 sip:192.0.2.1:5060 0 5 'weight=50'")]
-    Memadd {
-        /// Set, a number
-        set: String,
-        /// SIP URI
-        destination: String,
-        /// Flags
-        #[arg(default_value = "0")]
-        flags: String,
-        /// Priority
-        #[arg(default_value = "0", allow_negative_numbers = true)]
-        priority: String,
-        /// Attributes such as `weight=50;duid=gw1`
-        #[arg(default_value = "")]
-        attrs: String,
-    },
+    Memadd(Place),
     /// Remove a destination in memory only: the next reload brings it back
     #[command(after_help = "Examples:\n  proxyctl dispatcher memrm 1 sip:192.0.2.1:5060")]
     Memrm {
@@ -117,6 +103,16 @@ pub(crate) enum Verb {
 /// A new destination.
 #[derive(Debug, Args)]
 pub(crate) struct Add {
+    #[command(flatten)]
+    place: Place,
+    /// Description
+    #[arg(default_value = "")]
+    description: String,
+}
+
+/// What a destination is, but for its description.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
     /// Set, a number
     set: String,
     /// SIP URI
@@ -130,9 +126,19 @@ pub(crate) struct Add {
     /// Attributes such as `weight=50;duid=gw1`
     #[arg(default_value = "")]
     attrs: String,
-    /// Description
-    #[arg(default_value = "")]
-    description: String,
+}
+
+impl Place {
+    fn row<'a>(&'a self, description: &'a str) -> Row<'a> {
+        Row {
+            set: &self.set,
+            destination: &self.destination,
+            flags: &self.flags,
+            priority: &self.priority,
+            attrs: &self.attrs,
+            description,
+        }
+    }
 }
 
 /// A row, checked.
@@ -205,23 +211,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
             "set",
             set,
         ),
-        Verb::Memadd {
-            set,
-            destination,
-            flags,
-            priority,
-            attrs,
-        } => {
-            let row = Row {
-                set,
-                destination,
-                flags,
-                priority,
-                attrs,
-                description: "",
-            };
-            memadd(context, &row.checked()?)
-        }
+        Verb::Memadd(place) => memadd(context, &place.row("").checked()?),
         Verb::Memrm { set, destination } => {
             let set = set_of(set)?;
             in_memory(context, set, Some(destination))?;
@@ -294,15 +284,7 @@ fn memadd(context: &Context<'_>, entry: &Entry) -> Result<Answer, Error> {
 }
 
 fn add(context: &Context<'_>, what: &Add) -> Result<Answer, Error> {
-    let entry = Row {
-        set: &what.set,
-        destination: &what.destination,
-        flags: &what.flags,
-        priority: &what.priority,
-        attrs: &what.attrs,
-        description: &what.description,
-    }
-    .checked()?;
+    let entry = what.place.row(&what.description).checked()?;
     let mut db = context.open(&["dispatcher"])?;
     shared::db::transaction(db.as_mut(), |db| {
         let same = Select::from("dispatcher")

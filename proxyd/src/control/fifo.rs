@@ -349,21 +349,27 @@ mod tests {
         assert_eq!(reply_path(b"{}", dir), None);
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_call_is_answered_in_its_fifo() {
-        let dir = tempfile::tempdir().unwrap();
+    /// A FIFO in a folder whose only method echoes.
+    fn open(dir: &Path) -> (Fifo, PathBuf) {
         let methods = Arc::new(Methods::new());
         methods.add([RpcDef::new("echo", "Echoes.", |c| {
             Ok(Value::from(c.params.to_vec()).into())
         })]);
-        let path = dir.path().join("rpc.fifo");
+        let path = dir.join("rpc.fifo");
         let options = FifoOptions {
             path: path.clone(),
             access: Access::mode(0o660),
-            reply_dir: dir.path().to_owned(),
+            reply_dir: dir.to_owned(),
             dialect: Dialect::Kamailio(Layout::Compact),
         };
         let fifo = Fifo::serve(&tokio::runtime::Handle::current(), options, methods).unwrap();
+        (fifo, path)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_call_is_answered_in_its_fifo() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fifo, path) = open(dir.path());
         let reply = dir.path().join("reply");
         make(&reply, 0o600).unwrap();
         let text = tokio::task::spawn_blocking(move || {
@@ -385,18 +391,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn neither_halves_nor_absent_readers_hold_others() {
         let dir = tempfile::tempdir().unwrap();
-        let methods = Arc::new(Methods::new());
-        methods.add([RpcDef::new("echo", "Echoes.", |c| {
-            Ok(Value::from(c.params.to_vec()).into())
-        })]);
-        let path = dir.path().join("rpc.fifo");
-        let options = FifoOptions {
-            path: path.clone(),
-            access: Access::mode(0o660),
-            reply_dir: dir.path().to_owned(),
-            dialect: Dialect::Kamailio(Layout::Compact),
-        };
-        let _fifo = Fifo::serve(&tokio::runtime::Handle::current(), options, methods).unwrap();
+        let (_fifo, path) = open(dir.path());
         make(&dir.path().join("nobody"), 0o600).unwrap();
         make(&dir.path().join("reply"), 0o600).unwrap();
         let unread = br#"{"method":"echo","reply_name":"nobody"}"#;

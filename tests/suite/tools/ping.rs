@@ -10,6 +10,7 @@ use tests::ua::Ua;
 use tests::wait;
 
 use super::home::Home;
+use crate::rpc::register;
 use crate::support::House;
 
 #[test]
@@ -25,12 +26,7 @@ fn phones_are_asked_over_their_transport() {
     ] {
         let address = house.site.user_agent(false);
         let mut phone = Ua::open(name, transport, address, house.site.server, DOMAIN).unwrap();
-        let to = format!("<{}>", phone.aor());
-        phone
-            .request("r", "REGISTER", "sip:test.lan", &[("To".to_owned(), to)])
-            .unwrap();
-        let reply = phone.receive(wait::PATIENCE).expect("a reply");
-        assert_eq!(reply.status(), Some(200), "{reply:#?}");
+        register(&mut phone);
         let socket = house.server.run_folder().join("control.sock");
         let line = format!("--socket {} -o json ping {name} --timeout 20", socket.display());
         let run = thread::scope(|scope| {
