@@ -1,9 +1,11 @@
 //! The command line of the daemon: Kamailio's options (kamailio(8)) and their long forms.
 
+use crate::transport::waiting::Waiting;
 use clap::ArgAction;
 use clap::Parser;
 use clap::ValueEnum;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A SIP proxy and registrar that runs Kamailio-language routing scripts.
 ///
@@ -111,6 +113,11 @@ pub struct Args {
     /// How long a worker sleeps at middling rates so that datagrams gather, instead of being woken for each; 0: never.
     #[arg(long = "coalesce", value_name = "MICROSECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1000))]
     pub coalesce: u64,
+
+    /// How long a worker looks for datagrams after each batch before it sleeps; 0: not at all. It shortens latencies by
+    /// the time of a waking and keeps a processor busy meanwhile.
+    #[arg(long = "busy-poll", value_name = "MICROSECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1000), conflicts_with = "coalesce")]
+    pub busy_poll: u64,
 
     /// Log to stderr.
     #[arg(short = 'E', long = "log-stderr")]
@@ -268,6 +275,15 @@ impl Args {
     pub fn level(&self) -> Option<i32> {
         self.debug_level
             .or_else(|| (self.debug > 0).then(|| i32::from(self.debug)))
+    }
+
+    /// How workers wait for datagrams.
+    pub(crate) fn waiting(&self) -> Waiting {
+        match (self.coalesce, self.busy_poll) {
+            (0, 0) => Waiting::Asleep,
+            (0, limit) => Waiting::Polling(Duration::from_micros(limit)),
+            (pause, _) => Waiting::Coalescing(Duration::from_micros(pause)),
+        }
     }
 
     /// The sockets of `-l`, as `listen` lines spell them.

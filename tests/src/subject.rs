@@ -71,6 +71,8 @@ pub fn built(name: &str) -> PathBuf {
 /// How to start a server.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
+    /// Another program than the subject's, with the same options.
+    pub program: Option<PathBuf>,
     /// The routing script.
     pub script: PathBuf,
     /// Sockets as `-l` takes them: `udp:127.0.0.1:5060`.
@@ -131,7 +133,7 @@ pub struct Server {
 impl Server {
     /// Starts a server and waits until its sockets are open.
     pub fn start(subject: Subject, launch: &Launch) -> Result<Self, StartError> {
-        let program = subject.program();
+        let program = launch.program.clone().unwrap_or_else(|| subject.program());
         let failed = |error| StartError::Run(program.display().to_string(), error);
         let temporary = match &launch.folder {
             Some(_) => None,

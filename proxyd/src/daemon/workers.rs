@@ -8,12 +8,10 @@ use crate::runtime::endpoints::Change;
 use crate::runtime::listen::ListenError;
 use crate::runtime::timers;
 use crate::runtime::worker;
-use crate::transport::coalesce::Coalescing;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 impl Inner {
     /// Starts the threads that serve every socket.
@@ -46,11 +44,11 @@ impl Inner {
         let Some(Some(socket)) = endpoints.udp.get(usize::from(id)) else {
             return Ok(());
         };
+        let waiting = self.args.waiting();
         for _ in 0..self.children {
             let (runtime, own) = (Arc::clone(&self.runtime), Arc::clone(socket));
-            let coalescing = Coalescing::new(Duration::from_micros(self.args.coalesce));
             self.spawn("udp", move |number| {
-                worker::serve_udp(runtime, number, id, &own, coalescing)
+                worker::serve_udp(runtime, number, id, &own, waiting)
             })?;
         }
         Ok(())

@@ -7,15 +7,15 @@ use crate::proxy::context::Source;
 use crate::proxy::sockets::ListenerState;
 use crate::script::host::Millis;
 use crate::transport::Queue;
-use crate::transport::coalesce::Coalescing;
 use crate::transport::conn::Inbound;
 use crate::transport::udp::Batch;
 use crate::transport::udp::UdpSocket;
+use crate::transport::waiting::Taker;
+use crate::transport::waiting::Waiting;
 use shared::net::Transport;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::Instant;
 
 /// How long a worker waits before it looks whether the daemon stops.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
@@ -30,11 +30,12 @@ pub(crate) fn serve_udp(
     worker: usize,
     id: SocketId,
     socket: &UdpSocket,
-    mut coalescing: Option<Coalescing>,
+    waiting: Waiting,
 ) {
     let local = socket.local();
     // Shared with the messages of the batch while they are handled, and with nobody while it is filled.
     let mut batch = Rc::new(Batch::default());
+    let mut taker = Taker::new(waiting);
     let mut receiver = Receiver::new(Arc::clone(&runtime), worker);
     let mut ending = None;
     while !runtime.is_stopping() && !is_over(&receiver, id, &mut ending) {
@@ -42,8 +43,7 @@ pub(crate) fn serve_udp(
             batch = Rc::default();
             continue;
         };
-        coalescing.iter().for_each(Coalescing::pause);
-        match arriving.receive(socket) {
+        match taker.take(arriving, socket) {
             Ok(0) => {
                 receiver.begin_batch();
                 continue;
@@ -54,9 +54,6 @@ pub(crate) fn serve_udp(
                 std::thread::park_timeout(PATIENCE);
                 continue;
             }
-        }
-        if let Some(coalescing) = &mut coalescing {
-            coalescing.took(batch.len(), Instant::now());
         }
         receiver.begin_batch();
         // A batch with room left has emptied the queue.

@@ -1,6 +1,5 @@
 //! Sockets: framing, not meaning (RFC 3261 §18).
 
-pub(crate) mod coalesce;
 pub mod conn;
 pub mod dns;
 pub mod interfaces;
@@ -15,6 +14,7 @@ pub mod tally;
 mod tcp;
 pub mod tls;
 pub mod udp;
+pub(crate) mod waiting;
 mod ws;
 
 pub use queue::Queue;

@@ -140,7 +140,16 @@ impl Batch {
 
     /// Receives at least one datagram, or none when the socket's time is over.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        let (fd, flags) = (socket.as_raw_fd(), libc::MSG_WAITFORONE);
+        self.receive_with(socket, libc::MSG_WAITFORONE)
+    }
+
+    /// Receives what has arrived already.
+    pub fn poll(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_with(socket, libc::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&mut self, socket: &UdpSocket, flags: i32) -> io::Result<usize> {
+        let fd = socket.as_raw_fd();
         self.filled = match self.vectors.receive(fd, &mut self.buffer, SLOT, flags) {
             Ok(n) => n,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,

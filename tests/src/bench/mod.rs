@@ -148,6 +148,8 @@ fn measure(row: &Row, options: &Options, folder: &Path, places: &Places) -> Resu
     let sides = Side::ALL
         .into_iter()
         .filter(|side| !side.stock() || row.stock != Stock::Absent)
+        .filter(|side| !side.floor() || row.floor)
+        .filter(|side| !side.awake() || row.stock != Stock::Absent)
         .filter(|side| {
             let name = if side.subject() == Subject::Kamailio {
                 "kamailio"
@@ -294,6 +296,7 @@ fn steady(
                     continue;
                 };
                 let outcome = match step {
+                    Step::Saturated if record.which.awake() => continue,
                     Step::Saturated => server.load(row, &Work::saturating(row, options), places),
                     Step::Half => {
                         let found = reached.iter().find(|(side, _)| *side == record.which.yardstick());

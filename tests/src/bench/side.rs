@@ -28,15 +28,27 @@ pub(crate) enum Side {
     ProxydTuned,
     KamailioStock,
     ProxydStock,
+    /// What no server can beat: `t-floor`, at the rates of tuned Kamailio.
+    Floor,
+    /// The same at the rates of stock Kamailio.
+    FloorStock,
+    /// proxyd whose workers stay awake between datagrams (`--busy-poll`), for the latency at half of Kamailio's rate alone.
+    AwakeTuned,
+    /// The same with Kamailio's own script.
+    AwakeStock,
 }
 
 impl Side {
-    /// Every side, each Kamailio before the proxyd that is compared with it.
-    pub(crate) const ALL: [Self; 4] = [
+    /// Every side, each Kamailio before those that are compared with it.
+    pub(crate) const ALL: [Self; 8] = [
         Self::KamailioTuned,
         Self::ProxydTuned,
+        Self::AwakeTuned,
+        Self::Floor,
         Self::KamailioStock,
         Self::ProxydStock,
+        Self::AwakeStock,
+        Self::FloorStock,
     ];
 
     /// Returns the name the table uses.
@@ -46,6 +58,10 @@ impl Side {
             Self::ProxydTuned => "proxyd",
             Self::KamailioStock => "kamailio stock",
             Self::ProxydStock => "proxyd, stock script",
+            Self::Floor => "floor",
+            Self::FloorStock => "floor, stock rate",
+            Self::AwakeTuned => "proxyd awake",
+            Self::AwakeStock => "proxyd awake, stock",
         }
     }
 
@@ -53,13 +69,26 @@ impl Side {
     pub(crate) fn subject(self) -> Subject {
         match self {
             Self::KamailioTuned | Self::KamailioStock => Subject::Kamailio,
-            Self::ProxydTuned | Self::ProxydStock => Subject::Proxyd,
+            _ => Subject::Proxyd,
         }
     }
 
-    /// Whether this side runs Kamailio's own script.
+    /// Whether this side belongs to the comparison with Kamailio's own script.
     pub(crate) fn stock(self) -> bool {
-        matches!(self, Self::KamailioStock | Self::ProxydStock)
+        matches!(
+            self,
+            Self::KamailioStock | Self::ProxydStock | Self::FloorStock | Self::AwakeStock
+        )
+    }
+
+    /// Whether no server is measured, but what one cannot beat.
+    pub(crate) fn floor(self) -> bool {
+        matches!(self, Self::Floor | Self::FloorStock)
+    }
+
+    /// Whether only the latency below saturation is measured.
+    pub(crate) fn awake(self) -> bool {
+        matches!(self, Self::AwakeTuned | Self::AwakeStock)
     }
 
     /// Returns the Kamailio that this side is measured against.
@@ -77,6 +106,10 @@ impl Side {
             Self::ProxydTuned => "127.22.0.11",
             Self::KamailioStock => "127.22.0.12",
             Self::ProxydStock => "127.22.0.13",
+            Self::Floor => "127.22.0.14",
+            Self::FloorStock => "127.22.0.15",
+            Self::AwakeTuned => "127.22.0.16",
+            Self::AwakeStock => "127.22.0.17",
         }
     }
 }
@@ -126,6 +159,9 @@ pub(crate) fn start(
         folder: Some(folder.to_owned()),
         ..Launch::default()
     };
+    if side.floor() {
+        launch.program = Some(subject::built("t-floor"));
+    }
     if side.stock() {
         // The stock script asks for a local file beside it: there the operator makes his choices.
         launch.script = folder.join("kamailio.cfg");
@@ -148,6 +184,9 @@ pub(crate) fn start(
             ];
             launch.options = tuned.map(str::to_owned).to_vec();
         }
+    }
+    if side.awake() {
+        launch.options = ["--busy-poll", "50"].map(str::to_owned).to_vec();
     }
     if side == Side::KamailioStock {
         // Its 64 MB of shared memory last a few seconds at these rates; more does not change the processor's work.

@@ -48,18 +48,12 @@ impl Callee {
                 if fields.record_routes == 0 {
                     return Err("callee: INVITE without Record-Route");
                 }
-                self.reply(request, b"SIP/2.0 180 Ringing", b";tag=c1", b"", out.datagram());
-                self.reply(
-                    request,
-                    b"SIP/2.0 200 OK",
-                    b";tag=c1",
-                    &self.session,
-                    out.datagram(),
-                );
+                out.push(|out| self.reply(request, b"SIP/2.0 180 Ringing", b";tag=c1", b"", out));
+                out.push(|out| self.reply(request, b"SIP/2.0 200 OK", b";tag=c1", &self.session, out));
                 Ok(())
             }
             b"BYE" => {
-                self.reply(request, b"SIP/2.0 200 OK", b"", b"", out.datagram());
+                out.push(|out| self.reply(request, b"SIP/2.0 200 OK", b"", b"", out));
                 Ok(())
             }
             b"ACK" => {

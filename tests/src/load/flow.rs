@@ -374,9 +374,12 @@ impl Flow {
     }
 
     fn write(&self, index: u32, slot: &Slot, out: &mut Outbox) {
+        out.push(|out| self.write_request(index, slot, out));
+    }
+
+    fn write_request(&self, index: u32, slot: &Slot, out: &mut Vec<u8>) {
         let mut uri = Vec::with_capacity(64);
         self.request_uri(slot, &mut uri);
-        let out = out.datagram();
         let in_dialog = !slot.route.is_empty();
         let to = if !slot.to.is_empty() {
             To::Value(&slot.to)

@@ -3,6 +3,7 @@
 mod batch;
 mod callee;
 mod engine;
+pub mod floor;
 mod flow;
 mod histogram;
 mod message;
@@ -15,7 +16,6 @@ use serde::Serialize;
 
 pub use engine::run;
 pub(crate) use flow::PASSWORD;
-pub use histogram::Histogram;
 
 /// What one transaction of the load consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,8 @@ pub struct Outcome {
     pub p50_us: f64,
     /// Latency in microseconds that one in a hundred exceeds.
     pub p99_us: f64,
+    /// The same of the median tenth of a second, which a stall of the machine leaves alone.
+    pub usual_p99_us: f64,
     /// The server's resident bytes before and after.
     pub resident: (u64, u64),
 }
