@@ -113,6 +113,7 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
                 continue;
             };
             let goal = match name {
+                "CPU" if matches!(row.kind, Kind::Start(_)) => None,
                 "CPU" | "ready" => goals.0,
                 USUAL_P99 => goals.1,
                 _ => None,

@@ -186,7 +186,7 @@ pub(crate) fn start(
         }
     }
     if side.awake() {
-        launch.options = ["--busy-poll", "50"].map(str::to_owned).to_vec();
+        launch.options = ["--busy-poll", "500"].map(str::to_owned).to_vec();
     }
     if side == Side::KamailioStock {
         // Its 64 MB of shared memory last a few seconds at these rates; more does not change the processor's work.

@@ -26,7 +26,7 @@ const DEADLINE_NS: u64 = 2_000_000_000;
 /// While users are prepared a slow disk is no failure.
 const PATIENT_DEADLINE_NS: u64 = 20_000_000_000;
 /// How often late transactions are looked for.
-const EXPIRY_NS: u64 = 10_000_000;
+const EXPIRY_NS: u64 = 200_000_000;
 /// Slots of the fixed-rate mode: twice what half a second of the fastest server holds.
 const SLOTS_AT_A_RATE: usize = 16_384;
 /// A loop that takes longer than this was kept from running: it waits for a millisecond at most.
