@@ -196,7 +196,7 @@ fn measure(row: &Row, options: &Options, folder: &Path, places: &Places) -> Resu
             record.saturated.push(most);
             Ok(())
         }),
-        Kind::Workers => in_rounds(options.rounds, folder, &mut records, |record, place| {
+        Kind::Workers(with_two) => in_rounds(options.rounds, folder, &mut records, |record, place| {
             let one = side::start(record.which, row, None, &place.join("1"), places, None)?;
             one.await_answer()?;
             record
@@ -209,7 +209,7 @@ fn measure(row: &Row, options: &Options, folder: &Path, places: &Places) -> Resu
                 ..places.clone()
             };
             let two = Row {
-                defines: &["WITH_TWO_WORKERS"],
+                defines: with_two,
                 ..*row
             };
             let running = side::start(record.which, &two, None, &place.join("2"), &both, None)?;

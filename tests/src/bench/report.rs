@@ -45,7 +45,7 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
     writeln!(out, "\n## {}: {}", row.name, row.title)?;
     let beside = match row.kind {
         Kind::Overload => "us beyond",
-        Kind::Workers => "us with two",
+        Kind::Workers(_) => "us with two",
         Kind::Steady | Kind::Fill(_) | Kind::Start(_) => "us at half",
     };
     match row.kind {
@@ -75,21 +75,13 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
     for record in records {
         line(row, record, out)?;
     }
-    if row.kind == Kind::Overload {
-        for record in records {
-            let most = record.saturated.iter().map(|outcome| outcome.rate);
-            let kept: Vec<f64> = record
-                .second
-                .iter()
-                .zip(most)
-                .map(|(beyond, most)| beyond.rate / most)
-                .collect();
-            if let Some([low, middle, high]) = spread(&kept) {
+    for record in records {
+        for (name, figure) in own_ratios(row.kind) {
+            let pairs = record.saturated.iter().zip(&record.second);
+            let values: Vec<f64> = pairs.map(|(first, second)| figure(first, second)).collect();
+            if let Some([low, middle, high]) = spread(&values) {
                 let side = record.side;
-                writeln!(
-                    out,
-                    "  goodput of {side} beyond, of its most: {middle:.2} ({low:.2}-{high:.2})"
-                )?;
+                writeln!(out, "  {name} of {side}: {middle:.2} ({low:.2}-{high:.2})")?;
             }
         }
     }
@@ -132,6 +124,27 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
         }
     }
     Ok(())
+}
+
+/// What compares a side's second measurement of a round with its first.
+type OwnRatio = (&'static str, fn(&Outcome, &Outcome) -> f64);
+
+fn own_ratios(kind: Kind) -> &'static [OwnRatio] {
+    match kind {
+        Kind::Overload => &[("goodput beyond, of the most", |most, beyond| {
+            beyond.rate / most.rate
+        })],
+        // The generator takes its share of the second processor, so that throughput alone says too little.
+        Kind::Workers(_) => &[
+            ("throughput with two workers, of one", |one, two| {
+                two.rate / one.rate
+            }),
+            ("throughput by processor time, of one", |one, two| {
+                2.0 * one.cpu_us / two.cpu_us
+            }),
+        ],
+        Kind::Steady | Kind::Fill(_) | Kind::Start(_) => &[],
+    }
 }
 
 fn awake(record: &Record) -> &'static str {

@@ -41,8 +41,8 @@ pub enum Kind {
     Start(u32),
     /// A fresh server each round: saturated, then at one and a half times the rate it reached.
     Overload,
-    /// A fresh server each round: with one worker on one processor, then with two on two.
-    Workers,
+    /// A fresh server each round: with one worker on one processor, then on two with these definitions, which ask for two.
+    Workers(&'static [&'static str]),
 }
 
 /// What the database holds.
@@ -222,7 +222,16 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "workers",
         title: "OPTIONS with two workers on two processors",
-        kind: Kind::Workers,
+        kind: Kind::Workers(&["WITH_TWO_WORKERS"]),
+        ..STEADY
+    },
+    Row {
+        name: "workers-call",
+        title: "calls with two workers on two processors, each counting to a thousand",
+        kind: Kind::Workers(&["WITH_TWO_WORKERS", "WITH_WORK"]),
+        defines: &["WITH_WORK"],
+        load: Load::Call,
+        users: 1000,
         ..STEADY
     },
 ];
