@@ -33,11 +33,11 @@ pub(crate) fn open(local: SocketAddr, server: SocketAddr) -> io::Result<(Inbox, 
         socket: Arc::clone(&socket),
         batch: Batch::new(BATCH),
     };
-    let replies = SendBatch::new(socket, |_, _| {
+    let sending = SendBatch::new(socket, |_, _| {
         REFUSED.fetch_add(1, Ordering::Relaxed);
     });
     let outbox = Outbox {
-        batch: replies,
+        batch: sending,
         server,
     };
     Ok((inbox, outbox))
