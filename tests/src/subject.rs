@@ -246,6 +246,16 @@ impl Server {
         }
     }
 
+    /// Takes the processor from all its processes, until it is resumed.
+    pub fn pause(&self) {
+        signal("STOP", &self.group());
+    }
+
+    /// Gives a paused server the processor again.
+    pub fn resume(&self) {
+        signal("CONT", &self.group());
+    }
+
     /// Stops the server as an operator would and returns how it ended.
     pub fn stop(&mut self) -> Option<ExitStatus> {
         self.end("TERM")
@@ -256,8 +266,13 @@ impl Server {
         self.end("KILL")
     }
 
+    /// Returns the group of its processes as [`signal`] takes it.
+    fn group(&self) -> String {
+        format!("-{}", self.pid())
+    }
+
     fn end(&mut self, name: &str) -> Option<ExitStatus> {
-        let group = format!("-{}", self.child.id());
+        let group = self.group();
         if !self.is_alive() {
             signal("KILL", &group);
             return self.child.wait().ok();

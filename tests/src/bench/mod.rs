@@ -32,7 +32,9 @@ use row::ROWS;
 use row::Row;
 use row::Stock;
 use side::Places;
+use side::Program;
 use side::Running;
+use side::Script;
 use side::Side;
 use side::Work;
 
@@ -145,19 +147,14 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<bool, BenchError> 
 }
 
 fn measure(row: &Row, options: &Options, folder: &Path, places: &Places) -> Result<Vec<Record>, BenchError> {
-    let sides = Side::ALL
-        .into_iter()
-        .filter(|side| !side.stock() || row.stock != Stock::Absent)
-        .filter(|side| !side.floor() || row.floor)
-        .filter(|side| !side.awake() || row.stock != Stock::Absent)
-        .filter(|side| {
-            let name = if side.subject() == Subject::Kamailio {
-                "kamailio"
-            } else {
-                "proxyd"
-            };
-            side.subject().program().exists() && !options.without.iter().any(|without| without == name)
-        });
+    let sides = Side::all().filter(|side| side.belongs_to(row)).filter(|side| {
+        let name = if side.subject() == Subject::Kamailio {
+            "kamailio"
+        } else {
+            "proxyd"
+        };
+        side.subject().program().exists() && !options.without.iter().any(|without| without == name)
+    });
     let mut records: Vec<Record> = sides
         .map(|which| Record {
             row: row.name,
@@ -296,13 +293,13 @@ fn steady(
                     continue;
                 };
                 let outcome = match step {
-                    Step::Saturated if record.which.awake() => continue,
-                    Step::Saturated => server.load(row, &Work::saturating(row, options), places),
+                    Step::Saturated if record.which.program == Program::Awake => continue,
+                    Step::Saturated => server.load_alone(row, &Work::saturating(row, options), places),
                     Step::Half => {
                         let found = reached.iter().find(|(side, _)| *side == record.which.yardstick());
                         let Some(&(_, rate)) = found else { continue };
                         half.pace = Pace::Rate(rate / 2.0);
-                        server.load(row, &half, places)
+                        server.load_alone(row, &half, places)
                     }
                 };
                 match (outcome, step) {
@@ -332,14 +329,15 @@ fn steady_side(
 ) -> Result<Running, BenchError> {
     fs::create_dir_all(place)?;
     // The stock script needs credentials where the tuned one does not.
-    let database = match (side.stock(), row.stock) {
-        (true, Stock::Challenged) => Database::Sqlite,
-        (true, _) => Database::None,
-        (false, _) => row.database,
+    let database = match (side.script, row.stock) {
+        (Script::Stock, Stock::Challenged) => Database::Sqlite,
+        (Script::Stock, _) => Database::None,
+        (Script::Tuned, _) => row.database,
     };
     let url = seed::database(database, row.users, 0, place)?;
     let running = side::start(side, row, url.as_deref(), place, places, helper)?;
     running.await_answer()?;
+    running.server.pause();
     Ok(running)
 }
 

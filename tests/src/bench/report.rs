@@ -14,6 +14,8 @@ use super::median;
 use super::row::Kind;
 use super::row::ROWS;
 use super::row::Row;
+use super::side::Program;
+use super::side::Script;
 use crate::load::Outcome;
 use crate::subject::Subject;
 
@@ -95,10 +97,15 @@ pub(crate) fn row(row: &Row, records: &[Record], out: &mut impl Write) -> io::Re
         else {
             continue;
         };
-        let (of, goals) = match (record.which.floor(), record.which.stock()) {
-            (true, _) => (" of the floor", (None, None)),
-            (false, true) => (awake(record), (row.goal_stock, Some(P99_GOALS.1))),
-            (false, false) => (awake(record), (row.goal_tuned, Some(P99_GOALS.0))),
+        let of = match record.which.program {
+            Program::Kamailio | Program::Proxyd => "",
+            Program::Awake => " awake",
+            Program::Floor => " of the floor",
+        };
+        let goals = match (record.which.program, record.which.script) {
+            (Program::Floor, _) => (None, None),
+            (_, Script::Tuned) => (row.goal_tuned, Some(P99_GOALS.0)),
+            (_, Script::Stock) => (row.goal_stock, Some(P99_GOALS.1)),
         };
         for (name, ratio) in ratios(row, record, other) {
             let Some([low, middle, high]) = ratio else {
@@ -145,10 +152,6 @@ fn own_ratios(kind: Kind) -> &'static [OwnRatio] {
         ],
         Kind::Steady | Kind::Fill(_) | Kind::Start(_) => &[],
     }
-}
-
-fn awake(record: &Record) -> &'static str {
-    if record.which.awake() { " awake" } else { "" }
 }
 
 /// Returns everything as JSON.
@@ -214,7 +217,7 @@ fn line(row: &Row, record: &Record, out: &mut impl Write) -> io::Result<()> {
             .map(figure)
             .sum::<u64>()
     };
-    let reached = if record.which.awake() {
+    let reached = if record.which.program == Program::Awake {
         format!("{:>50}", "")
     } else {
         format!(

@@ -21,96 +21,85 @@ use crate::subject::Server;
 use crate::subject::Subject;
 use crate::wait;
 
+/// What serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Kamailio,
+    Proxyd,
+    /// proxyd whose workers stay awake between datagrams (`--busy-poll`), for the latency at half of Kamailio's rate alone.
+    Awake,
+    /// What no server can beat: `t-floor`.
+    Floor,
+}
+
+/// What it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Script {
+    /// `tests/bench/tuned.cfg`, an expert's.
+    Tuned,
+    /// Kamailio's own. The floor, which has no script, is loaded at the rates of the servers that have this one.
+    Stock,
+}
+
 /// A program with a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    KamailioTuned,
-    ProxydTuned,
-    KamailioStock,
-    ProxydStock,
-    /// What no server can beat: `t-floor`, at the rates of tuned Kamailio.
-    Floor,
-    /// The same at the rates of stock Kamailio.
-    FloorStock,
-    /// proxyd whose workers stay awake between datagrams (`--busy-poll`), for the latency at half of Kamailio's rate alone.
-    AwakeTuned,
-    /// The same with Kamailio's own script.
-    AwakeStock,
+pub(crate) struct Side {
+    pub(crate) program: Program,
+    pub(crate) script: Script,
 }
 
 impl Side {
-    /// Every side, each Kamailio before those that are compared with it.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::KamailioTuned,
-        Self::ProxydTuned,
-        Self::AwakeTuned,
-        Self::Floor,
-        Self::KamailioStock,
-        Self::ProxydStock,
-        Self::AwakeStock,
-        Self::FloorStock,
-    ];
+    /// Returns every side, each Kamailio before those that are compared with it.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let programs = [Program::Kamailio, Program::Proxyd, Program::Awake, Program::Floor];
+        [Script::Tuned, Script::Stock]
+            .into_iter()
+            .flat_map(move |script| programs.map(|program| Self { program, script }))
+    }
 
     /// Returns the name the table uses.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::KamailioTuned => "kamailio tuned",
-            Self::ProxydTuned => "proxyd",
-            Self::KamailioStock => "kamailio stock",
-            Self::ProxydStock => "proxyd, stock script",
-            Self::Floor => "floor",
-            Self::FloorStock => "floor, stock rate",
-            Self::AwakeTuned => "proxyd awake",
-            Self::AwakeStock => "proxyd awake, stock",
+        match (self.program, self.script) {
+            (Program::Kamailio, Script::Tuned) => "kamailio tuned",
+            (Program::Kamailio, Script::Stock) => "kamailio stock",
+            (Program::Proxyd, Script::Tuned) => "proxyd",
+            (Program::Proxyd, Script::Stock) => "proxyd, stock script",
+            (Program::Awake, Script::Tuned) => "proxyd awake",
+            (Program::Awake, Script::Stock) => "proxyd awake, stock",
+            (Program::Floor, Script::Tuned) => "floor",
+            (Program::Floor, Script::Stock) => "floor, stock rate",
         }
     }
 
-    /// Returns the program.
+    /// Returns the subject whose program and ways it has.
     pub(crate) fn subject(self) -> Subject {
-        match self {
-            Self::KamailioTuned | Self::KamailioStock => Subject::Kamailio,
-            _ => Subject::Proxyd,
+        match self.program {
+            Program::Kamailio => Subject::Kamailio,
+            Program::Proxyd | Program::Awake | Program::Floor => Subject::Proxyd,
         }
     }
 
-    /// Whether this side belongs to the comparison with Kamailio's own script.
-    pub(crate) fn stock(self) -> bool {
-        matches!(
-            self,
-            Self::KamailioStock | Self::ProxydStock | Self::FloorStock | Self::AwakeStock
-        )
-    }
-
-    /// Whether no server is measured, but what one cannot beat.
-    pub(crate) fn floor(self) -> bool {
-        matches!(self, Self::Floor | Self::FloorStock)
-    }
-
-    /// Whether only the latency below saturation is measured.
-    pub(crate) fn awake(self) -> bool {
-        matches!(self, Self::AwakeTuned | Self::AwakeStock)
+    /// Whether a row measures this side.
+    pub(crate) fn belongs_to(self, row: &Row) -> bool {
+        let with_stock = row.stock != Stock::Absent;
+        match self.program {
+            Program::Kamailio | Program::Proxyd => self.script == Script::Tuned || with_stock,
+            Program::Awake => with_stock,
+            Program::Floor => row.floor,
+        }
     }
 
     /// Returns the Kamailio that this side is measured against.
     pub(crate) fn yardstick(self) -> Self {
-        if self.stock() {
-            Self::KamailioStock
-        } else {
-            Self::KamailioTuned
+        Self {
+            program: Program::Kamailio,
+            ..self
         }
     }
 
-    fn host(self) -> &'static str {
-        match self {
-            Self::KamailioTuned => "127.22.0.10",
-            Self::ProxydTuned => "127.22.0.11",
-            Self::KamailioStock => "127.22.0.12",
-            Self::ProxydStock => "127.22.0.13",
-            Self::Floor => "127.22.0.14",
-            Self::FloorStock => "127.22.0.15",
-            Self::AwakeTuned => "127.22.0.16",
-            Self::AwakeStock => "127.22.0.17",
-        }
+    fn host(self) -> String {
+        let number = 10 + 4 * self.script as u8 + self.program as u8;
+        format!("127.22.0.{number}")
     }
 }
 
@@ -159,10 +148,7 @@ pub(crate) fn start(
         folder: Some(folder.to_owned()),
         ..Launch::default()
     };
-    if side.floor() {
-        launch.program = Some(subject::built("t-floor"));
-    }
-    if side.stock() {
+    if side.script == Script::Stock {
         // The stock script asks for a local file beside it: there the operator makes his choices.
         launch.script = folder.join("kamailio.cfg");
         launch.defines.clear();
@@ -178,19 +164,19 @@ pub(crate) fn start(
         launch
             .defines
             .extend(database.map(|url| format!("DBURL=\"{url}\"")));
-        if side.subject() == Subject::Kamailio {
-            let tuned = [
-                "-x", "fm", "-X", "fm", "-m", "3072", "-M", "2048", "-b", "4194304",
-            ];
-            launch.options = tuned.map(str::to_owned).to_vec();
-        }
     }
-    if side.awake() {
-        launch.options = ["--busy-poll", "500"].map(str::to_owned).to_vec();
-    }
-    if side == Side::KamailioStock {
+    let options: &[&str] = match (side.program, side.script) {
+        (Program::Kamailio, Script::Tuned) => &[
+            "-x", "fm", "-X", "fm", "-m", "3072", "-M", "2048", "-b", "4194304",
+        ],
         // Its 64 MB of shared memory last a few seconds at these rates; more does not change the processor's work.
-        launch.options = ["-m", "512"].map(str::to_owned).to_vec();
+        (Program::Kamailio, Script::Stock) => &["-m", "512"],
+        (Program::Awake, _) => &["--busy-poll", "500"],
+        (Program::Proxyd | Program::Floor, _) => &[],
+    };
+    launch.options = options.iter().map(|&option| option.to_owned()).collect();
+    if side.program == Program::Floor {
+        launch.program = Some(subject::built("t-floor"));
     }
     let server = Server::start(side.subject(), &launch)?;
     let pids = [server.pid()].into_iter().chain(helper).collect();
@@ -227,6 +213,15 @@ impl Running {
             .ok_or_else(|| BenchError::Silent(self.side.name(), self.server.log()))
     }
 
+    /// Puts the row's load on a paused server and returns what was found. The others are paused meanwhile, for their timers
+    /// would end the transactions of their own rounds on the processor of this one.
+    pub(crate) fn load_alone(&self, row: &Row, work: &Work, places: &Places) -> Result<Outcome, BenchError> {
+        self.server.resume();
+        let outcome = self.load(row, work, places);
+        self.server.pause();
+        outcome
+    }
+
     /// Puts the row's load on the server and returns what was found.
     pub(crate) fn load(&self, row: &Row, work: &Work, places: &Places) -> Result<Outcome, BenchError> {
         let name = crate::load::Load::ALL
@@ -249,7 +244,7 @@ impl Running {
         command.args(["--domain", DOMAIN, "--users", &row.users.to_string()]);
         let pids: Vec<String> = self.pids.iter().map(u32::to_string).collect();
         command.args(["--pids", &pids.join(",")]);
-        if self.side.stock() && row.stock == Stock::Challenged {
+        if self.side.script == Script::Stock && row.stock == Stock::Challenged {
             command.arg("--challenged");
         }
         match work.pace {
@@ -266,6 +261,13 @@ impl Running {
             return Err(BenchError::Load(self.side.name(), words, self.server.log()));
         }
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A paused server would not hear that it shall stop.
+        self.server.resume();
     }
 }
 
