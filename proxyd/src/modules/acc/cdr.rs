@@ -159,7 +159,8 @@ fn stamp(time: Duration) -> Vec<u8> {
 fn parse(text: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(text).ok()?;
     let (seconds, millis) = text.split_once('.').unwrap_or((text, "0"));
-    Some(Duration::from_secs(seconds.parse().ok()?) + Duration::from_millis(millis.parse().ok()?))
+    let seconds = Duration::from_secs(seconds.parse().ok()?);
+    seconds.checked_add(Duration::from_millis(millis.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -178,7 +179,7 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), Some(time));
         }
         assert_eq!(parse(b"5"), Some(Duration::from_secs(5)));
-        for text in ["", "x.1", "1.x"] {
+        for text in ["", "x.1", "1.x", "18446744073709551615.1000"] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
     }
