@@ -313,7 +313,7 @@ pub struct ModParam {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModValue {
     /// Of type `i`.
-    Int(i64),
+    Int(i32),
     /// Of type `s`.
     Text(String),
 }
@@ -378,7 +378,10 @@ pub fn modparam(text: &str) -> Result<ModParam, String> {
     };
     let value = match kind {
         "s" => ModValue::Text(text.to_owned()),
-        "i" => ModValue::Int(text.parse().map_err(|_| format!("`{text}` is not an integer"))?),
+        "i" => ModValue::Int(
+            text.parse()
+                .map_err(|_| format!("`{text}` is not an integer of 32 bits"))?,
+        ),
         other => return Err(format!("type `{other}` is neither s (string) nor i (integer)")),
     };
     Ok(ModParam {
@@ -489,7 +492,11 @@ mod tests {
         let table = [
             ("--modparam=a:b:x:1", "neither s (string) nor i (integer)"),
             ("--modparam=a:b", "module:parameter:type:value"),
-            ("--modparam=a:b:i:x", "`x` is not an integer"),
+            ("--modparam=a:b:i:x", "`x` is not an integer of 32 bits"),
+            (
+                "--modparam=a:b:i:2147483648",
+                "`2147483648` is not an integer of 32 bits",
+            ),
             ("-A 1X", "`1X` is not a name"),
             ("-n x", "invalid value 'x'"),
             ("--confg x", "--config"),

@@ -221,7 +221,7 @@ pub fn compile_script(args: &Args, layout: &Layout) -> Compiled {
         .filter_map(|text| args::modparam(text).ok())
         .map(|param| {
             let value = match param.value {
-                args::ModValue::Int(n) => ParamValue::Int(n),
+                args::ModValue::Int(n) => ParamValue::Int(n.into()),
                 args::ModValue::Text(text) => ParamValue::Text(text.into_bytes()),
             };
             (param.module, param.name, value)
