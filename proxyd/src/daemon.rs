@@ -266,14 +266,7 @@ fn create_database(layout: &Layout) -> Result<bool, StartError> {
     }
 }
 
-/// Leaves something for the timer worker, as long as there is room.
-fn keep<T>(list: &Mutex<Vec<T>>, item: T) {
-    let mut list = list.lock();
-    if list.len() < STREAM_QUEUE {
-        list.push(item);
-    }
-}
-
+/// The connections; what the timer worker has no room for when they end goes unnoticed.
 fn connections(
     io: &tokio::runtime::Runtime,
     program: &Program,
@@ -283,10 +276,12 @@ fn connections(
     let queue = Arc::clone(queue);
     let deliver = Arc::new(move |inbound: Inbound| queue.push(inbound).is_ok());
     let ended = Arc::clone(ended);
-    let events = Arc::new(move |event: ConnEvent| match event {
-        ConnEvent::SendFailed { bytes, .. } => keep(&ended.unsent, bytes),
-        ConnEvent::Closed(row) if row.transport.is_web() => keep(&ended.closed, row),
-        ConnEvent::Opened(_) | ConnEvent::Closed(_) => {}
+    let events = Arc::new(move |event: ConnEvent| {
+        let _ = match event {
+            ConnEvent::SendFailed { bytes, .. } => ended.unsent.leave(bytes),
+            ConnEvent::Closed(row) if row.transport.is_web() => ended.closed.leave(row),
+            ConnEvent::Opened(_) | ConnEvent::Closed(_) => true,
+        };
     });
     Connections::new(
         io.handle().clone(),

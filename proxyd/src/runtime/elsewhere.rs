@@ -15,7 +15,7 @@ use crate::transaction::timer::NEVER;
 use std::sync::Arc;
 
 impl Live {
-    /// Does a deed to a transaction; false when there is none of that name.
+    /// Does a deed to a transaction; false when there is none of that name, or too much is waiting to be done.
     ///
     /// While this worker holds another one, the worker of the timers does it.
     pub(super) fn leave_deed(&mut self, named: Named<'_>, deed: Deed) -> bool {
@@ -34,12 +34,11 @@ impl Live {
                 .map(|guard| self.do_deed(guard, deed, &mut Vars::default()))
                 .is_ok();
         }
-        self.runtime.errands.lock().push(Box::new(move |live, vars| {
+        self.runtime.errands.leave(Box::new(move |live, vars| {
             if let Ok(guard) = Guard::lock(&found.transaction) {
                 live.do_deed(guard, deed, vars);
             }
-        }));
-        true
+        }))
     }
 
     fn do_deed(&mut self, mut guard: Guard, deed: Deed, vars: &mut Vars) {

@@ -367,8 +367,7 @@ impl Host for Live {
     }
 
     fn resume(&mut self, id: (u32, u32), route: RouteId) -> Code {
-        self.runtime.resume(id, route);
-        Code::TRUE
+        Code::from(self.runtime.resumed.leave((id, route)))
     }
 
     fn spawn(&mut self, job: Job) {

@@ -3,6 +3,7 @@
 mod answer;
 mod best;
 mod cancel;
+mod chores;
 mod counters;
 mod elsewhere;
 pub(crate) mod endpoints;
@@ -52,6 +53,7 @@ use crate::transport::resolve::Question;
 use crate::transport::resolve::ResolveOptions;
 use crate::transport::resolve::Resolver;
 use arc_swap::ArcSwap;
+use chores::Chores;
 use counters::Counters;
 use endpoints::Endpoints;
 use explain::live::Watch;
@@ -74,6 +76,12 @@ pub(crate) type TransactionId = Id;
 
 /// The most transactions that may live at a time; beyond it new requests are refused with 503.
 pub(crate) const MAX_TRANSACTIONS: usize = 1 << 20;
+
+/// What RPCs and routes may have asked of other transactions between two looks of the timer worker.
+const MOST_ERRANDS: usize = 4096;
+
+/// How many connections may have ended, and messages with them, between two looks of the timer worker.
+const MOST_ENDED: usize = 4096;
 
 /// Locks of the table of transactions: many more than workers, so that they rarely meet.
 const SHARDS: usize = 64;
@@ -107,9 +115,9 @@ pub struct Runtime {
     /// All counters.
     pub(crate) statistics: Arc<Statistics>,
     /// Work for the timer worker, asked for from outside.
-    pub(crate) errands: Mutex<Vec<Errand>>,
+    pub(crate) errands: Chores<Errand, MOST_ERRANDS>,
     /// Continuations for the timer worker.
-    pub(crate) resumed: Mutex<Vec<((u32, u32), RouteId)>>,
+    pub(crate) resumed: Chores<((u32, u32), RouteId), MAX_TRANSACTIONS>,
     /// What connections have left behind, for the timer worker.
     pub(crate) ended: Arc<Ended>,
     /// Set when the daemon stops.
@@ -124,9 +132,9 @@ pub struct Runtime {
 #[derive(Default)]
 pub(crate) struct Ended {
     /// Requests that could not be sent, whole.
-    pub(crate) unsent: Mutex<Vec<Vec<u8>>>,
+    pub(crate) unsent: Chores<Vec<u8>, MOST_ENDED>,
     /// Connections of WebSocket.
-    pub(crate) closed: Mutex<Vec<ConnRow>>,
+    pub(crate) closed: Chores<ConnRow, MOST_ENDED>,
 }
 
 /// The table of transactions, looked up by message.
@@ -181,8 +189,8 @@ impl Runtime {
             tracers,
             counters,
             statistics,
-            errands: Mutex::default(),
-            resumed: Mutex::default(),
+            errands: Chores::default(),
+            resumed: Chores::default(),
             ended,
             stopping: AtomicBool::new(false),
             stop_asked: tokio::sync::Notify::new(),
@@ -237,11 +245,6 @@ impl Runtime {
             socket,
             conn: None,
         })
-    }
-
-    /// Goes on with a suspended transaction, on the timer worker.
-    pub(crate) fn resume(&self, id: (u32, u32), route: RouteId) {
-        self.resumed.lock().push((id, route));
     }
 
     /// The NAPTR records of a name; the thread waits for the name servers.

@@ -29,21 +29,20 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
                 Err(rest) => receiver.live.tick_rest(rest),
             }
         }
-        let resumed = std::mem::take(&mut *runtime.resumed.lock());
-        for ((index, label), route) in resumed {
+        for ((index, label), route) in runtime.resumed.take() {
             let found = runtime.transactions.by_id(Id { index, label });
             let guard = found.and_then(|found| Guard::lock(&found.transaction).ok());
             if let Some(guard) = guard {
                 receiver.live.go_on(guard, route, &mut receiver.vars);
             }
         }
-        for errand in std::mem::take(&mut *runtime.errands.lock()) {
+        for errand in runtime.errands.take() {
             errand(&mut receiver.live, &mut receiver.vars);
         }
-        for bytes in std::mem::take(&mut *runtime.ended.unsent.lock()) {
+        for bytes in runtime.ended.unsent.take() {
             receiver.live.fail_unsent(&bytes, &mut receiver.vars);
         }
-        for row in std::mem::take(&mut *runtime.ended.closed.lock()) {
+        for row in runtime.ended.closed.take() {
             receiver.live.websocket_closed(&row, &mut receiver.vars);
         }
         intervals.run(&mut receiver, now);

@@ -225,16 +225,26 @@ fn act(
         .find(|found| found.transaction.lock().active().is_some_and(&fits));
     let transaction = found.ok_or_else(missing)?.transaction;
     let (tell, told) = sync_channel(1);
-    runtime.errands.lock().push(Box::new(move |live, vars| {
+    leave(runtime, move |live, vars| {
         let done = Guard::lock(&transaction).is_ok_and(|guard| work(live, vars, guard));
         // who asked may have gone
         let _ = tell.send(done);
-    }));
+    })?;
     match told.recv_timeout(SOON) {
         Ok(true) => Ok(RpcReply::empty()),
         Ok(false) => Err(RpcFault::failed("the transaction has been answered")),
         Err(_) => Err(RpcFault::failed("no worker took it in time")),
     }
+}
+
+/// Leaves work to the worker of the timers.
+fn leave(
+    runtime: &Runtime,
+    errand: impl FnOnce(&mut Live, &mut Vars) + Send + 'static,
+) -> Result<(), RpcFault> {
+    let left = runtime.errands.leave(Box::new(errand));
+    let busy = || RpcFault::failed("too many requests of this kind are waiting; try again");
+    left.then_some(()).ok_or_else(busy)
 }
 
 /// The CSeq of an argument: `10` or `10 INVITE`.
@@ -426,9 +436,9 @@ fn send(call: &RpcCall<'_>, runtime: &Arc<Runtime>, attributes: Attributes) -> R
         done: Some(Box::new(done)),
         ..request
     };
-    runtime.errands.lock().push(Box::new(move |live, _| {
+    leave(runtime, move |live, _| {
         live.send_local(request);
-    }));
+    })?;
     if attributes.mode == Mode::Start {
         return Ok(RpcReply::empty());
     }
