@@ -94,9 +94,8 @@ mod tests {
             UnixDatagram::bind(dir.path().join("c")).unwrap(),
             UnixDatagram::unbound().unwrap(),
         );
-        // SAFETY: neither can fail nor touches memory.
-        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
-        let ids = Some((std::process::id() as i32, uid, gid));
+        let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+        let ids = Some((std::process::id() as i32, uid.as_raw(), gid.as_raw()));
         for (client, path) in [(&named, Some(dir.path().join("c"))), (&nameless, None)] {
             client.send_to(b"hello", dir.path().join("s")).await.unwrap();
             let received = server
