@@ -1,6 +1,7 @@
 //! The daemon: a SIP proxy and registrar that runs Kamailio-language routing scripts. Layers, bottom to top.
 
 pub mod args;
+pub(crate) mod calendar;
 pub mod clock;
 pub mod control;
 pub mod daemon;

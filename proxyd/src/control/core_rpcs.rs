@@ -7,12 +7,12 @@ use serde_json::Value;
 use serde_json::json;
 use shared::rpc::core;
 
-use super::localtime::ctime;
 use super::methods::RpcCall;
 use super::methods::RpcDef;
 use super::methods::RpcFault;
 use super::methods::RpcReply;
 use super::methods::RpcResult;
+use crate::calendar;
 use crate::log;
 use crate::stats::Statistics;
 
@@ -282,6 +282,12 @@ fn uptime(_: &RpcCall<'_>, status: &dyn Status) -> RpcResult {
         up_since: ctime(start),
         uptime,
     })
+}
+
+/// Local time, as Kamailio shows it.
+fn ctime(since_epoch: Duration) -> String {
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    String::from_utf8_lossy(&calendar::local(seconds).ctime()).into_owned()
 }
 
 fn runinfo(_: &RpcCall<'_>, status: &dyn Status) -> RpcResult {

@@ -9,7 +9,6 @@ pub mod fifo;
 mod fifo_file;
 pub mod jsonrpc;
 mod lenient;
-pub mod localtime;
 pub mod methods;
 pub mod packets;
 mod places;

@@ -2,7 +2,7 @@
 
 use super::filter::Filter;
 use super::masked::masked;
-use crate::control::localtime::rfc3339;
+use crate::calendar::rfc3339;
 use crate::control::methods::RpcFault;
 use crate::control::push::Feed;
 use crate::script::module::Hook;

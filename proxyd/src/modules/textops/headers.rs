@@ -1,8 +1,8 @@
 //! Headers added, looked for and removed (Kamailio textops; RFC 3261 §7.3).
 
+use crate::calendar;
 use crate::script::module::Call;
 use crate::script::module::Code;
-use crate::script::pv::calendar;
 use crate::script::regex::Options;
 use crate::script::regex::Regex;
 use shared::sip::Header;

@@ -10,7 +10,6 @@ use super::value::Value;
 mod address;
 mod auth;
 pub(crate) mod branch;
-pub(crate) mod calendar;
 pub(crate) mod custom;
 mod destination;
 pub(crate) mod dynamic;

@@ -2,9 +2,9 @@
 
 mod parts;
 
-use super::calendar;
 use super::custom;
 use super::custom::Named;
+use crate::calendar;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
@@ -340,7 +340,7 @@ impl Select {
                     Clock::Local => calendar::local(now),
                     Clock::Gmt => calendar::utc(now),
                 };
-                Value::owned(calendar::format(b"%a %b %e %H:%M:%S %Y", &time))
+                Value::owned(time.ctime())
             }
         }
     }

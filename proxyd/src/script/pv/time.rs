@@ -1,11 +1,11 @@
 //! Time: `$Ts` `$TF` `$TV(name)` `$time(name)` `$timef(format)` and their kin (Kamailio pseudo-variables cookbook).
 
-use super::calendar;
-use super::calendar::Calendar;
-use super::calendar::Field;
 use super::compile_name;
 use super::compile_text;
 use super::number;
+use crate::calendar;
+use crate::calendar::Calendar;
+use crate::calendar::Field;
 use crate::script::module::Env;
 use crate::script::module::Pv;
 use crate::script::module::PvData;
@@ -23,10 +23,7 @@ pub(super) static TABLE: &[Pv] = &[
         Value::Int(i64::from(env.host.wall().subsec_micros()))
     }),
     Pv::plain(&["Tf", "TF"], "Time as text.", |env, _| {
-        Value::owned(calendar::format(
-            b"%a %b %e %H:%M:%S %Y",
-            &calendar::local(seconds(env)),
-        ))
+        Value::owned(calendar::local(seconds(env)).ctime())
     }),
     Pv::plain(&["Tb"], "Unix time of the start.", started),
     Pv::class(

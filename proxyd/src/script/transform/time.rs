@@ -1,9 +1,9 @@
 //! `{s.ftime}`: a Unix time as text (Kamailio transformations cookbook; strftime(3)).
 
 use super::param;
+use crate::calendar;
 use crate::script::exec::whole_int;
 use crate::script::module::Transformation;
-use crate::script::pv::calendar;
 use crate::script::value::Value;
 
 /// The rows.

@@ -1,10 +1,11 @@
-//! Broken-down time and its formats (localtime_r(3), gmtime_r(3), strftime(3)).
+//! Broken-down time and its formats (localtime_r(3), gmtime_r(3), strftime(3), RFC 3339).
 #![expect(
     unsafe_code,
     reason = "the C library knows the machine's time zone and its names; every pointer is to a local"
 )]
 
 use std::ffi::CString;
+use std::time::Duration;
 
 /// A broken-down time.
 pub(crate) struct Calendar(libc::tm);
@@ -51,7 +52,26 @@ pub(crate) fn format(pattern: &[u8], time: &Calendar) -> Vec<u8> {
     out
 }
 
+/// `2026-11-23T03:02:41.123456+00:00` in the machine's time zone, of the time since 1970-01-01 UTC.
+pub(crate) fn rfc3339(since_epoch: Duration) -> String {
+    let time = local(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX));
+    let seconds = format(b"%Y-%m-%dT%H:%M:%S", &time);
+    let (micros, ahead) = (since_epoch.subsec_micros(), time.0.tm_gmtoff);
+    let (sign, minutes) = (if ahead < 0 { '-' } else { '+' }, ahead.unsigned_abs() / 60);
+    format!(
+        "{}.{micros:06}{sign}{:02}:{:02}",
+        String::from_utf8_lossy(&seconds),
+        minutes / 60,
+        minutes % 60
+    )
+}
+
 impl Calendar {
+    /// `Mon Nov 23 03:02:41 2026`, as ctime(3) writes it.
+    pub(crate) fn ctime(&self) -> Vec<u8> {
+        format(b"%a %b %e %H:%M:%S %Y", self)
+    }
+
     /// A field by the name that `$time(name)` gives it.
     pub(crate) fn field(&self, field: Field) -> i64 {
         let tm = &self.0;
@@ -122,5 +142,17 @@ mod tests {
         assert_eq!(time.field(Field::Wday), 3);
         assert_eq!(format(&[b'%'; 3000], &time).len(), 0);
         utc(i64::MAX).field(Field::Year);
+    }
+
+    #[test]
+    fn the_forms_of_other_standards() {
+        assert_eq!(utc(1_795_402_961).ctime(), b"Mon Nov 23 03:02:41 2026");
+        assert_eq!(utc(951_782_400).ctime(), b"Tue Feb 29 00:00:00 2000");
+        assert_eq!(utc(0).ctime(), b"Thu Jan  1 00:00:00 1970");
+        let text = rfc3339(Duration::new(1_795_402_961, 1_002_000));
+        assert!(
+            text.starts_with("2026-11-2") && text.get(19..26) == Some(".001002") && text.len() == 32,
+            "{text}"
+        );
     }
 }
