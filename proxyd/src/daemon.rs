@@ -1,55 +1,38 @@
 //! Start, signals, stop, in that order.
 
 mod configure;
+mod methods;
 mod reload;
+mod script;
 mod workers;
 
-use crate::args;
+pub use script::compile_script;
+
 use crate::args::Args;
 use crate::control::core_rpcs;
-use crate::control::core_rpcs::Status;
 use crate::control::methods::Methods;
 use crate::control::methods::RpcCall;
-use crate::control::methods::RpcDef;
-use crate::control::methods::RpcFault;
-use crate::control::methods::RpcReply;
-use crate::control::methods::RpcResult;
 use crate::control::push;
 use crate::control::rights::Rights;
 use crate::control::servers::id_of;
 use crate::control::socket::Control;
 use crate::control::socket::ControlOptions;
 use crate::control::socket::ControlSocket;
-use crate::control::stats_rpcs;
 use crate::control::threads;
 use crate::control::unix;
 use crate::log;
-use crate::modules;
 use crate::runtime::Ended;
 use crate::runtime::Runtime;
 use crate::runtime::endpoints::Endpoints;
-use crate::runtime::explain;
-use crate::runtime::explain::live::explain_live;
 use crate::runtime::filter::Filter;
 use crate::runtime::listen::ListenError;
 use crate::runtime::load;
 use crate::runtime::load::LoadError;
 use crate::runtime::load::Surroundings;
 use crate::runtime::receive;
-use crate::runtime::status::Running;
 use crate::runtime::status::tcp_statistics;
-use crate::runtime::tls;
-use crate::runtime::tm_rpcs;
-use crate::runtime::websocket;
-use crate::script::compile;
-use crate::script::compile::Additions;
-use crate::script::compile::Compiled;
 use crate::script::module::InitError;
-use crate::script::module::ParamValue;
 use crate::script::module::Script;
-use crate::script::parse;
-use crate::script::preprocess;
-use crate::script::preprocess::Files;
 use crate::script::program::Program;
 use crate::stats::Statistics;
 use crate::transport::Queue;
@@ -58,13 +41,10 @@ use crate::transport::conn::Connections;
 use crate::transport::conn::Inbound;
 use parking_lot::Mutex;
 use shared::db;
-use shared::db::Access;
-use shared::db::schema;
 use shared::paths::Places;
 use shared::rpc::trace::TRACE;
 use shared::rpc::trace::UNTRACE;
 use std::io;
-use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,11 +55,8 @@ use std::time::Duration;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-/// The script that runs without `-f`.
-const BUILT_IN: &str = include_str!("../../etc/proxyd.cfg");
-
-/// What messages call it.
-const BUILT_IN_NAME: &str = "built-in.cfg";
+/// Threads that serve connections: they cut streams into messages, the stream worker does the rest.
+const CONNECTION_THREADS: usize = 2;
 
 /// Messages of connections that may wait for a worker.
 const STREAM_QUEUE: usize = 4096;
@@ -110,6 +87,14 @@ pub enum StartError {
         /// Which.
         path: PathBuf,
         /// Why.
+        error: io::Error,
+    },
+    /// Threads or signals, which the system does not give.
+    #[error("{what}: {error}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why it is not given.
         error: io::Error,
     },
     /// The database of the built-in script.
@@ -151,6 +136,11 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> StartError + '_ {
     }
 }
 
+/// Says what the system did not give.
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |error| StartError::System { what, error }
+}
+
 /// Where this daemon keeps what: `--home`, `-Y`, the system's places or the user's.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -176,93 +166,6 @@ impl Layout {
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.run.join("control.sock")
-    }
-}
-
-/// The files of scripts, the built-in one among them.
-struct ScriptFiles;
-
-impl Files for ScriptFiles {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        if path == Path::new(BUILT_IN_NAME) {
-            Ok(BUILT_IN.as_bytes().to_vec())
-        } else {
-            std::fs::read(path)
-        }
-    }
-}
-
-/// Compiles the script that the arguments name.
-pub fn compile_script(args: &Args, layout: &Layout) -> Compiled {
-    let mut defines = args.define.clone();
-    let path = match &args.config {
-        Some(path) => path.as_path(),
-        None => {
-            defines.push(format!("DBURL=\"sqlite:///{}\"", layout.database.display()));
-            Path::new(BUILT_IN_NAME)
-        }
-    };
-    let substs = [
-        ("subst", &args.subst),
-        ("substdef", &args.substdef),
-        ("substdefs", &args.substdefs),
-    ];
-    let substs = substs
-        .iter()
-        .flat_map(|(kind, list)| list.iter().map(|text| ((*kind).to_owned(), text.clone())));
-    let options = preprocess::Options {
-        defines,
-        substs: substs.collect(),
-    };
-    let parsed = parse::load(&ScriptFiles, path, &options);
-    let modparams = args
-        .modparam
-        .iter()
-        .filter_map(|text| args::modparam(text).ok())
-        .map(|param| {
-            let value = match param.value {
-                args::ModValue::Int(n) => ParamValue::Int(n.into()),
-                args::ModValue::Text(text) => ParamValue::Text(text.into_bytes()),
-            };
-            (param.module, param.name, value)
-        });
-    let additions = Additions {
-        modules: args.loadmodule.clone(),
-        modparams: modparams.collect(),
-    };
-    compile::compile(parsed, modules::MODULES, &additions)
-}
-
-/// The compiled script; its mistakes are printed.
-fn compiled(args: &Args, layout: &Layout) -> Result<Compiled, StartError> {
-    let compiled = compile_script(args, layout);
-    if compiled.is_ok() {
-        return Ok(compiled);
-    }
-    let text = compiled.found.render(compiled.program.sources(), false);
-    let _ = io::stderr().lock().write_all(text.as_bytes());
-    Err(StartError::Script)
-}
-
-/// Creates the database of the built-in script when there is none; true when it was created.
-fn create_database(layout: &Layout) -> Result<bool, StartError> {
-    let path = &layout.database;
-    if path.exists() {
-        return Ok(false);
-    }
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(at(folder))?;
-    }
-    let made = db::open_with(&db::Url::sqlite(path.clone()), Access::Create).and_then(|mut database| {
-        let tables = schema::tables_of("standard");
-        db::transaction(&mut *database, |database| schema::create(database, &tables))
-    });
-    match made {
-        Ok(_) => Ok(true),
-        Err(error) => Err(StartError::Database {
-            path: path.clone(),
-            error,
-        }),
     }
 }
 
@@ -336,26 +239,19 @@ impl Daemon {
     pub fn start(args: Args) -> Result<Self, StartError> {
         let layout = Layout::new(&args);
         std::fs::create_dir_all(&layout.run).map_err(at(&layout.run))?;
-        if args.config.is_none() && create_database(&layout)? {
-            first_steps(&args, &layout);
-        }
-        let compiled = compiled(&args, &layout)?;
+        script::prepare(&args, &layout)?;
+        let compiled = script::compiled(&args, &layout)?;
         let program = &compiled.program;
         configure::log(&args, program);
         let change = configure::sockets(&compiled, &args, &Endpoints::default())?;
-        let children = args
-            .children
-            .or_else(|| usize::try_from(program.setting_int("children")?).ok());
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let children = children.unwrap_or(cores).clamp(1, cores);
-
-        let control = threads::runtime().map_err(at(Path::new("control threads")))?;
+        let children = configure::children(&args, program);
+        let control = threads::runtime().map_err(system("control threads"))?;
         let io = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(CONNECTION_THREADS)
             .thread_name("proxyd-io")
             .enable_all()
             .build()
-            .map_err(at(Path::new("connection threads")))?;
+            .map_err(system("connection threads"))?;
         let queue = Arc::new(Queue::new(STREAM_QUEUE));
         let ended = Arc::<Ended>::default();
         let streams = connections(&io, program, &queue, &ended);
@@ -396,48 +292,11 @@ impl Daemon {
         start_modules(&script)?;
         let daemon = Self { inner, io, control };
         receive::run_start_events(&daemon.inner.runtime);
-        let failed = at(Path::new("worker threads"));
-        daemon.inner.start_workers().map_err(failed)?;
+        daemon.inner.start_workers().map_err(system("worker threads"))?;
         daemon.inner.serve(change)?;
-        daemon.inner.methods.add(stats_rpcs::methods(&statistics));
         core_rpcs::memory_statistics(&statistics);
         tcp_statistics(&daemon.inner.runtime);
-        let status: Arc<dyn Status> = Arc::new(Running::new(Arc::clone(&daemon.inner.runtime), children));
-        daemon.inner.methods.add(core_rpcs::methods(&status));
-        daemon.inner.methods.add(tls::methods(&daemon.inner.runtime));
-        daemon
-            .inner
-            .methods
-            .add(websocket::methods(&daemon.inner.runtime));
-        daemon.inner.methods.add(tm_rpcs::methods(&daemon.inner.runtime));
-        let inner = Arc::clone(&daemon.inner);
-        let reload = move |_: &RpcCall<'_>| match inner.reload() {
-            Ok(reloaded) => Ok(RpcReply::from(serde_json::json!(reloaded))),
-            Err(error) => Err(RpcFault::failed(error.to_string())),
-        };
-        let inner = Arc::clone(&daemon.inner);
-        let explain = move |call: &RpcCall<'_>| inner.explain(call);
-        let inner = Arc::clone(&daemon.inner);
-        let explain_live = move |call: &RpcCall<'_>| inner.explain_live(call);
-        daemon.inner.methods.add([
-            RpcDef::new(
-                "core.reload",
-                "Compiles the script anew and swaps it in: tells the sockets opened and closed, and what needs a restart.",
-                reload,
-            ),
-            RpcDef::new(
-                "core.explain",
-                "Runs a request through the script and tells each step and what would be sent, without doing it. \
-                 Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
-                explain,
-            ),
-            RpcDef::new(
-                "core.explain_live",
-                "Waits for a message and tells each step of the script it took and what was sent. Parameters: conditions \
-                 (method= from= to= ruri= callid= src= status=), seconds to wait (60).",
-                explain_live,
-            ),
-        ]);
+        daemon.inner.add_methods();
         Ok(daemon)
     }
 
@@ -523,41 +382,9 @@ impl Daemon {
 }
 
 impl Inner {
-    /// Makes the script's RPC methods callable.
-    fn publish(&self, script: &Arc<Script>) {
-        let rows = script.modules.iter().flat_map(|module| module.def.rpcs);
-        let defs: Vec<RpcDef> = rows
-            .map(|rpc| {
-                let (script, call) = (Arc::clone(script), rpc.call);
-                RpcDef::new(rpc.name, rpc.doc, move |request: &RpcCall<'_>| {
-                    call(request, &script)
-                })
-            })
-            .collect();
-        self.methods.set_script(defs);
-    }
-
-    /// `core.explain`: through the script in force, or through one that is compiled for this alone.
-    fn explain(&self, call: &RpcCall<'_>) -> RpcResult {
-        let message = call.str(0)?;
-        let source = call.opt_str(1)?.filter(|text| !text.is_empty());
-        let script = match call.opt_str(2)?.filter(|text| !text.is_empty()) {
-            None => self.runtime.script.load_full(),
-            Some(file) => Arc::new(self.other_script(Path::new(&*file))?),
-        };
-        Ok(explain::explain(&self.runtime, &script, &message, source.as_deref())?.into())
-    }
-
-    /// `core.explain_live`: the next message of the network that fits.
-    fn explain_live(&self, call: &RpcCall<'_>) -> RpcResult {
-        let filter = Filter::parse(&call.opt_str(0)?.unwrap_or_default())?;
-        let seconds = call.opt_int(1)?.and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
-        Ok(explain_live(&self.runtime, &filter, Duration::from_secs(seconds))?.into())
-    }
-
     /// Waits for what ends the daemon: SIGTERM, SIGINT, an RPC; SIGHUP reloads.
     async fn signals(&self) -> Result<(), StartError> {
-        let listen = |kind| signal(kind).map_err(at(Path::new("signal handler")));
+        let listen = |kind| signal(kind).map_err(system("signal handler"));
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut hangup = listen(SignalKind::hangup())?;
@@ -574,22 +401,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// What to do after the first start, on stderr.
-fn first_steps(args: &Args, layout: &Layout) {
-    let home = args
-        .home
-        .as_ref()
-        .map(|home| format!(" --home {}", home.display()))
-        .unwrap_or_default();
-    let text = format!(
-        "proxyd: created the database {database}\n\
-         Next steps, in another shell:\n  \
-           proxyctl{home} add alice@example.com          add a user (asks for the password)\n  \
-           proxyctl{home} address add 200 10.0.1.102 32 5060 \"Carrier\"   admit a carrier\n  \
-           proxyctl{home} ul dump                        see who is registered\n",
-        database = layout.database.display()
-    );
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

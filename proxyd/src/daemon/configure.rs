@@ -89,6 +89,13 @@ fn aliases(program: &Program, args: &Args) -> Vec<Alias> {
     of_script.chain(args.alias.iter().cloned()).map(alias).collect()
 }
 
+/// Threads for each UDP socket: as many as are asked for, at most one for each core.
+pub(super) fn children(args: &Args, program: &Program) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = args.children.or_else(|| count(program, "children"));
+    wanted.unwrap_or(cores).clamp(1, cores)
+}
+
 /// A core parameter that counts something, when it is set to what can be counted.
 fn count(program: &Program, name: &str) -> Option<usize> {
     program.setting_int(name).and_then(|n| usize::try_from(n).ok())

@@ -2,9 +2,9 @@
 
 use super::Inner;
 use super::StartError;
-use super::compile_script;
-use super::compiled;
 use super::configure;
+use super::script::compile_script;
+use super::script::compiled;
 use super::start_modules;
 use crate::args::Args;
 use crate::control::methods::Methods;

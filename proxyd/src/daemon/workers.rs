@@ -2,6 +2,7 @@
 
 use super::Inner;
 use super::StartError;
+use super::system;
 use crate::log;
 use crate::proxy::context::SocketId;
 use crate::runtime::endpoints::Change;
@@ -9,7 +10,6 @@ use crate::runtime::listen::ListenError;
 use crate::runtime::timers;
 use crate::runtime::worker;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -28,7 +28,7 @@ impl Inner {
     pub(super) fn serve(&self, change: Change) -> Result<(), StartError> {
         for id in &change.udp {
             let served = self.serve_udp(*id);
-            served.map_err(super::at(Path::new("worker threads")))?;
+            served.map_err(system("worker threads"))?;
         }
         for (id, bound) in change.tcp {
             if let Some(listener) = change.next.sockets.get(id) {
