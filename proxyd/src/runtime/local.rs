@@ -1,5 +1,7 @@
 //! Requests of our own: pings, NOTIFY, `uac_req_send` (RFC 3261 §8.1).
 
+use super::Runtime;
+use super::endpoints::Endpoints;
 use super::host::Live;
 use super::matching;
 use super::outbox::Outbox;
@@ -13,7 +15,9 @@ use super::transaction::Transaction;
 use crate::ids;
 use crate::modules::tm::Tm;
 use crate::modules::tm::disable;
+use crate::proxy::context::SocketId;
 use crate::proxy::context::Target;
+use crate::proxy::sockets::Listener;
 use crate::script::host::LocalReply;
 use crate::script::host::LocalRequest;
 use crate::script::module::Code;
@@ -23,7 +27,6 @@ use crate::transaction::key;
 use crate::transaction::key::Lookup;
 use crate::transaction::key::Parts;
 use crate::transaction::table::Inserted;
-use shared::net::Transport;
 use shared::sip::HeaderName;
 use shared::sip::Message;
 use shared::sip::Method;
@@ -31,23 +34,18 @@ use shared::sip::NameAddr;
 use shared::sip::Uri;
 use std::sync::Arc;
 
+/// The hops that a request of ours may take (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: &[u8] = b"Max-Forwards: 70";
+
 impl Live {
     /// Sends a request in a transaction without a server side.
     pub(crate) fn send_local(&mut self, request: LocalRequest) -> Code {
         let next = request.dst_uri.as_deref().unwrap_or(&request.uri);
-        let target = shared::sip::Uri::parse(next)
-            .ok()
-            .and_then(|uri| self.runtime.resolve(&uri, request.socket));
         let runtime = Arc::clone(&self.runtime);
         let endpoints = Arc::clone(&self.endpoints);
-        let socket = target
-            .as_ref()
-            .and_then(|target| Outbox::socket_for(&self.runtime.streams, &endpoints.sockets, target));
-        let listener = socket.and_then(|id| endpoints.sockets.get(id));
-        let (Some(target), Some(listener)) = (target, listener) else {
+        let Some((target, listener)) = next_hop(&runtime, &endpoints, next, request.socket) else {
             return self.refuse_local(request, 478);
         };
-        let target = Target { socket, ..target };
         let script = Arc::clone(&self.script);
         let timers = matching::timers(script.states.get::<Tm>(), &request.timers);
         let call_id = request.call_id.clone().unwrap_or_else(|| ids::token().to_vec());
@@ -83,53 +81,20 @@ impl Live {
             routed: 0,
             number: 0,
         };
-        let mut sent = Vec::with_capacity(512 + request.body.len());
-        let line = |out: &mut Vec<u8>, parts: &[&[u8]]| {
-            parts.iter().for_each(|part| out.extend_from_slice(part));
-            out.extend_from_slice(b"\r\n");
-        };
-        line(&mut sent, &[&request.method, b" ", &request.uri, b" SIP/2.0"]);
-        let transport = transport_token(listener.transport);
-        sent.extend_from_slice(b"Via: SIP/2.0/");
-        let (host, port) = (listener.host_text.as_bytes(), listener.port_text.as_bytes());
-        line(
-            &mut sent,
-            &[
-                transport,
-                b" ",
-                host,
-                b":",
-                port,
-                b";branch=",
-                &branch_text(&branch),
-            ],
-        );
-        line(
-            &mut sent,
-            &[b"To: ", &request.to, &tag(request.to_tag.as_deref())],
-        );
-        line(&mut sent, &[b"From: ", &request.from, &tag(Some(&from_tag))]);
-        line(
-            &mut sent,
-            &[
-                b"CSeq: ",
-                request.cseq.to_string().as_bytes(),
-                b" ",
-                &request.method,
-            ],
-        );
-        line(&mut sent, &[b"Call-ID: ", &call_id]);
-        line(&mut sent, &[b"Max-Forwards: 70"]);
-        line(
-            &mut sent,
-            &[b"Content-Length: ", request.body.len().to_string().as_bytes()],
-        );
+        let mut lines = Lines::new(&[&request.method, b" ", &request.uri, b" SIP/2.0"]);
+        lines.via(listener, &branch_text(&branch));
+        lines.add(&[b"To: ", &request.to, &tag(request.to_tag.as_deref())]);
+        lines.add(&[b"From: ", &request.from, &tag(Some(&from_tag))]);
+        let number = request.cseq.to_string();
+        lines.add(&[b"CSeq: ", number.as_bytes(), b" ", &request.method]);
+        lines.add(&[b"Call-ID: ", &call_id]);
+        lines.add(&[MAX_FORWARDS]);
+        let length = request.body.len().to_string();
+        lines.add(&[b"Content-Length: ", length.as_bytes()]);
         if let Some(agent) = script.program.user_agent_header() {
-            line(&mut sent, &[b"User-Agent: ", agent]);
+            lines.add(&[b"User-Agent: ", agent]);
         }
-        sent.extend_from_slice(&request.headers);
-        sent.extend_from_slice(b"\r\n");
-        sent.extend_from_slice(&request.body);
+        let sent = lines.end(&request.headers, &request.body);
         // what the event route sets is about this transaction, not about the one that a route sends it from
         let (about, current) = (std::mem::take(&mut self.intent), self.current.take());
         let sent = self.local_request(sent, next);
@@ -175,46 +140,24 @@ impl Live {
         let routes: Vec<&[u8]> = reply.record_routes().map(|value| value.bytes).collect();
         let first = routes.last().and_then(|route| NameAddr::parse(route).ok());
         let next = first.map_or(uri, |route| route.uri);
-        let target = Uri::parse(next)
-            .ok()
-            .and_then(|next| self.runtime.resolve(&next, None));
         let endpoints = Arc::clone(&self.endpoints);
-        let socket = target
-            .as_ref()
-            .and_then(|target| Outbox::socket_for(&self.runtime.streams, &endpoints.sockets, target));
-        let listener = socket.and_then(|id| endpoints.sockets.get(id));
-        let (Some(target), Some(listener)) = (target, listener) else {
+        let Some((target, listener)) = next_hop(&self.runtime, &endpoints, next, None) else {
             return;
         };
-        let mut ack = Vec::with_capacity(512);
-        let mut line = |parts: &[&[u8]]| {
-            parts.iter().for_each(|part| ack.extend_from_slice(part));
-            ack.extend_from_slice(b"\r\n");
-        };
-        let (host, port) = (listener.host_text.as_bytes(), listener.port_text.as_bytes());
-        let transport = transport_token(listener.transport);
         let value = |msg: &Message, name| msg.first(name).unwrap_or_default().to_vec();
-        line(&[b"ACK ", uri, b" SIP/2.0"]);
-        line(&[
-            b"Via: SIP/2.0/",
-            transport,
-            b" ",
-            host,
-            b":",
-            port,
-            b";branch=z9hG4bK",
-            &ids::token(),
-        ]);
-        routes.iter().rev().for_each(|route| line(&[b"Route: ", route]));
-        line(&[b"From: ", &value(&invite, HeaderName::From)]);
-        line(&[b"To: ", &value(reply, HeaderName::To)]);
-        line(&[b"Call-ID: ", invite.call_id()]);
+        let mut lines = Lines::new(&[b"ACK ", uri, b" SIP/2.0"]);
+        lines.via(listener, &[key::MAGIC_COOKIE, &ids::token()].concat());
+        for route in routes.iter().rev() {
+            lines.add(&[b"Route: ", route]);
+        }
+        lines.add(&[b"From: ", &value(&invite, HeaderName::From)]);
+        lines.add(&[b"To: ", &value(reply, HeaderName::To)]);
+        lines.add(&[b"Call-ID: ", invite.call_id()]);
         let number = invite.cseq().map_or(0, |cseq| cseq.number).to_string();
-        line(&[b"CSeq: ", number.as_bytes(), b" ACK"]);
-        line(&[b"Max-Forwards: 70"]);
-        line(&[b"Content-Length: 0"]);
-        line(&[]);
-        let target = Target { socket, ..target };
+        lines.add(&[b"CSeq: ", number.as_bytes(), b" ACK"]);
+        lines.add(&[MAX_FORWARDS]);
+        lines.add(&[b"Content-Length: 0"]);
+        let ack = lines.end(b"", b"");
         let sent = self
             .outbox
             .send_with(&endpoints.sockets, &target, |out| out.extend_from_slice(&ack));
@@ -239,6 +182,63 @@ impl Live {
     }
 }
 
+/// Where a request of ours goes, and the socket that leads there.
+fn next_hop<'a>(
+    runtime: &Runtime,
+    endpoints: &'a Endpoints,
+    next: &[u8],
+    socket: Option<SocketId>,
+) -> Option<(Target, &'a Listener)> {
+    let target = runtime.resolve(&Uri::parse(next).ok()?, socket)?;
+    let socket = Outbox::socket_for(&runtime.streams, &endpoints.sockets, &target)?;
+    Some((
+        Target {
+            socket: Some(socket),
+            ..target
+        },
+        endpoints.sockets.get(socket)?,
+    ))
+}
+
+/// The lines of a request while it is written.
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn new(start: &[&[u8]]) -> Self {
+        let mut lines = Self(Vec::with_capacity(512));
+        lines.add(start);
+        lines
+    }
+
+    fn add(&mut self, parts: &[&[u8]]) {
+        parts.iter().for_each(|part| self.0.extend_from_slice(part));
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    fn via(&mut self, from: &Listener, branch: &[u8]) {
+        let transport = from.transport.via().as_bytes();
+        let (host, port) = (from.host_text.as_bytes(), from.port_text.as_bytes());
+        self.add(&[
+            b"Via: SIP/2.0/",
+            transport,
+            b" ",
+            host,
+            b":",
+            port,
+            b";branch=",
+            branch,
+        ]);
+    }
+
+    /// The whole request, with further header lines and its body.
+    fn end(mut self, headers: &[u8], body: &[u8]) -> Vec<u8> {
+        for part in [headers, b"\r\n", body] {
+            self.0.extend_from_slice(part);
+        }
+        self.0
+    }
+}
+
 fn tag(tag: Option<&[u8]>) -> Vec<u8> {
     tag.map(|tag| [b";tag=", tag].concat()).unwrap_or_default()
 }
@@ -247,16 +247,4 @@ fn branch_text(branch: &key::Branch) -> Vec<u8> {
     let mut text = Vec::with_capacity(key::MAX_BRANCH);
     branch.write(&mut text);
     text
-}
-
-/// The transport as Via spells it.
-pub(crate) fn transport_token(transport: Transport) -> &'static [u8] {
-    match transport {
-        Transport::Udp => b"UDP",
-        Transport::Tcp => b"TCP",
-        Transport::Tls => b"TLS",
-        Transport::Sctp => b"SCTP",
-        Transport::Ws => b"WS",
-        Transport::Wss => b"WSS",
-    }
 }
