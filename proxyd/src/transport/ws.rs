@@ -115,14 +115,8 @@ impl Life {
                     self.conn.touch();
                     quiet.heard();
                     match frame {
-                        Some(Ok(Message::Text(text))) => {
-                            if !self.hand_over(text.as_bytes()).await {
-                                return End::Closed;
-                            }
-                            continue;
-                        }
-                        Some(Ok(Message::Binary(bytes))) => {
-                            if !self.hand_over(&bytes).await {
+                        Some(Ok(frame)) if frame.is_text() || frame.is_binary() => {
+                            if !self.hand_over(&frame.into_data()).await {
                                 return End::Closed;
                             }
                             continue;
