@@ -14,111 +14,76 @@ enum Raw {
     BlockComment,
     #[token("#!")]
     Directive,
-    #[regex(r"[A-Za-z_][A-Za-z0-9_]*")]
-    Ident,
-    #[regex(r"[0-9]+", priority = 5)]
-    #[regex(r"0[xX][0-9A-Fa-f]*", priority = 5)]
-    Int,
-    #[regex(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+", priority = 6)]
-    Ipv4,
-    #[regex(r"([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}", priority = 6)]
+    #[regex(r"[A-Za-z_][A-Za-z0-9_]*", |_| Literal::Ident)]
+    #[regex(r"[0-9]+", |_| Literal::Int, priority = 5)]
+    #[regex(r"0[xX][0-9A-Fa-f]*", |_| Literal::Int, priority = 5)]
+    #[regex(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+", |_| Literal::Ip, priority = 6)]
+    #[regex(r"([0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}", |_| Literal::Ip, priority = 6)]
     #[regex(
         r"([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*)?::([0-9A-Fa-f]{1,4}(:[0-9A-Fa-f]{1,4})*(:[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)?|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)?",
+        |_| Literal::Ip,
         priority = 6
     )]
-    Ipv6,
-    #[token("\"")]
-    DoubleQuote,
-    #[token("'")]
-    SingleQuote,
-    #[token("$")]
-    Dollar,
-    #[token("@")]
-    At,
-    #[token("{")]
-    LeftBrace,
-    #[token("}")]
-    RightBrace,
-    #[token("(")]
-    LeftParen,
-    #[token(")")]
-    RightParen,
-    #[token("[")]
-    LeftBracket,
-    #[token("]")]
-    RightBracket,
-    #[token(";")]
-    Semicolon,
-    #[token(",")]
-    Comma,
-    #[token(".")]
-    Dot,
-    #[token(":")]
-    Colon,
-    #[token("=")]
-    Assign,
-    #[token(":=")]
-    ColonAssign,
-    #[token("+=")]
-    PlusAssign,
-    #[token("-=")]
-    MinusAssign,
-    #[token("*=")]
-    StarAssign,
-    #[token("/=")]
-    SlashAssign,
-    #[token("%=")]
-    PercentAssign,
-    #[token("|=")]
-    OrAssign,
-    #[token("&=")]
-    AndAssign,
-    #[token("^=")]
-    XorAssign,
-    #[token("==")]
-    Equal,
-    #[token("!=")]
-    NotEqual,
-    #[token("=~")]
-    Match,
-    #[token("!~")]
-    NotMatch,
-    #[token("<")]
-    Less,
-    #[token("<=")]
-    LessEqual,
-    #[token(">")]
-    Greater,
-    #[token(">=")]
-    GreaterEqual,
-    #[token("&&")]
-    LogicalAnd,
-    #[token("||")]
-    LogicalOr,
-    #[token("!")]
-    Not,
-    #[token("+")]
-    Plus,
-    #[token("-")]
-    Minus,
-    #[token("*")]
-    Star,
-    #[token("/")]
-    Slash,
-    #[token("%")]
-    Percent,
-    #[token("&")]
-    Ampersand,
-    #[token("|")]
-    Pipe,
-    #[token("^")]
-    Caret,
-    #[token("~")]
-    Tilde,
-    #[token("<<")]
-    ShiftLeft,
-    #[token(">>")]
-    ShiftRight,
+    #[token("\"", |_| Literal::DoubleQuoted)]
+    #[token("'", |_| Literal::SingleQuoted)]
+    #[token("$", |_| Literal::Pv)]
+    #[token("@", |_| Literal::Select)]
+    Literal(Literal),
+    #[token("{", |_| Punct::LeftBrace)]
+    #[token("}", |_| Punct::RightBrace)]
+    #[token("(", |_| Punct::LeftParen)]
+    #[token(")", |_| Punct::RightParen)]
+    #[token("[", |_| Punct::LeftBracket)]
+    #[token("]", |_| Punct::RightBracket)]
+    #[token(";", |_| Punct::Semicolon)]
+    #[token(",", |_| Punct::Comma)]
+    #[token(".", |_| Punct::Dot)]
+    #[token(":", |_| Punct::Colon)]
+    #[token("=", |_| Punct::Assign)]
+    #[token(":=", |_| Punct::Assign)]
+    #[token("+=", |_| Punct::PlusAssign)]
+    #[token("-=", |_| Punct::MinusAssign)]
+    #[token("*=", |_| Punct::StarAssign)]
+    #[token("/=", |_| Punct::SlashAssign)]
+    #[token("%=", |_| Punct::PercentAssign)]
+    #[token("|=", |_| Punct::OrAssign)]
+    #[token("&=", |_| Punct::AndAssign)]
+    #[token("^=", |_| Punct::XorAssign)]
+    #[token("==", |_| Punct::Equal)]
+    #[token("!=", |_| Punct::NotEqual)]
+    #[token("=~", |_| Punct::Match)]
+    #[token("!~", |_| Punct::NotMatch)]
+    #[token("<", |_| Punct::Less)]
+    #[token("<=", |_| Punct::LessEqual)]
+    #[token(">", |_| Punct::Greater)]
+    #[token(">=", |_| Punct::GreaterEqual)]
+    #[token("&&", |_| Punct::LogicalAnd)]
+    #[token("||", |_| Punct::LogicalOr)]
+    #[token("!", |_| Punct::Not)]
+    #[token("+", |_| Punct::Plus)]
+    #[token("-", |_| Punct::Minus)]
+    #[token("*", |_| Punct::Star)]
+    #[token("/", |_| Punct::Slash)]
+    #[token("%", |_| Punct::Percent)]
+    #[token("&", |_| Punct::Ampersand)]
+    #[token("|", |_| Punct::Pipe)]
+    #[token("^", |_| Punct::Caret)]
+    #[token("~", |_| Punct::Tilde)]
+    #[token("<<", |_| Punct::ShiftLeft)]
+    #[token(">>", |_| Punct::ShiftRight)]
+    Punct(Punct),
+}
+
+/// What is more than an operator; of the last four only the first character is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Literal {
+    Ident,
+    Int,
+    Ip,
+    DoubleQuoted,
+    SingleQuoted,
+    Pv,
+    Select,
 }
 
 /// What the scanner found next.
@@ -170,170 +135,79 @@ pub(super) fn scan(text: &str, at: usize, after_case: bool) -> Step {
         let skipped = text.get(from..start).unwrap_or("");
         // "\<newline>" continues a define; anywhere else it is no harm
         let Ok(raw) = result else {
-            let continued = text
-                .get(start..)
-                .is_some_and(|t| t.starts_with("\\\n") || t.starts_with("\\\r\n"));
-            if continued {
+            let rest = text.get(start..).unwrap_or("");
+            if rest.starts_with("\\\n") || rest.starts_with("\\\r\n") {
                 spaced = true;
                 from = start + 1;
                 continue;
             }
-            let shown: String = text.get(start..).unwrap_or("").chars().take(1).collect();
-            end = start + shown.len().max(1);
-            return step(
-                Scanned::Bad("unexpected character", shown),
-                start,
-                end.min(text.len()),
-                skipped,
-            );
+            let shown: String = rest.chars().take(1).collect();
+            let end = (start + shown.len().max(1)).min(text.len());
+            return step(Scanned::Bad("unexpected character", shown), start, end, skipped);
         };
         let after = text.get(end..).unwrap_or("");
-        let found = match raw {
+        let read = match raw {
             Raw::LineComment if text.get(start..).is_some_and(|t| t.starts_with("#!")) => {
                 return step(Scanned::Directive, start, start + 2, skipped);
             }
             Raw::Directive => return step(Scanned::Directive, start, end, skipped),
-            Raw::LineComment => {
-                spaced = true;
-                newline |= skipped.contains('\n');
-                from = end;
-                continue;
-            }
-            Raw::BlockComment => {
-                let Some(length) = after.find("*/") else {
-                    return step(
-                        Scanned::Bad("comment without its `*/`", String::new()),
-                        start,
-                        text.len(),
-                        skipped,
-                    );
-                };
-                spaced = true;
-                let whole = text.get(start..end + length).unwrap_or("");
-                newline |= skipped.contains('\n') || whole.contains('\n');
-                from = end + length + 2;
-                continue;
-            }
-            // Kamailio: `case /"expression":`, a slash before a string
-            Raw::Slash if after_case && after.trim_start().starts_with(['"', '\'']) => {
-                Scanned::Token(TokenKind::Punct(Punct::Slash))
-            }
-            Raw::Slash if after_case => match regex_literal(after) {
-                Some((pattern, flags, length)) => {
-                    end += length;
-                    Scanned::Token(TokenKind::Regex(pattern, flags))
-                }
-                None => Scanned::Bad("regular expression without its closing `/`", String::new()),
-            },
-            Raw::DoubleQuote => match double_quoted(after) {
-                Some((value, length)) => {
-                    end += length;
-                    Scanned::Token(TokenKind::Str(value))
-                }
-                None => {
-                    end = line_end(text, start);
-                    Scanned::Bad("string without its closing `\"`", String::new())
-                }
-            },
-            Raw::SingleQuote => match after.find('\'') {
+            Raw::LineComment => None,
+            Raw::BlockComment => match after.find("*/") {
                 Some(length) => {
-                    end += length + 1;
-                    Scanned::Token(TokenKind::Str(after.get(..length).unwrap_or("").to_owned()))
+                    end += length + 2;
+                    None
                 }
-                None => {
-                    end = line_end(text, start);
-                    Scanned::Bad("string without its closing `'`", String::new())
-                }
+                None => Some(Err(("comment without its `*/`", after.len()))),
             },
-            Raw::Dollar => match pv_length(after) {
-                0 => Scanned::Bad("`$` without a pseudo-variable name", String::new()),
-                usize::MAX => {
-                    end = line_end(text, start);
-                    Scanned::Bad("pseudo-variable without its closing `)`", String::new())
-                }
-                length => {
-                    end += length;
-                    Scanned::Token(TokenKind::Pv(text.get(start..end).unwrap_or("").to_owned()))
-                }
-            },
-            Raw::At => match select_length(after) {
-                0 => Scanned::Bad("`@` without a select name", String::new()),
-                length => {
-                    end += length;
-                    Scanned::Token(TokenKind::Select(text.get(start..end).unwrap_or("").to_owned()))
-                }
-            },
-            Raw::Ident => Scanned::Token(TokenKind::Ident(lexer.slice().to_owned())),
-            Raw::Int => Scanned::Token(TokenKind::Int(lexer.slice().to_owned())),
-            Raw::Ipv4 | Raw::Ipv6 => Scanned::Token(TokenKind::Ip(lexer.slice().to_owned())),
-            other => Scanned::Token(TokenKind::Punct(punct(other))),
+            // Kamailio: `case /"expression":`, a slash before a string
+            Raw::Punct(Punct::Slash) if after_case && !after.trim_start().starts_with(['"', '\'']) => {
+                Some(regex_literal(after))
+            }
+            Raw::Punct(punct) => Some(Ok((TokenKind::Punct(punct), 0))),
+            Raw::Literal(kind) => Some(literal(kind, lexer.slice(), after)),
         };
-        return step(found, start, end, skipped);
+        match read {
+            Some(Ok((kind, more))) => return step(Scanned::Token(kind), start, end + more, skipped),
+            Some(Err((mistake, more))) => {
+                return step(Scanned::Bad(mistake, String::new()), start, end + more, skipped);
+            }
+            None => {}
+        }
+        spaced = true;
+        newline |= text.get(from..end).unwrap_or("").contains('\n');
+        from = end;
     }
 }
 
-fn punct(raw: Raw) -> Punct {
-    match raw {
-        Raw::LeftBrace => Punct::LeftBrace,
-        Raw::RightBrace => Punct::RightBrace,
-        Raw::LeftParen => Punct::LeftParen,
-        Raw::RightParen => Punct::RightParen,
-        Raw::LeftBracket => Punct::LeftBracket,
-        Raw::RightBracket => Punct::RightBracket,
-        Raw::Comma => Punct::Comma,
-        Raw::Dot => Punct::Dot,
-        Raw::Colon => Punct::Colon,
-        Raw::Assign | Raw::ColonAssign => Punct::Assign,
-        Raw::PlusAssign => Punct::PlusAssign,
-        Raw::MinusAssign => Punct::MinusAssign,
-        Raw::StarAssign => Punct::StarAssign,
-        Raw::SlashAssign => Punct::SlashAssign,
-        Raw::PercentAssign => Punct::PercentAssign,
-        Raw::OrAssign => Punct::OrAssign,
-        Raw::AndAssign => Punct::AndAssign,
-        Raw::XorAssign => Punct::XorAssign,
-        Raw::Equal => Punct::Equal,
-        Raw::NotEqual => Punct::NotEqual,
-        Raw::Match => Punct::Match,
-        Raw::NotMatch => Punct::NotMatch,
-        Raw::Less => Punct::Less,
-        Raw::LessEqual => Punct::LessEqual,
-        Raw::Greater => Punct::Greater,
-        Raw::GreaterEqual => Punct::GreaterEqual,
-        Raw::LogicalAnd => Punct::LogicalAnd,
-        Raw::LogicalOr => Punct::LogicalOr,
-        Raw::Not => Punct::Not,
-        Raw::Plus => Punct::Plus,
-        Raw::Minus => Punct::Minus,
-        Raw::Star => Punct::Star,
-        Raw::Slash => Punct::Slash,
-        Raw::Percent => Punct::Percent,
-        Raw::Ampersand => Punct::Ampersand,
-        Raw::Pipe => Punct::Pipe,
-        Raw::Caret => Punct::Caret,
-        Raw::Tilde => Punct::Tilde,
-        Raw::ShiftLeft => Punct::ShiftLeft,
-        Raw::ShiftRight => Punct::ShiftRight,
-        // what is left never gets here: it is handled by the caller
-        Raw::Semicolon
-        | Raw::LineComment
-        | Raw::BlockComment
-        | Raw::Directive
-        | Raw::Ident
-        | Raw::Int
-        | Raw::Ipv4
-        | Raw::Ipv6
-        | Raw::DoubleQuote
-        | Raw::SingleQuote
-        | Raw::Dollar
-        | Raw::At => Punct::Semicolon,
-    }
-}
+/// A token and the bytes of it that were still to be read; or what is wrong, and the bytes that are.
+type Read = Result<(TokenKind, usize), (&'static str, usize)>;
 
-fn line_end(text: &str, from: usize) -> usize {
-    text.get(from..)
-        .and_then(|rest| rest.find('\n'))
-        .map_or(text.len(), |n| from + n)
+/// Reads on behind `first`.
+fn literal(kind: Literal, first: &str, after: &str) -> Read {
+    let whole = |length: usize| [first, after.get(..length).unwrap_or("")].concat();
+    let line = after.find('\n').unwrap_or(after.len());
+    match kind {
+        Literal::Ident => Ok((TokenKind::Ident(first.to_owned()), 0)),
+        Literal::Int => Ok((TokenKind::Int(first.to_owned()), 0)),
+        Literal::Ip => Ok((TokenKind::Ip(first.to_owned()), 0)),
+        Literal::DoubleQuoted => match double_quoted(after) {
+            Some((value, length)) => Ok((TokenKind::Str(value), length)),
+            None => Err(("string without its closing `\"`", line)),
+        },
+        Literal::SingleQuoted => match after.split_once('\'') {
+            Some((value, _)) => Ok((TokenKind::Str(value.to_owned()), value.len() + 1)),
+            None => Err(("string without its closing `'`", line)),
+        },
+        Literal::Pv => match pv_length(after) {
+            Some(0) => Err(("`$` without a pseudo-variable name", 0)),
+            Some(length) => Ok((TokenKind::Pv(whole(length)), length)),
+            None => Err(("pseudo-variable without its closing `)`", line)),
+        },
+        Literal::Select => match select_length(after) {
+            0 => Err(("`@` without a select name", 0)),
+            length => Ok((TokenKind::Select(whole(length)), length)),
+        },
+    }
 }
 
 /// The value and length of a double-quoted string whose opening quote was read.
@@ -401,34 +275,32 @@ fn number(text: &str, at: usize, radix: u32, most: usize) -> Option<(u8, usize)>
     Some((code, digits))
 }
 
-/// Pattern, flags and length of a `/pattern/flags` whose first slash was read.
-fn regex_literal(text: &str) -> Option<(String, String, usize)> {
+/// Reads a `/pattern/flags` whose first slash was read.
+fn regex_literal(text: &str) -> Read {
+    let unclosed = ("regular expression without its closing `/`", 0);
     let mut pattern = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
-            '\n' => return None,
-            '\\' => match chars.next()?.1 {
+            '\n' => break,
+            '\\' => match chars.next().ok_or(unclosed)?.1 {
                 '/' => pattern.push('/'),
                 other => pattern.extend(['\\', other]),
             },
             '/' => {
-                let flags: String = chars
-                    .as_str()
-                    .chars()
-                    .take_while(char::is_ascii_alphabetic)
-                    .collect();
+                let flags = chars.as_str().chars().take_while(char::is_ascii_alphabetic);
+                let flags: String = flags.collect();
                 let length = at + 1 + flags.len();
-                return Some((pattern, flags, length));
+                return Ok((TokenKind::Regex(pattern, flags), length));
             }
             other => pattern.push(other),
         }
     }
-    None
+    Err(unclosed)
 }
 
-/// The length of a pseudo-variable behind its dollar: `name`, `name(…)` or `(…)`; `usize::MAX` without its end.
-pub(super) fn pv_length(text: &str) -> usize {
+/// The length of a pseudo-variable behind its dollar: `name`, `name(…)` or `(…)`; none without its closing bracket.
+fn pv_length(text: &str) -> Option<usize> {
     let name = name_length(text);
     let rest = text.get(name..).unwrap_or("");
     if !rest.starts_with('(') {
@@ -436,15 +308,12 @@ pub(super) fn pv_length(text: &str) -> usize {
         let attribute = rest
             .strip_prefix('.')
             .filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-        return name + attribute.map_or(0, |rest| 1 + name_length(rest));
+        return Some(name + attribute.map_or(0, |rest| 1 + name_length(rest)));
     }
     if name == 0 && !rest[1..].starts_with(|c: char| is_name(c)) {
-        return 0;
+        return Some(0);
     }
-    match closing(rest, '(', ')') {
-        Some(end) => name + end,
-        None => usize::MAX,
-    }
+    closing(rest, '(', ')').map(|end| name + end)
 }
 
 /// The length of a pseudo-variable's name; `$?` is the return code.

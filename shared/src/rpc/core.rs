@@ -31,7 +31,7 @@ pub const RELOAD: &str = "core.reload";
 pub const EXPLAIN: &str = "core.explain";
 /// Waits for a message of the network and tells what happened to it.
 pub const EXPLAIN_LIVE: &str = "core.explain_live";
-/// Reads or sets the log level: [`Debug`].
+/// Reads or sets the log level: [`enum@Debug`].
 pub const DEBUG: &str = "corex.debug";
 
 /// `core.reload`.
