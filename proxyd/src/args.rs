@@ -33,8 +33,13 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = CheckOutput::Text)]
     pub output: CheckOutput,
 
-    /// Listen on this socket: udp:10.0.0.1:5060, tcp:[::1]:5060, an interface; may be repeated.
-    #[arg(short = 'l', long = "listen", value_name = "SOCKET")]
+    /// Sockets to listen on.
+    #[arg(
+        short = 'l',
+        long = "listen",
+        value_name = "SOCKET",
+        help = "Listen on this socket: udp:10.0.0.1:5060, tcp:[::1]:5060, an interface; may be repeated"
+    )]
     pub listen: Vec<String>,
 
     /// Define this name, as #!define does; may be repeated.

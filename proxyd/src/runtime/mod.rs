@@ -1,4 +1,4 @@
-//! The only room that sees every other: the runtime owns the parts, [`receive`] handles one message.
+//! The only room that sees every other: the runtime owns the parts, `receive` handles one message.
 
 mod answer;
 mod best;
