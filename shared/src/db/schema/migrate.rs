@@ -104,59 +104,72 @@ fn compare(db: &mut dyn Backend, table: &'static Table, found: i64) -> Result<St
         changes: Vec::new(),
         statements: Vec::new(),
     };
-    let name = quoted(engine, table.name)?;
     for column in table.columns {
-        let existing = columns
-            .iter()
-            .find(|info| info.name.eq_ignore_ascii_case(column.name));
-        match existing {
-            None => {
-                step.changes.push(format!("add column {}", column.name));
-                step.statements.push(format!(
-                    "ALTER TABLE {name} ADD COLUMN {}",
-                    added(engine, column)?
-                ));
-            }
-            Some(info) => {
-                if let Some((from, to)) = widened(engine, info, column) {
-                    step.changes.push(format!(
-                        "widen column {} from {from} to {to} characters",
-                        column.name
-                    ));
-                    let column_name = quoted(engine, column.name)?;
-                    step.statements.push(match engine {
-                        Engine::Postgres => {
-                            format!("ALTER TABLE {name} ALTER COLUMN {column_name} TYPE VARCHAR({to})")
-                        }
-                        _ => format!("ALTER TABLE {name} MODIFY COLUMN {}", column_sql(engine, column)?),
-                    });
-                }
-            }
-        }
+        let is_it = |info: &&ColumnInfo| info.name.eq_ignore_ascii_case(column.name);
+        compare_column(&mut step, engine, columns.iter().find(is_it), column)?;
     }
     // Indexes are looked at only where the layout is older: an operator may have changed those of a current table.
-    if !table.accepts(found) && engine != Engine::Text {
-        let indexes = indexes(db, table.name)?;
-        for (index, unique) in table
-            .unique
-            .iter()
-            .map(|i| (i, true))
-            .chain(table.indexes.iter().map(|i| (i, false)))
-        {
-            let (index_name, columns) = table.index_sql(engine, table.name, index)?;
-            let plain = index_name.trim_matches(['`', '"']);
-            if !indexes.contains(plain) {
-                step.changes.push(format!("add index {plain}"));
-                let unique = if unique { "UNIQUE " } else { "" };
-                step.statements
-                    .push(format!("CREATE {unique}INDEX {index_name} ON {name} ({columns})"));
-            }
-        }
-    }
     if !table.accepts(found) {
+        if engine != Engine::Text {
+            compare_indexes(&mut step, engine, table, &indexes(db, table.name)?)?;
+        }
         step.changes.push(format!("set version {}", table.version));
     }
     Ok(step)
+}
+
+/// Adds a column that is missing, and widens one that is too narrow.
+fn compare_column(
+    step: &mut Step,
+    engine: Engine,
+    existing: Option<&ColumnInfo>,
+    column: &Column,
+) -> Result<(), Error> {
+    let table = quoted(engine, step.table)?;
+    let Some(info) = existing else {
+        step.changes.push(format!("add column {}", column.name));
+        let column = added(engine, column)?;
+        step.statements
+            .push(format!("ALTER TABLE {table} ADD COLUMN {column}"));
+        return Ok(());
+    };
+    let Some((from, to)) = widened(engine, info, column) else {
+        return Ok(());
+    };
+    let change = format!("widen column {} from {from} to {to} characters", column.name);
+    step.changes.push(change);
+    step.statements.push(match engine {
+        Engine::Postgres => {
+            let name = quoted(engine, column.name)?;
+            format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE VARCHAR({to})")
+        }
+        _ => format!(
+            "ALTER TABLE {table} MODIFY COLUMN {}",
+            column_sql(engine, column)?
+        ),
+    });
+    Ok(())
+}
+
+/// Adds the indexes that are not among those that exist.
+fn compare_indexes(
+    step: &mut Step,
+    engine: Engine,
+    table: &Table,
+    existing: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let name = quoted(engine, table.name)?;
+    let unique = table.unique.iter().map(|index| (index, "UNIQUE "));
+    for (index, unique) in unique.chain(table.indexes.iter().map(|index| (index, ""))) {
+        let (index_name, columns) = table.index_sql(engine, table.name, index)?;
+        let plain = index_name.trim_matches(['`', '"']);
+        if !existing.contains(plain) {
+            step.changes.push(format!("add index {plain}"));
+            step.statements
+                .push(format!("CREATE {unique}INDEX {index_name} ON {name} ({columns})"));
+        }
+    }
+    Ok(())
 }
 
 /// A new column: one that must not be NULL needs something for the rows that exist.
