@@ -33,6 +33,8 @@ mod http;
 mod http_async_client;
 mod http_client;
 mod ipops;
+mod jansson;
+mod json;
 mod jsonrpcs;
 mod kex;
 mod maxfwd;
@@ -113,6 +115,8 @@ pub static MODULES: &[&ModuleDef] = &[
     &http_async_client::MODULE,
     &http_client::MODULE,
     &ipops::MODULE,
+    &jansson::MODULE,
+    &json::MODULE,
     &jsonrpcs::MODULE,
     &kex::MODULE,
     &maxfwd::MODULE,

@@ -174,6 +174,7 @@ fn fit(arg: CompiledArg, kind: super::module::Arg) -> CompiledArg {
             ignore_case: true,
             newline: true,
         }),
+        Arg::Pv(_) | Arg::OptPv(_) if text.starts_with(b"$") => pv(&String::from_utf8_lossy(text)),
         Arg::Subst(_) => CompiledArg::Subst(Subst::constant(text).expect("a substitution")),
         _ => arg,
     }

@@ -120,13 +120,13 @@ pub(crate) static MODULE: ModuleDef = ModuleDef {
         Function::anywhere(
             &["sdp_with_codecs_by_id"],
             &[Arg::Text("list")],
-            "1 when all media have one of these payload types, 2 when some have; -2 without a description.",
+            "1 when all media have all of these payload types, 2 when some have one; -2 without a description.",
             |call| with_codecs(call, By::Id, NONE),
         ),
         Function::anywhere(
             &["sdp_with_codecs_by_name"],
             &[Arg::Text("list")],
-            "1 when all media have one of these codecs, 2 when some have.",
+            "1 when all media have all of these codecs, 2 when some have one.",
             |call| with_codecs(call, By::Name, Code::FALSE),
         ),
         Function::anywhere(
@@ -314,17 +314,19 @@ fn with_codecs(call: &Call<'_, '_>, by: By, absent: Code) -> Code {
         return absent;
     };
     let named = payload_types(call, sdp, by);
-    let media = sdp.media();
-    let has = |media: &Media<'_>| {
+    let (mut found, mut missing) = (false, false);
+    for media in sdp.media() {
         let formats = media.formats();
-        formats
-            .iter()
-            .any(|(format, _)| named.iter().any(|id| id == format))
-    };
-    match media.iter().filter(|media| has(media)).count() {
-        0 => Code::FALSE,
-        all if all == media.len() => Code::TRUE,
-        _ => SOME,
+        for id in &named {
+            let has = formats.iter().any(|(format, _)| id == format);
+            found |= has;
+            missing |= !has;
+        }
+    }
+    match (found, missing) {
+        (false, _) => Code::FALSE,
+        (true, false) => Code::TRUE,
+        (true, true) => SOME,
     }
 }
 

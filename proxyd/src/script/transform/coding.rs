@@ -240,7 +240,7 @@ fn sha512<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
     map(value, |text| hex_of(&sha2::Sha512::digest(text)))
 }
 
-/// Kamailio's core hash: words of four bytes, each folded into itself and summed.
+/// Kamailio's core hash: words of four bytes, which have a sign, each folded into itself and summed.
 pub(crate) fn core_hash(text: &[u8]) -> u32 {
     core_hash_of(&[text])
 }
@@ -248,7 +248,12 @@ pub(crate) fn core_hash(text: &[u8]) -> u32 {
 /// The same of several texts, each beginning a word.
 pub(crate) fn core_hash_of(texts: &[&[u8]]) -> u32 {
     let fold = |word: u32| word ^ (word >> 3);
-    let number = |bytes: &[u8]| bytes.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+    let signed = |byte: u8| i32::from(byte.cast_signed()).cast_unsigned();
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0u32, |sum, byte| (sum << 8).wrapping_add(signed(*byte)))
+    };
     let mut sum = 0u32;
     for text in texts {
         let words = text.chunks_exact(4);

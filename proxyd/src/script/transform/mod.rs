@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 mod address;
 pub(crate) mod coding;
+pub(crate) mod json;
 pub(crate) mod lines;
 mod msrp;
 pub(crate) mod params;
@@ -30,6 +31,7 @@ pub(crate) static TRANSFORMATIONS: &[&[Transformation]] = &[
     msrp::TABLE,
     subst::TABLE,
     val::TABLE,
+    json::TABLE,
 ];
 
 /// The transformation with this class and name: `s.len`.

@@ -86,6 +86,12 @@ fn where_documentation_and_5_6_3_differ_the_documentation_is_right() {
         ("tls:[::1]:5061", "sock.host", "[::1]"),
         ("{\"a\":{\"b\":[1,\"x\"]}}", "json.parse,a.b.1", "x"),
         ("{\"a.b\":{\"c\":7}}", "json.parsex,/a.b/c", "7"),
+        ("{\"a\":true}", "json.parse,a", "true"),
+        (
+            "{\"a\":[1,\"x\",{\"b\":[]}]}",
+            "json.parse,a",
+            "[ 1, \"x\", { \"b\": [ ] } ]",
+        ),
         ("a.b c/d-~_", "json.encode", "a%2Eb+c%2Fd-~_"),
         ("#", "json.encode", "#"),
         ("12 34\t56", "s.selectws,1", "34"),

@@ -1,7 +1,6 @@
-//! `{val.*}` `{sql.*}` `{json.*}` `{num.*}`: values for other languages, digits (Kamailio transformations cookbook).
+//! `{val.*}` `{sql.*}` `{num.*}`: values for other languages, digits (Kamailio transformations cookbook).
 
 use super::coding::escape_quotes;
-use super::param;
 use crate::script::module::Transformation;
 use crate::script::value::Value;
 
@@ -48,24 +47,6 @@ pub(super) static TABLE: &[Transformation] = &[
         params: (0, 0),
         doc: "The same, '' for null.",
         apply: sql_str,
-    },
-    Transformation {
-        name: "json.parse",
-        params: (1, 1),
-        doc: "A member of a JSON object, dots between levels.",
-        apply: json_member,
-    },
-    Transformation {
-        name: "json.parsex",
-        params: (1, 1),
-        doc: "The same; the first character of the path is what stands between levels.",
-        apply: json_member_by,
-    },
-    Transformation {
-        name: "json.encode",
-        params: (0, 0),
-        doc: "Letters, digits, - _ ~ as they are, a blank as +, others as %XY.",
-        apply: json_encode,
     },
     Transformation {
         name: "num.fdigit",
@@ -173,68 +154,5 @@ fn digit<'v>(value: Value<'v>, choose: fn(u64) -> u64) -> Value<'v> {
         Value::Null => Value::Null,
         Value::Int(n) => Value::Int(i64::try_from(choose(n.unsigned_abs())).unwrap_or(0)),
         Value::Str(_) => Value::Int(0),
-    }
-}
-
-fn json_encode<'v>(value: Value<'v>, _: &[Value<'_>]) -> Value<'v> {
-    if value.is_null() {
-        return Value::Null;
-    }
-    let text = value.into_text();
-    // Kamailio: the wildcards of a routing key stand for themselves
-    if matches!(&*text, b"#" | b"*") {
-        return Value::owned(text.into_owned());
-    }
-    let mut out = Vec::with_capacity(text.len());
-    for byte in text.iter() {
-        match byte {
-            b'-' | b'~' | b'_' => out.push(*byte),
-            b' ' => out.push(b'+'),
-            byte if byte.is_ascii_alphanumeric() => out.push(*byte),
-            byte => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
-    }
-    Value::owned(out)
-}
-
-fn json_member<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let path = param(params, 0);
-    member(&value.into_text(), String::from_utf8_lossy(&path).split('.'))
-}
-
-fn json_member_by<'v>(value: Value<'v>, params: &[Value<'_>]) -> Value<'v> {
-    let path = param(params, 0);
-    let path = String::from_utf8_lossy(&path);
-    let mut chars = path.chars();
-    let Some(separator) = chars.next() else {
-        return Value::Null;
-    };
-    member(&value.into_text(), chars.as_str().split(separator))
-}
-
-/// The member of a JSON text that lies along a path.
-fn member<'v, 'p>(text: &[u8], path: impl Iterator<Item = &'p str>) -> Value<'v> {
-    let Ok(mut found) = serde_json::from_slice::<serde_json::Value>(text) else {
-        return Value::Null;
-    };
-    for step in path {
-        let next = match &mut found {
-            serde_json::Value::Object(members) => members.get_mut(step).map(serde_json::Value::take),
-            serde_json::Value::Array(items) => step
-                .parse::<usize>()
-                .ok()
-                .and_then(|at| items.get_mut(at))
-                .map(serde_json::Value::take),
-            _ => None,
-        };
-        let Some(next) = next else { return Value::Null };
-        found = next;
-    }
-    match found {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(yes) => Value::Int(i64::from(yes)),
-        serde_json::Value::String(text) => Value::owned(text.into_bytes()),
-        serde_json::Value::Number(n) if n.is_i64() => Value::Int(n.as_i64().unwrap_or(0)),
-        other => Value::owned(other.to_string().into_bytes()),
     }
 }
