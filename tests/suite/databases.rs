@@ -367,6 +367,11 @@ fn checks_find_what_the_daemon_would_refuse() {
                 "`alice` has no password",
                 "UPDATE subscriber SET ha1 = 'x'",
             ),
+            (
+                "INSERT INTO trusted (src_ip, proto, from_pattern) VALUES ('192.0.2.1', 'any', '(x')",
+                "regular expression `(x`: unclosed group",
+                "DELETE FROM trusted",
+            ),
         ];
         for (breaks, word, mends) in faults {
             database.ok("proxyctl", &["db", "exec", breaks]);
