@@ -84,6 +84,26 @@ const BUILT_IN_NAME: &str = "built-in.cfg";
 /// Messages of connections that may wait for a worker.
 const STREAM_QUEUE: usize = 4096;
 
+/// Its own methods, each with its help.
+pub(crate) const RPCS: [(&str, &str); 3] = [RELOAD, EXPLAIN, EXPLAIN_LIVE];
+
+const RELOAD: (&str, &str) = (
+    "core.reload",
+    "Compiles the script anew and swaps it in: tells the sockets opened and closed, and what needs a restart.",
+);
+
+const EXPLAIN: (&str, &str) = (
+    "core.explain",
+    "Runs a request through the script and tells each step and what would be sent, without doing it. \
+     Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
+);
+
+const EXPLAIN_LIVE: (&str, &str) = (
+    "core.explain_live",
+    "Waits for a message and tells each step of the script it took and what was sent. Parameters: conditions \
+     (method= from= to= ruri= callid= src= status=), seconds to wait (60).",
+);
+
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -425,23 +445,9 @@ impl Daemon {
         let inner = Arc::clone(&daemon.inner);
         let explain_live = move |call: &RpcCall<'_>| inner.explain_live(call);
         daemon.inner.methods.add([
-            RpcDef::new(
-                "core.reload",
-                "Compiles the script anew and swaps it in: tells the sockets opened and closed, and what needs a restart.",
-                reload,
-            ),
-            RpcDef::new(
-                "core.explain",
-                "Runs a request through the script and tells each step and what would be sent, without doing it. \
-                 Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
-                explain,
-            ),
-            RpcDef::new(
-                "core.explain_live",
-                "Waits for a message and tells each step of the script it took and what was sent. Parameters: conditions \
-                 (method= from= to= ruri= callid= src= status=), seconds to wait (60).",
-                explain_live,
-            ),
+            RpcDef::new(RELOAD.0, RELOAD.1, reload),
+            RpcDef::new(EXPLAIN.0, EXPLAIN.1, explain),
+            RpcDef::new(EXPLAIN_LIVE.0, EXPLAIN_LIVE.1, explain_live),
         ]);
         Ok(daemon)
     }
