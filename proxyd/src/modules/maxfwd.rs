@@ -10,8 +10,10 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Routes;
 use crate::script::module::State;
+use crate::script::value::print_int;
 use shared::sip::Header;
 use shared::sip::HeaderName;
+use shared::sip::scan::number;
 use std::sync::Arc;
 
 /// The module.
@@ -61,13 +63,7 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
 fn found<'c>(call: &'c Call<'_, '_>) -> Option<(&'c Header, Option<i64>)> {
     let msg = &call.env.ctx.msg;
     let header = msg.first_header(HeaderName::MaxForwards)?;
-    let digits = std::str::from_utf8(msg.value(header)).ok();
-    Some((
-        header,
-        digits
-            .and_then(|digits| digits.parse::<u32>().ok())
-            .map(i64::from),
-    ))
+    Some((header, number(msg.value(header)).map(i64::from)))
 }
 
 fn process(call: &mut Call<'_, '_>) -> Code {
@@ -89,7 +85,9 @@ fn process(call: &mut Call<'_, '_>) -> Code {
             let lumps = &mut call.env.ctx.lumps;
             // a second call finds the header already rewritten
             if !lumps.is_deleted(header.value.start as usize) {
-                lumps.replace_value(&header, (number - 1).min(limit).to_string().as_bytes());
+                let mut digits = Vec::new();
+                print_int((number - 1).min(limit), &mut digits);
+                lumps.replace_value(&header, &digits);
             }
             Code::TRUE
         }

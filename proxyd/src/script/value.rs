@@ -1,5 +1,6 @@
 //! What an expression yields: null, an integer or a string, with Kamailio's idea of truth and conversion.
 
+use shared::sip::scan::write_number;
 use std::borrow::Cow;
 
 /// The value of a pseudo-variable or an expression; strings borrow from the message where they can.
@@ -106,21 +107,10 @@ impl<'a> Value<'a> {
 
 /// Appends a decimal without allocating.
 pub fn print_int(n: i64, out: &mut Vec<u8>) {
-    let mut digits = [0u8; 20];
-    let mut rest = n.unsigned_abs();
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
     if n < 0 {
         out.push(b'-');
     }
-    out.extend_from_slice(&digits[at..]);
+    write_number(out, n.unsigned_abs());
 }
 
 /// The signed decimal that a text begins with; none when there is no digit.

@@ -1,4 +1,4 @@
-//! The system calls of batched UDP: recvmmsg(2), sendmmsg(2) with udp(7)'s segments.
+//! The system calls of batched UDP: recvmmsg(2) and sendmmsg(2) with the segments of udp(7).
 #![expect(
     unsafe_code,
     reason = "the batched calls take arrays of pointers that no safe interface offers"
@@ -88,7 +88,7 @@ pub(super) struct Vectors {
     headers: Vec<libc::mmsghdr>,
     iovecs: Vec<libc::iovec>,
     names: Vec<Name>,
-    cuts: Vec<Cut>,
+    segments: Vec<Segments>,
 }
 
 // SAFETY: the pointers inside are written and used within one call under `&mut self`; none outlives it.
@@ -102,7 +102,7 @@ impl Vectors {
             headers: vec![header; slots],
             iovecs: vec![iovec; slots],
             names: vec![Name::empty(); slots],
-            cuts: vec![Cut::at(0); slots],
+            segments: vec![Segments::to_send(0); slots],
         }
     }
 
@@ -141,10 +141,11 @@ impl Vectors {
                 iov_len: size,
             };
             self.link(index, index, 1, mem::size_of::<Name>() as libc::socklen_t);
+            self.control(index);
         }
         let headers = self.headers.as_mut_ptr();
-        // SAFETY: `slots` headers are linked above to `size` bytes each inside `buffer`, and to names of the
-        // length given; all of them live until the call returns.
+        // SAFETY: `slots` headers are linked above to `size` bytes each inside `buffer`, and to names and control
+        // messages of the lengths given; all of them live until the call returns.
         let n = unsafe { libc::recvmmsg(fd, headers, slots as u32, flags, ptr::null_mut()) };
         if n < 0 {
             Err(io::Error::last_os_error())
@@ -153,12 +154,28 @@ impl Vectors {
         }
     }
 
-    /// Length and source of the datagram in a slot.
-    pub(super) fn received(&self, index: usize) -> Option<(usize, SocketAddr)> {
-        Some((
-            self.headers.get(index)?.msg_len as usize,
-            self.names.get(index)?.decode(),
-        ))
+    /// Lets a header carry its control message.
+    fn control(&mut self, index: usize) {
+        let segments = &raw mut self.segments[index];
+        let header = &mut self.headers[index].msg_hdr;
+        header.msg_control = segments.cast();
+        header.msg_controllen = mem::size_of::<Segments>() as _;
+    }
+
+    /// Bytes received in a slot, and how many of them each datagram has; the last one may have less.
+    pub(super) fn received(&self, index: usize) -> (usize, usize) {
+        let Some(header) = self.headers.get(index) else {
+            return (0, 0);
+        };
+        let len = header.msg_len as usize;
+        let told = header.msg_hdr.msg_controllen != 0;
+        let segments = self.segments.get(index).filter(|_| told);
+        (len, segments.and_then(Segments::received).unwrap_or(len))
+    }
+
+    /// Who sent what is in a slot.
+    pub(super) fn source(&self, index: usize) -> Option<SocketAddr> {
+        self.names.get(index).map(Name::decode)
     }
 
     /// Sends one message for each group, whose pieces are datagrams of one length to one destination; how many
@@ -182,11 +199,8 @@ impl Vectors {
             }
             self.link(count, first, used - first, len);
             if used - first > 1 {
-                self.cuts[count] = Cut::at(size);
-                let cut = &raw mut self.cuts[count];
-                let header = &mut self.headers[count].msg_hdr;
-                header.msg_control = cut.cast();
-                header.msg_controllen = mem::size_of::<Cut>() as _;
+                self.segments[count] = Segments::to_send(size);
+                self.control(count);
             }
             count += 1;
         }
@@ -202,29 +216,43 @@ impl Vectors {
     }
 }
 
-/// The control message that has the kernel cut what is sent into datagrams (udp(7), `UDP_SEGMENT`).
+/// The control message that tells how long the datagrams of one message are: asks the kernel to cut it
+/// (udp(7), `UDP_SEGMENT`), or says how it was joined (`UDP_GRO`).
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Cut {
+struct Segments {
     header: libc::cmsghdr,
-    /// Bytes of each datagram; what follows is padding up to the alignment of a control message.
-    size: u16,
-    padding: [u8; 6],
+    /// Bytes of each datagram, of 16 bits to the kernel and of 32 from it; padded to the alignment of a control message.
+    size: [u8; 8],
 }
 
-impl Cut {
-    fn at(size: usize) -> Self {
+impl Segments {
+    fn to_send(size: usize) -> Self {
         // SAFETY: every field of a control message's header is an integer.
         let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
         header.cmsg_len = (mem::size_of::<libc::cmsghdr>() + mem::size_of::<u16>()) as _;
         header.cmsg_level = libc::SOL_UDP;
         header.cmsg_type = libc::UDP_SEGMENT;
-        Self {
-            header,
-            size: u16::try_from(size).unwrap_or(u16::MAX),
-            padding: [0; 6],
-        }
+        let mut bytes = [0; 8];
+        bytes[..2].copy_from_slice(&u16::try_from(size).unwrap_or(u16::MAX).to_ne_bytes());
+        Self { header, size: bytes }
     }
+
+    fn received(&self) -> Option<usize> {
+        let [a, b, c, d, ..] = self.size;
+        let size = usize::try_from(libc::c_int::from_ne_bytes([a, b, c, d])).ok()?;
+        let ours = self.header.cmsg_level == libc::SOL_UDP && self.header.cmsg_type == libc::UDP_GRO;
+        (ours && size > 0).then_some(size)
+    }
+}
+
+/// Lets the kernel hand over datagrams of one length from one peer as one message (udp(7), `UDP_GRO`, Linux 5.0); where
+/// it cannot, they arrive one by one.
+pub(super) fn join_received(fd: RawFd) {
+    let on: libc::c_int = 1;
+    let len = mem::size_of_val(&on) as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes, which is the size of `on`.
+    unsafe { libc::setsockopt(fd, libc::SOL_UDP, libc::UDP_GRO, (&raw const on).cast(), len) };
 }
 
 /// Whether the kernel can cut one message into datagrams (Linux 4.18 and later).

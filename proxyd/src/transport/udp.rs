@@ -16,9 +16,9 @@ use socket2::Type;
 use super::options::SocketOptions;
 use super::sys;
 
-/// Datagrams taken by one system call.
+/// Messages taken by one system call. Each is a datagram, or several of one length from one peer.
 pub const BATCH: usize = 32;
-/// The largest UDP payload, rounded up: a slot never cuts a datagram.
+/// The largest UDP payload, rounded up: a slot never cuts a message.
 const SLOT: usize = 65_536;
 
 /// How a UDP socket is opened.
@@ -62,6 +62,7 @@ impl UdpSocket {
         // The kernel doubles what was asked, for its own books, and caps it at net.core.rmem_max.
         let receive_buffer = socket.recv_buffer_size()? / 2;
         socket.set_read_timeout(Some(options.timeout))?;
+        sys::join_received(socket.as_raw_fd());
         socket.bind(&addr.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(addr);
         Ok(Self {
@@ -118,7 +119,16 @@ pub struct Datagram<'a> {
 pub struct Batch {
     vectors: sys::Vectors,
     buffer: Vec<u8>,
+    /// Slots that the last call filled.
     filled: usize,
+    datagrams: Vec<Place>,
+}
+
+/// Where a datagram lies.
+#[derive(Clone, Copy)]
+struct Place {
+    start: u32,
+    end: u32,
 }
 
 impl Default for Batch {
@@ -128,13 +138,14 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Buffers for `slots` datagrams; memory is used only as far as datagrams reach.
+    /// Buffers for `slots` messages; memory is used only as far as they reach.
     pub fn new(slots: usize) -> Self {
         let slots = slots.clamp(1, 64);
         Self {
             vectors: sys::Vectors::new(slots),
             buffer: vec![0; slots * SLOT],
             filled: 0,
+            datagrams: Vec::with_capacity(slots),
         }
     }
 
@@ -157,12 +168,31 @@ impl Batch {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => 0,
             Err(e) => return Err(e),
         };
-        Ok(self.filled)
+        self.datagrams.clear();
+        for slot in 0..self.filled {
+            let (len, size) = self.vectors.received(slot);
+            let start = slot * SLOT;
+            let end = start + len.min(SLOT);
+            // A datagram of no bytes is one, too.
+            let mut at = start;
+            loop {
+                let next = end.min(at + size);
+                self.datagrams.push(Place {
+                    start: at as u32,
+                    end: next as u32,
+                });
+                at = next;
+                if at >= end {
+                    break;
+                }
+            }
+        }
+        Ok(self.len())
     }
 
     /// How many datagrams the last call took.
     pub fn len(&self) -> usize {
-        self.filled
+        self.datagrams.len()
     }
 
     /// Whether the last call filled every slot: more may wait.
@@ -172,23 +202,20 @@ impl Batch {
 
     /// Whether the last call took none.
     pub fn is_empty(&self) -> bool {
-        self.filled == 0
+        self.datagrams.is_empty()
     }
 
     /// One datagram of the last call.
     pub fn get(&self, index: usize) -> Option<Datagram<'_>> {
-        if index >= self.filled {
-            return None;
-        }
-        let (len, source) = self.vectors.received(index)?;
-        let start = index * SLOT;
-        let bytes = self.buffer.get(start..start + len.min(SLOT))?;
+        let place = self.datagrams.get(index)?;
+        let bytes = self.buffer.get(place.start as usize..place.end as usize)?;
+        let source = self.vectors.source(place.start as usize / SLOT)?;
         Some(Datagram { bytes, source })
     }
 
     /// The datagrams of the last call.
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> {
-        (0..self.filled).filter_map(|index| self.get(index))
+        (0..self.len()).filter_map(|index| self.get(index))
     }
 }
 
@@ -232,6 +259,38 @@ mod tests {
             assert_eq!(batch.receive(&b).unwrap(), 0, "ends with the timeout");
             assert_eq!(batch.get(0), None);
         }
+    }
+
+    #[test]
+    fn what_the_kernel_joins_is_taken_apart() {
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            let (a, b) = pair(addr);
+            let mut out = SendBatch::new(Arc::new(a), |to, e| panic!("{to}: {e}"));
+            for i in 0..50_u8 {
+                out.push_with(b.local(), Order::default(), |w| w.extend_from_slice(&[i; 300]));
+            }
+            out.flush();
+            // One slot: all that it takes at once came as one message.
+            let (mut batch, mut seen, mut calls) = (Batch::new(1), 0_u8, 0);
+            while seen < 50 {
+                assert!(batch.receive(&b).unwrap() > 0);
+                for d in batch.iter() {
+                    assert_eq!(d.bytes, [seen; 300]);
+                    seen += 1;
+                }
+                calls += 1;
+            }
+            assert_eq!(calls, 1);
+        }
+    }
+
+    #[test]
+    fn an_empty_datagram_is_one() {
+        let (a, b) = pair("127.0.0.1:0");
+        a.send_to(b"", b.local()).unwrap();
+        let mut batch = Batch::default();
+        assert_eq!(batch.receive(&b).unwrap(), 1);
+        assert_eq!(batch.get(0).unwrap().bytes, b"");
     }
 
     #[test]

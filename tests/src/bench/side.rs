@@ -171,7 +171,7 @@ pub(crate) fn start(
         ],
         // Its 64 MB of shared memory last a few seconds at these rates; more does not change the processor's work.
         (Program::Kamailio, Script::Stock) => &["-m", "512"],
-        (Program::Awake, _) => &["--busy-poll", "500"],
+        (Program::Awake, _) => &["--busy-poll", "1000"],
         (Program::Proxyd | Program::Floor, _) => &[],
     };
     launch.options = options.iter().map(|&option| option.to_owned()).collect();

@@ -26,9 +26,7 @@ static REFUSED: AtomicU64 = AtomicU64::new(0);
 /// Opens a socket that exchanges datagrams with `server` alone.
 pub(crate) fn open(local: SocketAddr, server: SocketAddr) -> io::Result<(Inbox, Outbox)> {
     let socket = Arc::new(UdpSocket::bind(local, &UdpOptions::default())?);
-    let raw = SockRef::from(&*socket);
-    raw.connect(&server.into())?;
-    raw.set_nonblocking(true)?;
+    SockRef::from(&*socket).connect(&server.into())?;
     let inbox = Inbox {
         socket: Arc::clone(&socket),
         batch: Batch::new(BATCH),
@@ -57,7 +55,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     /// Reads what has arrived, at most one batch, and says how many datagrams that was.
     pub(crate) fn receive(&mut self) -> io::Result<usize> {
-        self.batch.receive(&self.socket)
+        self.batch.poll(&self.socket)
     }
 
     /// Returns one datagram of the last batch.

@@ -12,11 +12,8 @@ pub(super) fn is_method(call: &mut Call<'_, '_>) -> Code {
     if names.len() < method.len() {
         return Code::FALSE;
     }
-    Code::from(
-        names
-            .split(|byte| *byte == b'|')
-            .any(|name| name.trim_ascii() == method),
-    )
+    let mut names = names.split(|byte| *byte == b'|');
+    Code::from(names.any(|name| name == method || name.trim_ascii() == method))
 }
 
 pub(super) fn is_privacy(call: &mut Call<'_, '_>) -> Code {

@@ -163,7 +163,10 @@ impl<'a> Call<'_, 'a> {
 
     /// Argument `n` as text; null and left out are empty.
     pub fn text(&self, n: usize) -> Cow<'_, [u8]> {
-        self.value(n).into_text()
+        match self.args.get(n) {
+            Some(CompiledArg::Text(text)) => Cow::Borrowed(text),
+            _ => self.value(n).into_text(),
+        }
     }
 
     /// Argument `n` as text that outlives the borrow.
