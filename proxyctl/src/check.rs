@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use shared::net::cidr::CidrError;
+use shared::regex::RegexError;
 use shared::report::printable;
 use shared::sip::ParseError;
 use shared::sip::Uri;
@@ -13,6 +14,9 @@ pub enum Invalid {
     /// An address or mask.
     #[error(transparent)]
     Cidr(#[from] CidrError),
+    /// A pattern.
+    #[error(transparent)]
+    Pattern(#[from] RegexError),
     /// Nothing where a name must stand.
     #[error("the {0} is empty")]
     Empty(&'static str),

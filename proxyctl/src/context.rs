@@ -193,14 +193,6 @@ impl Reloaded {
         }
     }
 
-    /// What was taken over, unless the daemon has no use for it.
-    pub(crate) fn unless(self, is_left_out: impl FnOnce() -> bool) -> Self {
-        match self {
-            Self::Yes if is_left_out() => Self::No,
-            other => other,
-        }
-    }
-
     pub(crate) fn is_live(self) -> bool {
         self == Self::Yes
     }

@@ -1,7 +1,7 @@
 //! Start, signals, stop, in that order.
 
 mod configure;
-mod methods;
+pub(crate) mod methods;
 mod reload;
 mod script;
 mod workers;

@@ -5,6 +5,7 @@ mod compatibility;
 use crate::control::core_rpcs;
 use crate::control::methods::Methods;
 use crate::control::stats_rpcs;
+use crate::daemon;
 use crate::modules::MODULES;
 use crate::runtime::tls;
 use crate::runtime::tm_rpcs;
@@ -117,6 +118,7 @@ fn core_rpcs() -> Vec<(String, String)> {
         let doc = methods.doc(&name).unwrap_or_default().into_owned();
         (name, doc)
     }));
+    rows.extend(daemon::methods::own().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.extend(websocket::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.extend(tls::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));
     rows.extend(tm_rpcs::rows().map(|(name, doc)| (name.to_owned(), doc.to_owned())));

@@ -332,6 +332,25 @@ fn migrations_are_shown_before_they_are_made() {
 }
 
 #[test]
+fn a_port_that_has_no_room_in_postgresql_says_what_makes_it() {
+    for engine in engines() {
+        let database = Database::filled(engine, "ports");
+        let add = ["address", "add", "7", "10.0.9.1", "32", "40000"];
+        if engine == "postgres" {
+            let said = database.fails("proxyctl", &add);
+            let widen = "ALTER TABLE address ALTER COLUMN port TYPE integer";
+            assert!(
+                said.contains("smallint out of range: the column has to be wider"),
+                "{said}"
+            );
+            database.ok("proxyctl", &["db", "exec", widen]);
+        }
+        database.ok("proxyctl", &add);
+        database.ok("dbctl", &["check"]);
+    }
+}
+
+#[test]
 fn checks_find_what_the_daemon_would_refuse() {
     for engine in engines().into_iter().filter(|engine| *engine != "text") {
         let database = Database::filled(engine, "check");
@@ -366,6 +385,11 @@ fn checks_find_what_the_daemon_would_refuse() {
                 "UPDATE subscriber SET ha1 = ''",
                 "`alice` has no password",
                 "UPDATE subscriber SET ha1 = 'x'",
+            ),
+            (
+                "INSERT INTO trusted (src_ip, proto, from_pattern) VALUES ('192.0.2.1', 'any', '(x')",
+                "regular expression `(x`: unclosed group",
+                "DELETE FROM trusted",
             ),
         ];
         for (breaks, word, mends) in faults {

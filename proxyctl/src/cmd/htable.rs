@@ -1,5 +1,6 @@
 //! `htable`: shared hash tables in the daemon's memory (Kamailio htable).
 
+use clap::Args;
 use clap::Subcommand;
 use serde_json::Value;
 use serde_json::json;
@@ -46,52 +47,16 @@ pub(crate) enum Verb {
     },
     /// Set a value to text
     #[command(after_help = "Examples:\n  proxyctl htable sets names alice Alice")]
-    Sets {
-        /// Table
-        table: String,
-        /// Key
-        key: String,
-        /// Text
-        #[arg(allow_hyphen_values = true)]
-        value: String,
-    },
+    Sets(Item),
     /// Set a value to a number
     #[command(after_help = "Examples:\n  proxyctl htable seti ipban 192.0.2.66 1")]
-    Seti {
-        /// Table
-        table: String,
-        /// Key
-        key: String,
-        /// Number
-        #[arg(allow_hyphen_values = true)]
-        value: String,
-    },
+    Seti(Item),
     /// Set a value to text, and when it expires
     #[command(after_help = "Examples:\n  proxyctl htable setxs names alice Alice 60")]
-    Setxs {
-        /// Table
-        table: String,
-        /// Key
-        key: String,
-        /// Text
-        #[arg(allow_hyphen_values = true)]
-        value: String,
-        /// Seconds from now
-        seconds: String,
-    },
+    Setxs(ExpiringItem),
     /// Set a value to a number, and when it expires
     #[command(after_help = "Examples:\n  proxyctl htable setxi ipban 192.0.2.66 1 60")]
-    Setxi {
-        /// Table
-        table: String,
-        /// Key
-        key: String,
-        /// Number
-        #[arg(allow_hyphen_values = true)]
-        value: String,
-        /// Seconds from now
-        seconds: String,
-    },
+    Setxi(ExpiringItem),
     /// Set when a value expires
     #[command(after_help = "Examples:\n  proxyctl htable setex ipban 192.0.2.66 60")]
     Setex {
@@ -133,52 +98,62 @@ pub(crate) enum Verb {
     },
 }
 
+/// A key and its new value.
+#[derive(Debug, Args)]
+pub(crate) struct Item {
+    /// Table
+    table: String,
+    /// Key
+    key: String,
+    /// Value
+    #[arg(allow_hyphen_values = true)]
+    value: String,
+}
+
+/// The same for a while.
+#[derive(Debug, Args)]
+pub(crate) struct ExpiringItem {
+    #[command(flatten)]
+    item: Item,
+    /// Seconds from now
+    seconds: String,
+}
+
+impl Item {
+    /// The parameters of the RPC that sets it to text.
+    fn text(&self) -> Vec<Value> {
+        vec![json!(self.table), json!(self.key), json!(self.value)]
+    }
+
+    /// The same for a number.
+    fn number(&self) -> Result<Vec<Value>, Error> {
+        let number = check::number("the value", &self.value, i64::from(i32::MIN), i64::from(i32::MAX))?;
+        Ok(vec![json!(self.table), json!(self.key), json!(number)])
+    }
+}
+
 /// Runs it.
 pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
-    let number = |text| check::number("the value", text, i64::from(i32::MIN), i64::from(i32::MAX));
-    let age = |text| check::number("the time", text, 0, i64::from(i32::MAX));
+    let age = |text| Ok::<_, Error>(json!(check::number("the time", text, 0, i64::from(i32::MAX))?));
+    let set = |method, mut item: Vec<Value>, seconds: Option<Value>| {
+        item.extend(seconds);
+        rpc::change(context, method, &item)
+    };
     match verb {
         Verb::List => rpc::show(context, "htable.listTables", &[]),
         Verb::Stats => rpc::show(context, "htable.stats", &[]),
         Verb::Dump { table } => dump(context, table),
         Verb::Get { table, key } => rpc::show(context, "htable.get", &[json!(table), json!(key)]),
-        Verb::Sets { table, key, value } => {
-            rpc::change(context, "htable.sets", &[json!(table), json!(key), json!(value)])
+        Verb::Sets(item) => set("htable.sets", item.text(), None),
+        Verb::Seti(item) => set("htable.seti", item.number()?, None),
+        Verb::Setxs(ExpiringItem { item, seconds }) => set("htable.setxs", item.text(), Some(age(seconds)?)),
+        Verb::Setxi(ExpiringItem { item, seconds }) => {
+            set("htable.setxi", item.number()?, Some(age(seconds)?))
         }
-        Verb::Seti { table, key, value } => rpc::change(
-            context,
-            "htable.seti",
-            &[json!(table), json!(key), json!(number(value)?)],
-        ),
-        Verb::Setxs {
-            table,
-            key,
-            value,
-            seconds,
-        } => rpc::change(
-            context,
-            "htable.setxs",
-            &[json!(table), json!(key), json!(value), json!(age(seconds)?)],
-        ),
-        Verb::Setxi {
-            table,
-            key,
-            value,
-            seconds,
-        } => rpc::change(
-            context,
-            "htable.setxi",
-            &[
-                json!(table),
-                json!(key),
-                json!(number(value)?),
-                json!(age(seconds)?),
-            ],
-        ),
         Verb::Setex { table, key, seconds } => rpc::change(
             context,
             "htable.setex",
-            &[json!(table), json!(key), json!(age(seconds)?)],
+            &[json!(table), json!(key), age(seconds)?],
         ),
         Verb::Delete { table, key } => rpc::change(context, "htable.delete", &[json!(table), json!(key)]),
         Verb::Flush { table } => rpc::change(context, "htable.flush", &[json!(table)]),

@@ -1,7 +1,6 @@
 //! `trusted`: peers trusted by address, transport and patterns (Kamailio permissions, table `trusted`).
 
 use clap::Subcommand;
-use serde_json::Value as Json;
 use serde_json::json;
 use shared::db::Backend;
 use shared::db::Delete;
@@ -10,6 +9,8 @@ use shared::db::Row;
 use shared::db::Select;
 use shared::db::Value;
 use shared::net::cidr;
+use shared::regex::Options;
+use shared::regex::Regex;
 use shared::rpc::permissions;
 
 use super::rpc;
@@ -104,6 +105,9 @@ impl Entry {
         ] {
             check::text(what, text.as_deref().unwrap_or_default(), 64)?;
         }
+        for pattern in [&self.from_pattern, &self.ruri_pattern].into_iter().flatten() {
+            Regex::compile(pattern.as_bytes(), Options::PLAIN).map_err(check::Invalid::from)?;
+        }
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         Ok(Self {
             src_ip: ip.to_string(),
@@ -126,33 +130,6 @@ impl Entry {
                 && text(&row, "ruri_pattern") == self.ruri_pattern
                 && text(&row, "tag") == self.tag
         }))
-    }
-
-    /// Tells whether the daemon has no use for the row, its log telling why, and says so.
-    fn is_left_out(&self, context: &Context<'_>) -> bool {
-        if self.from_pattern.is_none() && self.ruri_pattern.is_none() {
-            return false;
-        }
-        let of = |item: &Json, name: &str| item.get(name).and_then(Json::as_str).map(str::to_owned);
-        let fits = |row: &Json| {
-            let item = row.get("item").unwrap_or(row);
-            let pattern = |name| of(item, name).filter(|text| text != "NULL");
-            of(item, "ip").as_ref() == Some(&self.src_ip)
-                && pattern("pattern") == self.from_pattern
-                && pattern("ruri_pattern") == self.ruri_pattern
-        };
-        // Kamailio: an empty table is a refusal.
-        let dump = context
-            .client()
-            .call(permissions::TRUSTED_DUMP, &[])
-            .unwrap_or_default();
-        let is_left_out = !dump.as_array().is_some_and(|rows| rows.iter().any(fits));
-        if is_left_out {
-            context.note(format_args!(
-                "the daemon leaves the row out: its log tells what is wrong with the pattern"
-            ));
-        }
-        is_left_out
     }
 
     pub(crate) fn insert(&self) -> Insert<'static> {
@@ -203,7 +180,6 @@ pub(crate) fn run(context: &Context<'_>, verb: &Verb) -> Result<Answer, Error> {
                 db.insert(&entry.insert()).map_err(Error::from)
             })?;
             let live = context.reload(permissions::TRUSTED_RELOAD);
-            let live = live.unless(|| entry.is_left_out(context));
             let data = json!({ "src_ip": entry.src_ip, "proto": entry.proto, "from_pattern": entry.from_pattern,
                 "ruri_pattern": entry.ruri_pattern, "tag": entry.tag, "priority": entry.priority,
                 "live": live.is_live() });

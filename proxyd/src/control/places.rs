@@ -24,7 +24,8 @@ struct Taken {
 enum State {
     /// Since a turn.
     Idle(u64),
-    Calling,
+    /// So many calls and subscriptions are under way.
+    Busy(u32),
     Leaving,
 }
 
@@ -38,7 +39,7 @@ impl Taken {
     fn close_one(&mut self) -> bool {
         let idle = |(number, (state, _)): (&u64, &(State, Arc<Notify>))| match state {
             State::Idle(since) => Some((*since, *number)),
-            State::Calling | State::Leaving => None,
+            State::Busy(_) | State::Leaving => None,
         };
         let longest = self.connections.iter().filter_map(idle).min();
         match longest.and_then(|(_, number)| self.connections.get_mut(&number)) {
@@ -104,29 +105,40 @@ impl Place {
         self.number
     }
 
-    /// A call begins: the place is safe until the call ends.
-    pub(super) fn begin(&self) {
-        self.set(|_| State::Calling);
-    }
-
-    /// The call has ended.
-    pub(super) fn end(&self) {
-        self.set(|taken| State::Idle(taken.turn()));
-    }
-
-    fn set(&self, state: impl FnOnce(&mut Taken) -> State) {
+    /// A call or subscription begins: the place is safe until all of them have ended.
+    pub(super) fn begin(&self) -> UnderWay<'_> {
         let mut taken = self.places.taken.lock();
-        let state = state(&mut taken);
-        if let Some((own, _)) = taken.connections.get_mut(&self.number)
-            && *own != State::Leaving
-        {
-            *own = state;
+        if let Some((state, _)) = taken.connections.get_mut(&self.number) {
+            *state = match *state {
+                State::Idle(_) => State::Busy(1),
+                State::Busy(calls) => State::Busy(calls.saturating_add(1)),
+                State::Leaving => State::Leaving,
+            };
         }
+        UnderWay(self)
     }
 
     /// Waits until somebody else needs the place.
     pub(super) async fn closed(&self) {
         self.closed.notified().await;
+    }
+}
+
+/// A call or subscription; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay<'p>(&'p Place);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.0.places.taken.lock();
+        let turn = taken.turn();
+        if let Some((state, _)) = taken.connections.get_mut(&self.0.number) {
+            *state = match *state {
+                State::Busy(calls) if calls > 1 => State::Busy(calls - 1),
+                State::Busy(_) | State::Idle(_) => State::Idle(turn),
+                State::Leaving => State::Leaving,
+            };
+        }
     }
 }
 
@@ -145,14 +157,15 @@ mod tests {
     async fn the_longest_idle_goes_first() {
         let places = Places::new(2);
         let (first, second) = (places.take().await.unwrap(), places.take().await.unwrap());
-        first.begin();
-        first.end();
+        drop((first.begin(), first.begin()));
         let leaving = tokio::spawn(async move { second.closed().await });
         let third = places.take().await.unwrap();
         leaving.await.unwrap();
-        first.begin();
-        third.begin();
-        assert!(places.take().await.is_none(), "everybody has a call");
+        {
+            let _calls = (first.begin(), third.begin());
+            drop(third.begin());
+            assert!(places.take().await.is_none(), "everybody has a call");
+        }
         drop(first);
         assert!(places.take().await.is_some());
     }

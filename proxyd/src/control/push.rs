@@ -1,6 +1,7 @@
 //! Subscriptions on the control socket's WebSocket: the rights of the caller, and a feed that is sent until one side ends it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use jsonrpsee::core::server::PendingSubscriptionSink;
 use jsonrpsee::core::server::RpcModule;
@@ -14,6 +15,7 @@ use serde_json::value::to_raw_value;
 use super::methods::Peer;
 use super::methods::RpcCall;
 use super::methods::RpcFault;
+use super::places::Place;
 
 /// Where notifications come from; dropping it ends what feeds it.
 pub trait Feed: Send + 'static {
@@ -38,6 +40,8 @@ where
         let open = open.clone();
         async move {
             let peer = extensions.get::<Peer>().cloned();
+            let place = extensions.get::<Arc<Place>>();
+            let _under_way = place.map(|place| place.begin());
             let opened = opened(name, &params, &peer.unwrap_or_else(Peer::internal), &open);
             match opened {
                 Ok(feed) => serve(feed, pending).await,

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +140,11 @@ async fn accept(listener: UnixListener, options: ControlOptions, control: Contro
             accepted = listener.accept() => accepted,
             () = stop.clone().shutdown() => return,
         };
-        let Ok((io, _)) = accepted else {
+        let twice = |(io, _): (UnixStream, _)| {
+            let socket = io.as_fd().try_clone_to_owned()?;
+            io::Result::Ok((io, Arc::new(socket.into())))
+        };
+        let Ok((io, socket)) = accepted.and_then(twice) else {
             // Out of descriptors: that passes.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
@@ -152,6 +158,7 @@ async fn accept(listener: UnixListener, options: ControlOptions, control: Contro
             options: options.clone(),
             ws: ws.clone(),
             place: Arc::new(place),
+            socket,
         };
         tokio::spawn(connection.run(io, stop.clone()));
     }
@@ -176,6 +183,8 @@ struct Connection {
     options: Arc<ControlOptions>,
     ws: WebSocket,
     place: Arc<Place>,
+    /// The same socket once more, for closing it whoever reads and writes it.
+    socket: Arc<std::os::unix::net::UnixStream>,
 }
 
 impl Connection {
@@ -247,11 +256,11 @@ impl Connection {
             }
         };
         let (methods, peer) = (self.control.methods, self.peer);
-        self.place.begin();
+        let under_way = self.place.begin();
         let run = tokio::task::spawn_blocking(move || methods.execute(&text, Dialect::Standard, &peer));
         let run = run.await;
         // Whoever does not read the reply counts as idle.
-        self.place.end();
+        drop(under_way);
         let answer = match run {
             Ok(Some(answer)) => answer,
             Ok(None) => return reply(StatusCode::NO_CONTENT, "application/json", ""),
@@ -278,15 +287,20 @@ impl Connection {
 
     async fn upgrade(mut self, mut request: Request<Incoming>) -> Response<Body> {
         let mut service = self.ws.service();
-        let (closed, place) = (service.on_session_closed(), self.place);
-        // What is pushed has no end: it is under way until the session closes.
-        place.begin();
+        let (closed, place, socket) = (service.on_session_closed(), self.place.clone(), self.socket);
         tokio::spawn(async move {
+            tokio::pin!(closed);
+            tokio::select! {
+                () = &mut closed => return,
+                () = place.closed() => {}
+            }
+            // No farewell: a peer that does not read would never get to it.
+            let _ = socket.shutdown(Shutdown::Both);
             closed.await;
-            drop(place);
         });
         self.peer.transport = PeerTransport::WebSocket;
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.place);
         match service.call(request).await {
             Ok(response) => response.map(Body::from_rpc),
             Err(e) => reply(StatusCode::BAD_REQUEST, "text/plain", format!("{e}\n")),
@@ -317,6 +331,7 @@ mod tests {
     use jsonrpsee::core::client::BatchResponse;
     use jsonrpsee::core::client::Client;
     use jsonrpsee::core::client::ClientT;
+    use jsonrpsee::core::client::SubscriptionClientT;
     use jsonrpsee::core::params::ArrayParams;
     use jsonrpsee::core::params::BatchRequestBuilder;
     use serde_json::Value;
@@ -326,6 +341,8 @@ mod tests {
     use super::*;
     use crate::control::methods::RpcDef;
     use crate::control::methods::RpcReply;
+    use crate::control::push::Feed;
+    use crate::control::push::subscription;
 
     struct Served {
         path: PathBuf,
@@ -334,7 +351,22 @@ mod tests {
         _socket: ControlSocket,
     }
 
+    /// A subscription without news.
+    struct Silence;
+
+    impl Feed for Silence {
+        type Item = Value;
+
+        async fn next(&mut self) -> Option<Value> {
+            std::future::pending().await
+        }
+    }
+
     fn served() -> Served {
+        served_with(ControlOptions::new("").max_connections)
+    }
+
+    fn served_with(max_connections: usize) -> Served {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("control.sock");
         let methods = Arc::new(Methods::new());
@@ -357,8 +389,15 @@ mod tests {
             RpcDef::new("panic", "Panics.", |_| panic!("on purpose")),
         ]);
         let runtime = tokio::runtime::Handle::current();
-        let socket =
-            ControlSocket::serve(&runtime, ControlOptions::new(&path), Control::new(methods)).unwrap();
+        let options = ControlOptions {
+            max_connections,
+            ..ControlOptions::new(&path)
+        };
+        let control = Control {
+            subscriptions: subscription("listen", "unlisten", |_| Ok(Silence)),
+            ..Control::new(methods)
+        };
+        let socket = ControlSocket::serve(&runtime, options, control).unwrap();
         Served {
             path,
             notified,
@@ -443,16 +482,42 @@ mod tests {
         assert!(body.contains("199999],\"id\":1}"), "the end is there");
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn websocket_calls() {
-        let s = served();
-        let io = UnixStream::connect(&s.path).await.unwrap();
+    async fn client(path: &std::path::Path) -> Client {
+        let io = UnixStream::connect(path).await.unwrap();
         let ws = WsTransportClientBuilder::default();
         let (tx, rx) = ws
             .build_with_stream("ws://localhost/".parse().unwrap(), io)
             .await
             .unwrap();
-        let client = Client::builder().build_with_tokio(tx, rx);
+        Client::builder().build_with_tokio(tx, rx)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn websockets_that_say_nothing_make_room() {
+        let s = served_with(3);
+        let listening = client(&s.path).await;
+        let news = listening
+            .subscribe::<Value, _>("listen", ArrayParams::new(), "unlisten")
+            .await;
+        let (idle, busy) = (client(&s.path).await, client(&s.path).await);
+        let count = ArrayParams::new;
+        idle.request::<Value, _>("count", count()).await.unwrap();
+        busy.request::<Value, _>("count", count()).await.unwrap();
+        let newcomer = client(&s.path).await;
+        newcomer.request::<Value, _>("count", count()).await.unwrap();
+        let patience = std::time::Duration::from_secs(10);
+        let closed = tokio::time::timeout(patience, idle.on_disconnect()).await;
+        assert!(closed.is_ok(), "the longest idle one is closed");
+        for client in [&listening, &busy, &newcomer] {
+            client.request::<Value, _>("count", count()).await.unwrap();
+        }
+        assert!(news.is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn websocket_calls() {
+        let s = served();
+        let client = client(&s.path).await;
         let mut params = ArrayParams::new();
         params.insert("a").unwrap();
         let echoed: Value = client.request("echo", params).await.unwrap();

@@ -31,6 +31,7 @@ use super::methods::Peer;
 use super::methods::RpcCall;
 use super::methods::RpcFault;
 use super::methods::RpcReply;
+use super::places::Place;
 use super::socket::Control;
 use super::socket::ControlOptions;
 
@@ -133,6 +134,8 @@ where
         };
         let shared = self.shared;
         let limit = shared.max_response;
+        let place = request.extensions().get::<Arc<Place>>().cloned();
+        let _under_way = place.as_deref().map(Place::begin);
         let called = tokio::task::spawn_blocking(move || {
             let call = RpcCall {
                 method: &method,

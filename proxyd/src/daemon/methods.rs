@@ -21,6 +21,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A method that belongs to no module: name, help, what it does.
+type Own = (&'static str, &'static str, fn(&Inner, &RpcCall<'_>) -> RpcResult);
+
+const OWN: [Own; 3] = [
+    (
+        "core.reload",
+        "Compiles the script anew and swaps it in: tells the sockets opened and closed, and what needs a restart.",
+        |inner, _| match inner.reload() {
+            Ok(reloaded) => Ok(RpcReply::from(serde_json::json!(reloaded))),
+            Err(error) => Err(RpcFault::failed(error.to_string())),
+        },
+    ),
+    (
+        "core.explain",
+        "Runs a request through the script and tells each step and what would be sent, without doing it. \
+         Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
+        Inner::explain,
+    ),
+    (
+        "core.explain_live",
+        "Waits for a message and tells each step of the script it took and what was sent. Parameters: conditions \
+         (method= from= to= ruri= callid= src= status=), seconds to wait (60).",
+        Inner::explain_live,
+    ),
+];
+
+/// Names and helps of the methods that belong to no module.
+pub(crate) fn own() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OWN.iter().map(|&(name, doc, _)| (name, doc))
+}
+
 impl Inner {
     /// Makes the daemon's own methods callable.
     pub(super) fn add_methods(self: &Arc<Self>) {
@@ -31,38 +62,10 @@ impl Inner {
         methods.add(tls::methods(runtime));
         methods.add(websocket::methods(runtime));
         methods.add(tm_rpcs::methods(runtime));
-        methods.add([
-            self.method(
-                "core.reload",
-                "Compiles the script anew and swaps it in: tells the sockets opened and closed, and what needs a restart.",
-                |inner, _| match inner.reload() {
-                    Ok(reloaded) => Ok(RpcReply::from(serde_json::json!(reloaded))),
-                    Err(error) => Err(RpcFault::failed(error.to_string())),
-                },
-            ),
-            self.method(
-                "core.explain",
-                "Runs a request through the script and tells each step and what would be sent, without doing it. \
-                 Parameters: message, source such as udp:192.0.2.1:5060 (empty: that of the Via), file of another script.",
-                Self::explain,
-            ),
-            self.method(
-                "core.explain_live",
-                "Waits for a message and tells each step of the script it took and what was sent. Parameters: conditions \
-                 (method= from= to= ruri= callid= src= status=), seconds to wait (60).",
-                Self::explain_live,
-            ),
-        ]);
-    }
-
-    fn method(
-        self: &Arc<Self>,
-        name: &'static str,
-        doc: &'static str,
-        run: fn(&Self, &RpcCall<'_>) -> RpcResult,
-    ) -> RpcDef {
-        let inner = Arc::clone(self);
-        RpcDef::new(name, doc, move |call: &RpcCall<'_>| run(&inner, call))
+        methods.add(OWN.map(|(name, doc, run)| {
+            let inner = Arc::clone(self);
+            RpcDef::new(name, doc, move |call: &RpcCall<'_>| run(&inner, call))
+        }));
     }
 
     /// Makes the script's RPC methods callable.

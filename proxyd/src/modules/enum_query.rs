@@ -11,9 +11,9 @@ use crate::script::module::ModuleDef;
 use crate::script::module::Param;
 use crate::script::module::Routes;
 use crate::script::module::State;
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use shared::net::Naptr;
+use shared::regex::Options;
+use shared::regex::Regex;
 use shared::sip::Uri;
 use std::sync::Arc;
 

@@ -16,7 +16,6 @@ pub mod parse;
 pub mod preprocess;
 pub mod program;
 pub mod pv;
-pub mod regex;
 pub mod span;
 pub mod tap;
 #[cfg(test)]

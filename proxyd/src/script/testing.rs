@@ -163,9 +163,9 @@ impl Stage {
 /// Makes of a text what the compiler would make of it.
 fn fit(arg: CompiledArg, kind: super::module::Arg) -> CompiledArg {
     use super::module::Arg;
-    use super::regex::Options;
-    use super::regex::Regex;
     use super::transform::subst::Subst;
+    use shared::regex::Options;
+    use shared::regex::Regex;
     let CompiledArg::Text(text) = &arg else { return arg };
     let regex = |options| CompiledArg::Regex(Regex::compile(text, options).expect("a regular expression"));
     match kind {

@@ -33,6 +33,15 @@ impl Rows {
         self.cells.resize(end, Value::Null);
     }
 
+    /// Adds the rows of an answer with the same columns.
+    pub fn append(&mut self, other: Self) {
+        if self.names.is_empty() {
+            *self = other;
+        } else {
+            self.cells.extend(other.cells);
+        }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.cells.len().checked_div(self.names.len()).unwrap_or(0)
@@ -139,6 +148,10 @@ mod tests {
         assert_eq!(rows.at(1).unwrap().str("B"), Some("x"));
         assert!(rows.at(2).is_none());
         assert!(rows.first().unwrap().get("c").is_none());
+        let mut all = Rows::default();
+        all.append(rows.clone());
+        all.append(rows);
+        assert_eq!((all.len(), all.at(3).unwrap().int("a")), (4, Some(2)));
         assert_eq!(Rows::default().len(), 0);
         assert!(Rows::default().first().is_none());
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use ::sqlx::Connection as _;
 use ::sqlx::mysql::MySqlConnection;
 use ::sqlx::postgres::PgConnection;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use tokio::runtime::Builder;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -26,6 +28,7 @@ use super::Insert;
 use super::Kind;
 use super::Outcome;
 use super::Row;
+use super::Rows;
 use super::Select;
 use super::Update;
 use super::Upsert;
@@ -71,11 +74,18 @@ enum Connection {
     Postgres(PgConnection),
 }
 
-/// What a statement is run for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Want {
-    Rows,
-    Count,
+/// Rows of an answer that are held at a time: whoever walks over a table never has the whole of it in memory.
+const PIECE: usize = 128;
+
+/// Pieces of an answer, as the server sends them.
+type Pieces<'c> = BoxStream<'c, ::sqlx::Result<Rows>>;
+
+/// Why a statement did not end well.
+enum Trouble {
+    /// The server refused it, or was lost before anything came.
+    Refused(::sqlx::Error),
+    /// It was given up, and what may still come leaves the connection of no use.
+    Abandoned(Error),
 }
 
 /// Whether a statement may be sent again when the connection broke under it.
@@ -165,7 +175,11 @@ impl Server {
     }
 
     /// Runs one statement, on a new connection if the old one turns out to be lost.
-    fn call(&mut self, sql: &str, params: &[&Value], want: Want, repeat: Repeat) -> Result<Outcome, Error> {
+    fn call<T>(
+        &mut self,
+        repeat: Repeat,
+        mut run: impl FnMut(&Self, &mut Connection) -> Result<T, Trouble>,
+    ) -> Result<T, Error> {
         let mut fresh = false;
         loop {
             if self.connection.is_none() {
@@ -183,34 +197,82 @@ impl Server {
             let Some(mut connection) = self.connection.take() else {
                 continue;
             };
-            let answer = self.wait(self.statement, async {
-                match &mut connection {
-                    Connection::MySql(c) => mysql::run(c, sql, params, want).await,
-                    Connection::Postgres(c) => postgres::run(c, sql, params, want).await,
-                }
-            })?;
+            let ended = run(self, &mut connection);
             self.used = Instant::now();
-            match answer {
-                None => {
-                    // A statement that is still running leaves the connection of no use.
-                    let limit = self.statement.unwrap_or(STATEMENT).as_secs();
-                    return Err(self.unreachable(format!("no answer within {limit} s")));
-                }
-                Some(Ok(outcome)) => {
+            match ended {
+                Ok(answer) => {
                     self.connection = Some(connection);
-                    return Ok(outcome);
+                    return Ok(answer);
                 }
-                Some(Err(error)) if fault::is_lost(&error) => {
+                Err(Trouble::Refused(error)) if fault::is_lost(&error) => {
                     if fresh || self.in_transaction || repeat == Repeat::Never {
                         return Err(self.translate(&error));
                     }
                 }
-                Some(Err(error)) => {
+                Err(Trouble::Refused(error)) => {
                     self.connection = Some(connection);
                     return Err(self.translate(&error));
                 }
+                Err(Trouble::Abandoned(error)) => return Err(error),
             }
         }
+    }
+
+    /// Waits for the server as long as a statement may take.
+    fn answer<T>(&self, future: impl Future<Output = T>) -> Result<T, Trouble> {
+        let answer = self.wait(self.statement, future).map_err(Trouble::Abandoned)?;
+        answer.ok_or_else(|| {
+            let limit = self.statement.unwrap_or(STATEMENT).as_secs();
+            Trouble::Abandoned(self.unreachable(format!("no answer within {limit} s")))
+        })
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    fn execute(&mut self, sql: &str, params: &[&Value], repeat: Repeat) -> Result<u64, Error> {
+        self.call(repeat, |server, connection| {
+            let answer = server.answer(async {
+                match connection {
+                    Connection::MySql(c) => mysql::execute(c, sql, params).await,
+                    Connection::Postgres(c) => postgres::execute(c, sql, params).await,
+                }
+            });
+            answer?.map_err(Trouble::Refused)
+        })
+    }
+
+    /// Runs a query and hands over its rows piece by piece.
+    fn walk(
+        &mut self,
+        sql: &str,
+        params: &[&Value],
+        take: &mut dyn FnMut(Rows) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.call(Repeat::Harmless, |server, connection| {
+            let mut pieces = match connection {
+                Connection::MySql(c) => mysql::fetch(c, sql, params),
+                Connection::Postgres(c) => postgres::fetch(c, sql, params),
+            };
+            let mut begun = false;
+            while let Some(piece) = server.answer(pieces.next())? {
+                match piece {
+                    Ok(rows) => take(rows).map_err(Trouble::Abandoned)?,
+                    Err(error) if begun => return Err(Trouble::Abandoned(server.translate(&error))),
+                    Err(error) => return Err(Trouble::Refused(error)),
+                }
+                begun = true;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs a query whose answer is small.
+    fn rows(&mut self, sql: &str, params: &[&Value]) -> Result<Rows, Error> {
+        let mut rows = Rows::default();
+        self.walk(sql, params, &mut |piece| {
+            rows.append(piece);
+            Ok(())
+        })?;
+        Ok(rows)
     }
 
     fn try_ping(&mut self) {
@@ -230,8 +292,7 @@ impl Server {
     }
 
     fn run(&mut self, sql: &Statement<'_>, repeat: Repeat) -> Result<u64, Error> {
-        self.call(&sql.text, &sql.params, Want::Count, repeat)
-            .map(|outcome| outcome.affected)
+        self.execute(&sql.text, &sql.params, repeat)
     }
 
     /// Runs an insert in parts small enough, all of them or none.
@@ -276,7 +337,7 @@ impl Server {
     }
 
     fn control(&mut self, sql: &str) -> Result<(), Error> {
-        self.call(sql, &[], Want::Count, Repeat::Harmless).map(|_| ())
+        self.execute(sql, &[], Repeat::Harmless).map(|_| ())
     }
 
     fn unreachable(&self, reason: String) -> Error {
@@ -327,8 +388,9 @@ impl Backend for Server {
             ..select.clone()
         });
         let sql = Statement::select(self.url.engine, fitted.as_ref().unwrap_or(select))?;
-        let outcome = self.call(&sql.text, &sql.params, Want::Rows, Repeat::Harmless)?;
-        outcome.rows.iter().try_for_each(visit)
+        self.walk(&sql.text, &sql.params, &mut |rows| {
+            rows.iter().try_for_each(&mut *visit)
+        })
     }
 
     fn insert(&mut self, insert: &Insert<'_>) -> Result<u64, Error> {
@@ -379,13 +441,14 @@ impl Backend for Server {
         ];
         let asks = asks.iter().any(|word| word.eq_ignore_ascii_case(first))
             || sql.to_ascii_lowercase().contains(" returning ");
-        let (want, repeat) = if asks {
-            (Want::Rows, Repeat::Harmless)
-        } else {
-            (Want::Count, Repeat::Never)
-        };
         self.kinds.clear();
-        self.call(sql, &params, want, repeat)
+        let mut outcome = Outcome::default();
+        if asks {
+            outcome.rows = self.rows(sql, &params)?;
+        } else {
+            outcome.affected = self.execute(sql, &params, Repeat::Never)?;
+        }
+        Ok(outcome)
     }
 
     fn begin(&mut self) -> Result<(), Error> {
@@ -435,9 +498,8 @@ impl Backend for Server {
                  WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY 1"
             }
         };
-        let answer = self.call(sql, &[], Want::Rows, Repeat::Harmless)?;
-        Ok(answer
-            .rows
+        let rows = self.rows(sql, &[])?;
+        Ok(rows
             .iter()
             .filter_map(|row| row.str("name").map(str::to_owned))
             .collect())
@@ -461,8 +523,8 @@ impl Backend for Server {
             Engine::Postgres => table.to_ascii_lowercase(),
             Engine::MySql | Engine::Sqlite | Engine::Text => table.to_owned(),
         };
-        let answer = self.call(sql, &[&Value::from(name)], Want::Rows, Repeat::Harmless)?;
-        if answer.rows.is_empty() {
+        let rows = self.rows(sql, &[&Value::from(name)])?;
+        if rows.is_empty() {
             return Err(Error::NoTable {
                 url: self.url.to_string(),
                 table: table.to_owned(),
@@ -477,7 +539,7 @@ impl Backend for Server {
                 declared,
             })
         };
-        Ok(answer.rows.iter().filter_map(column).collect())
+        Ok(rows.iter().filter_map(column).collect())
     }
 
     fn create_table(&mut self, table: &Table) -> Result<(), Error> {

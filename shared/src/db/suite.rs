@@ -249,6 +249,20 @@ fn large_inserts(db: &mut dyn Backend) {
     )
     .unwrap();
     assert_eq!(seen, 1201);
+    // What a visitor left unread is nobody's trouble.
+    for stop in [1, 300] {
+        let mut seen = 0;
+        let stopped = db.each(&Select::from("subscriber"), &mut |_| {
+            seen += 1;
+            if seen == stop {
+                Err(Error::Transaction("enough"))
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!((stopped, seen), (Err(Error::Transaction("enough")), stop));
+        assert_eq!(db.count(&Select::from("subscriber")).unwrap(), 1201);
+    }
     // The last row exists: none of the others may stay.
     db.delete(&Delete::from("subscriber").filter("username", Op::Ne, "u01200"))
         .unwrap();

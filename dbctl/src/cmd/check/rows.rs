@@ -1,4 +1,4 @@
-//! Rows that the daemon would refuse or never use: addresses and URIs that are none, rows whose owner is gone.
+//! Rows that the daemon would refuse or never use: addresses, URIs and patterns that are none, rows whose owner is gone.
 
 use std::collections::HashSet;
 
@@ -7,6 +7,8 @@ use shared::db::Backend;
 use shared::db::Row;
 use shared::db::Select;
 use shared::net::cidr;
+use shared::regex::Options;
+use shared::regex::Regex;
 use shared::sip::Uri;
 
 /// Faults of a table that are put in words; of more only the number is said.
@@ -49,6 +51,9 @@ pub(super) fn wrong(db: &mut dyn Backend, table: &str, exist: &[String]) -> Resu
         })?,
         "subscriber" => each(db, table, &["id", "username", "password", "ha1"], |row| {
             found.take(row, credentials(row))
+        })?,
+        "trusted" => each(db, table, &["id", "from_pattern", "ruri_pattern"], |row| {
+            found.take(row, pattern(row))
         })?,
         _ => {}
     }
@@ -151,6 +156,14 @@ fn credentials(row: Row<'_>) -> Option<String> {
     let is_empty = |column| row.str(column).is_none_or(str::is_empty);
     let name = row.str("username").unwrap_or_default();
     (is_empty("password") && is_empty("ha1")).then(|| format!("`{name}` has no password"))
+}
+
+fn pattern(row: Row<'_>) -> Option<String> {
+    ["from_pattern", "ruri_pattern"]
+        .into_iter()
+        .filter_map(|column| row.bytes(column))
+        .find_map(|text| Regex::compile(text, Options::PLAIN).err())
+        .map(|error| error.to_string())
 }
 
 fn uri(text: &str) -> Option<String> {

@@ -248,10 +248,10 @@ where
                 break;
             };
             buffer.drain(..end);
-            place.begin();
+            let under_way = place.begin();
             let reply = answer(packet, peer.clone(), shared.methods.clone()).await;
             // Whoever does not read the reply counts as idle.
-            place.end();
+            drop(under_way);
             if let Some(reply) = reply {
                 tokio::time::timeout(IDLE, io.write_all(&reply)).await??;
             }

@@ -6,9 +6,9 @@ use super::values;
 use crate::modules::textopsx::wildcard;
 use crate::script::module::Call;
 use crate::script::module::Code;
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use crate::script::value::Value;
+use shared::regex::Options;
+use shared::regex::Regex;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 

@@ -17,11 +17,11 @@ use crate::control::methods::RpcReply;
 use crate::control::methods::RpcResult;
 use crate::script::module::Rpc;
 use crate::script::module::Script;
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use shared::regex::Options;
+use shared::regex::Regex;
 use std::sync::Arc;
 
 /// The methods.

@@ -1,10 +1,10 @@
 //! Dialogs by Call-ID, simply: states and lifetimes (Kamailio module dlgs).
 
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use ahash::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use shared::regex::Options;
+use shared::regex::Regex;
 use std::collections::BTreeSet;
 
 const SHARDS: usize = 64;

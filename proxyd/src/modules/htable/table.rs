@@ -2,13 +2,13 @@
 
 use super::definition::Definition;
 use crate::script::lists::Owned;
-use crate::script::regex::Regex;
 use crate::script::value::Value;
 use crate::script::value::leading_int;
 use ahash::RandomState;
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
 use parking_lot::RwLock;
+use shared::regex::Regex;
 use std::sync::Arc;
 
 /// Parts of a table, each with its lock.
@@ -345,7 +345,7 @@ impl Test {
     /// A regular expression.
     pub(super) fn regex(text: &[u8]) -> Result<Self, String> {
         let shown = || format!("bad regular expression {:?}", String::from_utf8_lossy(text));
-        Regex::compile(text, crate::script::regex::Options::PLAIN)
+        Regex::compile(text, shared::regex::Options::PLAIN)
             .map(Self::Matches)
             .map_err(|_| shown())
     }

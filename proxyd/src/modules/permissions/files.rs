@@ -1,9 +1,9 @@
 //! Files of allowed and denied pairs of URIs, in the manner of hosts.allow (Kamailio module permissions, "Call Routing").
 
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use ahash::AHashMap;
 use parking_lot::RwLock;
+use shared::regex::Options;
+use shared::regex::Regex;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;

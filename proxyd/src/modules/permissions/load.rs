@@ -10,6 +10,9 @@ use shared::db::Error;
 use shared::db::Row;
 use shared::db::Select;
 use shared::db::Value;
+use std::fs::File;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +29,38 @@ pub(super) enum Reading {
     First,
     /// A reload, while calls are handled.
     Again,
+}
+
+/// How far a reading is.
+pub(super) struct Pace {
+    reading: Reading,
+    rows: u64,
+    breaks: u64,
+}
+
+impl Pace {
+    pub(super) fn new(reading: Reading) -> Self {
+        Self {
+            reading,
+            rows: 0,
+            breaks: 0,
+        }
+    }
+
+    /// How many breaks there were.
+    pub(super) fn breaks(&self) -> u64 {
+        self.breaks
+    }
+
+    /// Counts a row or line, the first being 1, and takes a break when it is due.
+    fn step(&mut self) -> u64 {
+        self.rows += 1;
+        if self.reading == Reading::Again && self.rows.is_multiple_of(AT_A_TIME) {
+            self.breaks += 1;
+            std::thread::park_timeout(BREAK);
+        }
+        self.rows
+    }
 }
 
 /// Where the tables are.
@@ -108,17 +143,18 @@ impl Source {
     }
 
     /// The whole of `address`; about as many rows are expected as there were.
-    pub(super) fn addresses(&self, before: &Addresses, reading: Reading) -> Result<Addresses, LoadError> {
+    pub(super) fn addresses(&self, before: &Addresses, pace: &mut Pace) -> Result<Addresses, LoadError> {
         let mut table = Addresses::like(before, self.mode);
         if let Some(path) = &self.address_file {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(|error| LoadError::File {
+            let failed = |error| LoadError::File {
                 path: path.display().to_string(),
                 error,
-            })?;
-            for (number, line) in text.lines().enumerate() {
-                if let Err(why) = add_line(&mut table, line) {
-                    let (path, number) = (path.display(), number + 1);
+            };
+            let file = File::open(path).map_err(failed)?;
+            for line in BufReader::new(file).lines() {
+                let (line, number) = (line.map_err(failed)?, pace.step());
+                if let Err(why) = add_line(&mut table, &line) {
+                    let path = path.display();
                     crate::log::error(
                         "permissions",
                         format_args!("{path}:{number}: {why}: record ignored"),
@@ -128,13 +164,9 @@ impl Source {
         } else if let Some(db) = &self.db {
             let columns = [&self.group, &self.address, &self.mask, &self.port, &self.tag].map(String::as_str);
             let select = Select::from(&self.address_table).columns(&columns);
-            let mut number = 0u64;
             db.with(|db| {
                 db.each(&select, &mut |row| {
-                    number += 1;
-                    if reading == Reading::Again && number.is_multiple_of(AT_A_TIME) {
-                        std::thread::park_timeout(BREAK);
-                    }
+                    let number = pace.step();
                     if let Err(why) = add_row(&mut table, &row) {
                         let name = &self.address_table;
                         crate::log::error(

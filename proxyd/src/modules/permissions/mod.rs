@@ -28,6 +28,7 @@ use arc_swap::ArcSwap;
 use arc_swap::ArcSwapOption;
 use files::Files;
 use load::LoadError;
+use load::Pace;
 use load::Reading;
 use load::Source;
 use parking_lot::Mutex;
@@ -265,7 +266,9 @@ fn init(init: &mut Init<'_>) -> Result<State, InitError> {
         check_all_branches: init.int("check_all_branches") != 0,
     };
     if backends & 1 != 0 {
-        state.read_addresses(Reading::First).map_err(refused)?;
+        state
+            .read_addresses(&mut Pace::new(Reading::First))
+            .map_err(refused)?;
     }
     if wants_trusted && cached {
         state.reload_trusted().map_err(refused)?;
@@ -282,9 +285,9 @@ fn refused(error: LoadError) -> InitError {
 
 impl Permissions {
     /// Builds the new table aside and puts it in place; the old one serves until then, and stays when this fails.
-    fn read_addresses(&self, reading: Reading) -> Result<usize, LoadError> {
+    fn read_addresses(&self, pace: &mut Pace) -> Result<usize, LoadError> {
         let _alone = self.reloading.lock();
-        let table = self.source.addresses(&self.addresses.load(), reading)?;
+        let table = self.source.addresses(&self.addresses.load(), pace)?;
         let rows = table.len();
         self.addresses.store(Arc::new(table));
         Ok(rows)

@@ -4,6 +4,7 @@ use super::Permissions;
 use super::address::Addresses;
 use super::address::Row;
 use super::files::decide;
+use super::load::Pace;
 use super::load::Reading;
 use crate::control::methods::RpcCall;
 use crate::control::methods::RpcFault;
@@ -70,11 +71,15 @@ fn state(script: &Arc<Script>) -> Result<&Permissions, RpcFault> {
 }
 
 fn address_reload(_call: &RpcCall<'_>, script: &Arc<Script>) -> RpcResult {
-    let rows = state(script)?.read_addresses(Reading::Again).map_err(|error| {
+    let mut pace = Pace::new(Reading::Again);
+    let rows = state(script)?.read_addresses(&mut pace).map_err(|error| {
         crate::log::error("permissions", format_args!("addressReload: {error}"));
         RpcFault::failed(format!("Reload failed: {error}"))
     })?;
-    crate::log::info("permissions", format_args!("addressReload: {rows} rows"));
+    crate::log::info(
+        "permissions",
+        format_args!("addressReload: {rows} rows, {} breaks", pace.breaks()),
+    );
     Ok(RELOAD_OK.into())
 }
 

@@ -1,9 +1,9 @@
 //! The table `trusted`: peers by address, transport, From and Request-URI (Kamailio module permissions, "Trusted Requests").
 
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use shared::net::Transport;
 use shared::net::cidr;
+use shared::regex::Options;
+use shared::regex::Regex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

@@ -3,8 +3,8 @@
 use crate::calendar;
 use crate::script::module::Call;
 use crate::script::module::Code;
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
+use shared::regex::Options;
+use shared::regex::Regex;
 use shared::sip::Header;
 use shared::sip::HeaderName;
 use shared::sip::Message;

@@ -9,9 +9,9 @@ use crate::script::module::Pv;
 use crate::script::module::PvData;
 use crate::script::module::PvInner;
 use crate::script::module::Routes;
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use crate::script::transform::string::replace_all;
+use shared::regex::Options;
+use shared::regex::Regex;
 use shared::sip::HeaderName;
 use std::borrow::Cow;
 

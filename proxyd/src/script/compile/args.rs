@@ -21,10 +21,10 @@ use crate::script::program::Expr;
 use crate::script::program::Format;
 use crate::script::program::Invoke;
 use crate::script::program::Pure;
-use crate::script::regex::Options;
 use crate::script::span::Span;
 use crate::script::transform::subst::Subst;
 use crate::script::value::Value;
+use shared::regex::Options;
 
 impl Compiler {
     /// Compiles a call, or reports what is wrong with it.

@@ -16,12 +16,12 @@ use crate::script::program::Pure;
 use crate::script::program::RouteCall;
 use crate::script::program::Test;
 use crate::script::program::Unary;
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use crate::script::span::Span;
 use ipnet::IpNet;
 use shared::net::Transport;
 use shared::net::cidr;
+use shared::regex::Options;
+use shared::regex::Regex;
 use smallvec::smallvec;
 
 /// The words of Kamailio's core that stand for a part of the message.

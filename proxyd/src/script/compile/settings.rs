@@ -26,10 +26,10 @@ use crate::script::parse::pv as parse;
 use crate::script::parse::pv::Place;
 use crate::script::program::Custom;
 use crate::script::program::ListenOn;
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
 use crate::script::span::Span;
 use shared::net::SocketSpec;
+use shared::regex::Options;
+use shared::regex::Regex;
 use std::sync::Arc;
 
 /// What Server and User-Agent say unless the script says otherwise.

@@ -12,8 +12,8 @@ use crate::script::program::Op;
 use crate::script::program::Pure;
 use crate::script::program::Stmt;
 use crate::script::program::Switch;
-use crate::script::regex::Options;
 use crate::script::span::Span;
+use shared::regex::Options;
 
 /// The statements of a block as they are made, and the jumps whose target is not known yet.
 #[derive(Default)]

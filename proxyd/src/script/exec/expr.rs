@@ -13,9 +13,9 @@ use crate::script::program::Node;
 use crate::script::program::Pure;
 use crate::script::program::Test;
 use crate::script::program::Unary;
-use crate::script::regex::Regex;
 use crate::script::value::Value;
 use crate::script::value::print_int;
+use shared::regex::Regex;
 use shared::sip::Uri;
 use std::borrow::Cow;
 

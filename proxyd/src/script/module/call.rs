@@ -109,7 +109,7 @@ pub enum CompiledArg {
     /// An expression.
     Expr(Box<crate::script::program::Expr>),
     /// A regular expression.
-    Regex(crate::script::regex::Regex),
+    Regex(shared::regex::Regex),
     /// A substitution.
     Subst(crate::script::transform::subst::Subst),
     /// A route block.
@@ -205,11 +205,11 @@ impl<'a> Call<'_, 'a> {
     }
 
     /// The regular expression in argument `n`, compiled now if it holds pseudo-variables.
-    pub fn regex(&self, n: usize) -> Option<Cow<'_, crate::script::regex::Regex>> {
+    pub fn regex(&self, n: usize) -> Option<Cow<'_, shared::regex::Regex>> {
         match self.args.get(n)? {
             CompiledArg::Regex(regex) => Some(Cow::Borrowed(regex)),
             CompiledArg::Absent => None,
-            _ => crate::script::regex::Regex::cached(&self.text(n)).map(Cow::Owned),
+            _ => shared::regex::Regex::cached(&self.text(n)).map(Cow::Owned),
         }
     }
 

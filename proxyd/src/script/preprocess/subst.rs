@@ -1,7 +1,7 @@
 //! `#!subst "/what/with/flags"` on the strings of a script (Kamailio core cookbook, "subst").
 
-use crate::script::regex::Options;
-use crate::script::regex::Regex;
+use shared::regex::Options;
+use shared::regex::Regex;
 
 /// Why a substitution was refused.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub(super) enum SubstError {
     Flag(char),
     /// Its expression cannot be compiled.
     #[error(transparent)]
-    Regex(#[from] crate::script::regex::RegexError),
+    Regex(#[from] shared::regex::RegexError),
 }
 
 /// A compiled substitution.

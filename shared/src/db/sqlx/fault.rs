@@ -31,6 +31,13 @@ impl Server {
                 url: url(),
                 table: first_quoted(&reason),
             },
+            // Kamailio's schema has ports of PostgreSQL in a smallint, which ends at 32767; its client reads either type.
+            "22003" => Error::Engine {
+                url: url(),
+                reason: format!(
+                    "{reason}: the column has to be wider, `ALTER TABLE … ALTER COLUMN … TYPE integer` makes it so"
+                ),
+            },
             "1049" | "3D000" => Error::NoDatabase {
                 url: url(),
                 name: self.url.name.clone(),

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use futures_util::StreamExt as _;
+use futures_util::TryStreamExt as _;
+use futures_util::stream::TryChunksError;
 use sqlx::AssertSqlSafe;
 use sqlx::Column as _;
 use sqlx::ConnectOptions as _;
+use sqlx::Database;
 use sqlx::Decode;
 use sqlx::MySql;
 use sqlx::Row as _;
@@ -15,9 +19,10 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::mysql::MySqlRow;
 use sqlx::mysql::MySqlSslMode;
 use sqlx::mysql::MySqlValueRef;
+use sqlx::query::Query;
 
-use super::Want;
-use crate::db::Outcome;
+use super::PIECE;
+use super::Pieces;
 use crate::db::Rows;
 use crate::db::Url;
 use crate::db::Value;
@@ -69,28 +74,51 @@ pub(super) async fn connect(url: &Url, read_only: bool) -> sqlx::Result<MySqlCon
         options = options.socket(socket);
     }
     let mut connection = options.connect().await?;
-    if read_only {
-        sqlx::raw_sql("SET SESSION TRANSACTION READ ONLY")
-            .execute(&mut connection)
-            .await?;
-    }
+    // An answer that is looked at page by page waits for its reader, a day if need be and not only a minute.
+    let patience = "SET SESSION net_write_timeout = 86400";
+    let session = if read_only {
+        AssertSqlSafe(format!("{patience}; SET SESSION TRANSACTION READ ONLY"))
+    } else {
+        AssertSqlSafe(patience.to_owned())
+    };
+    sqlx::raw_sql(session).execute(&mut connection).await?;
     Ok(connection)
 }
 
-pub(super) async fn run(
+/// Runs a statement; returns how many rows it changed.
+pub(super) async fn execute(
     connection: &mut MySqlConnection,
     sql: &str,
     params: &[&Value],
-    want: Want,
-) -> sqlx::Result<Outcome> {
-    if params.is_empty() {
-        // The plain protocol takes what cannot be prepared, and spares a round trip.
-        let query = sqlx::raw_sql(AssertSqlSafe(sql));
-        return match want {
-            Want::Rows => rows(&query.fetch_all(connection).await?, true),
-            Want::Count => Ok(counted(query.execute(connection).await?.rows_affected())),
-        };
-    }
+) -> sqlx::Result<u64> {
+    let done = if params.is_empty() {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?
+    } else {
+        bound(sql, params).execute(connection).await?
+    };
+    Ok(done.rows_affected())
+}
+
+/// Runs a query.
+pub(super) fn fetch<'c>(
+    connection: &'c mut MySqlConnection,
+    sql: &'c str,
+    params: &'c [&'c Value],
+) -> Pieces<'c> {
+    // The plain protocol takes what cannot be prepared, and spares a round trip.
+    let plain = params.is_empty();
+    let answer = if plain {
+        sqlx::raw_sql(AssertSqlSafe(sql)).fetch(connection)
+    } else {
+        bound(sql, params).fetch(connection)
+    };
+    let pieces = answer.try_chunks(PIECE);
+    pieces
+        .map(move |piece| rows(&piece.map_err(|TryChunksError(_, error)| error)?, plain))
+        .boxed()
+}
+
+fn bound<'q>(sql: &'q str, params: &'q [&'q Value]) -> Query<'q, MySql, <MySql as Database>::Arguments> {
     let mut query = sqlx::query::<MySql>(AssertSqlSafe(sql));
     for value in params {
         query = match value {
@@ -105,22 +133,12 @@ pub(super) async fn run(
             Value::DateTime(t) => query.bind(time::to_local(*t)),
         };
     }
-    match want {
-        Want::Rows => rows(&query.fetch_all(connection).await?, false),
-        Want::Count => Ok(counted(query.execute(connection).await?.rows_affected())),
-    }
+    query
 }
 
-fn counted(affected: u64) -> Outcome {
-    Outcome {
-        affected,
-        ..Outcome::default()
-    }
-}
-
-fn rows(answer: &[MySqlRow], plain: bool) -> sqlx::Result<Outcome> {
+fn rows(answer: &[MySqlRow], plain: bool) -> sqlx::Result<Rows> {
     let Some(first) = answer.first() else {
-        return Ok(Outcome::default());
+        return Ok(Rows::default());
     };
     let mut rows = Rows::new(
         first
@@ -135,7 +153,7 @@ fn rows(answer: &[MySqlRow], plain: bool) -> sqlx::Result<Outcome> {
             .collect();
         rows.push(cells?);
     }
-    Ok(Outcome { rows, affected: 0 })
+    Ok(rows)
 }
 
 fn cell(value: MySqlValueRef<'_>, plain: bool) -> sqlx::Result<Value> {

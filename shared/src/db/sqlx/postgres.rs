@@ -1,8 +1,12 @@
 //! The PostgreSQL side of sqlx: connecting, binding and reading cells (Kamailio module db_postgres).
 
+use futures_util::StreamExt as _;
+use futures_util::TryStreamExt as _;
+use futures_util::stream::TryChunksError;
 use sqlx::AssertSqlSafe;
 use sqlx::Column as _;
 use sqlx::ConnectOptions as _;
+use sqlx::Database;
 use sqlx::Postgres;
 use sqlx::Row as _;
 use sqlx::TypeInfo as _;
@@ -13,9 +17,10 @@ use sqlx::postgres::PgRow;
 use sqlx::postgres::PgSslMode;
 use sqlx::postgres::PgValueFormat;
 use sqlx::postgres::PgValueRef;
+use sqlx::query::Query;
 
-use super::Want;
-use crate::db::Outcome;
+use super::PIECE;
+use super::Pieces;
 use crate::db::Rows;
 use crate::db::Url;
 use crate::db::Value;
@@ -60,20 +65,42 @@ pub(super) async fn connect(url: &Url, read_only: bool) -> sqlx::Result<PgConnec
     options.connect().await
 }
 
-pub(super) async fn run(
+/// Runs a statement; returns how many rows it changed.
+pub(super) async fn execute(
     connection: &mut PgConnection,
     sql: &str,
     params: &[&Value],
-    want: Want,
-) -> sqlx::Result<Outcome> {
-    if params.is_empty() {
-        // The plain protocol takes what cannot be prepared, and spares a round trip.
-        let query = sqlx::raw_sql(AssertSqlSafe(sql));
-        return match want {
-            Want::Rows => rows(&query.fetch_all(connection).await?),
-            Want::Count => Ok(counted(query.execute(connection).await?.rows_affected())),
-        };
-    }
+) -> sqlx::Result<u64> {
+    let done = if params.is_empty() {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?
+    } else {
+        bound(sql, params).execute(connection).await?
+    };
+    Ok(done.rows_affected())
+}
+
+/// Runs a query.
+pub(super) fn fetch<'c>(
+    connection: &'c mut PgConnection,
+    sql: &'c str,
+    params: &'c [&'c Value],
+) -> Pieces<'c> {
+    // The plain protocol takes what cannot be prepared, and spares a round trip.
+    let answer = if params.is_empty() {
+        sqlx::raw_sql(AssertSqlSafe(sql)).fetch(connection)
+    } else {
+        bound(sql, params).fetch(connection)
+    };
+    let pieces = answer.try_chunks(PIECE);
+    pieces
+        .map(|piece| rows(&piece.map_err(|TryChunksError(_, error)| error)?))
+        .boxed()
+}
+
+fn bound<'q>(
+    sql: &'q str,
+    params: &'q [&'q Value],
+) -> Query<'q, Postgres, <Postgres as Database>::Arguments> {
     let mut query = sqlx::query::<Postgres>(AssertSqlSafe(sql));
     for value in params {
         query = match value {
@@ -86,22 +113,12 @@ pub(super) async fn run(
             Value::DateTime(t) => query.bind(time::to_local(*t)),
         };
     }
-    match want {
-        Want::Rows => rows(&query.fetch_all(connection).await?),
-        Want::Count => Ok(counted(query.execute(connection).await?.rows_affected())),
-    }
+    query
 }
 
-fn counted(affected: u64) -> Outcome {
-    Outcome {
-        affected,
-        ..Outcome::default()
-    }
-}
-
-fn rows(answer: &[PgRow]) -> sqlx::Result<Outcome> {
+fn rows(answer: &[PgRow]) -> sqlx::Result<Rows> {
     let Some(first) = answer.first() else {
-        return Ok(Outcome::default());
+        return Ok(Rows::default());
     };
     let mut rows = Rows::new(
         first
@@ -116,7 +133,7 @@ fn rows(answer: &[PgRow]) -> sqlx::Result<Outcome> {
             .collect();
         rows.push(cells?);
     }
-    Ok(Outcome { rows, affected: 0 })
+    Ok(rows)
 }
 
 fn cell(value: &PgValueRef<'_>) -> sqlx::Result<Value> {

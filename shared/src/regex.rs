@@ -3,6 +3,7 @@
 //! Kamailio compiles them with glibc's `regcomp`; what the engine reads differently is translated, what it cannot
 //! say is refused when the script compiles.
 
+use crate::report::printable;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -37,7 +38,7 @@ pub struct Regex(Arc<regex::bytes::Regex>);
 
 /// Why an expression was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("regular expression {pattern:?}: {why}")]
+#[error("regular expression `{}`: {why}", printable(pattern))]
 pub struct RegexError {
     /// The expression.
     pub pattern: String,
