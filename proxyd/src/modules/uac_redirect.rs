@@ -275,24 +275,34 @@ struct Wanted {
 }
 
 impl UacRedirect {
-    /// The contacts of a reply that the filters let through, the best first.
-    fn contacts(&self, reply: &Message, filters: &Filters) -> Vec<Wanted> {
-        let values = reply.values(HeaderName::Contact);
-        let mut found: Vec<Wanted> = values
-            .filter_map(|value| {
-                let contact = value.contact().ok().filter(|contact| !contact.is_star())?;
-                let uri = contact.uri();
-                filters.admit(uri, self.default).then(|| Wanted {
+    /// The best contacts of a reply that the filters let through, at most so many.
+    ///
+    /// Kamailio: the best goes last, and of equal ones the first.
+    fn contacts(&self, reply: &Message, filters: &Filters, most: usize) -> Vec<Wanted> {
+        let mut best: Vec<Wanted> = Vec::new();
+        for value in reply.values(HeaderName::Contact) {
+            let Some(contact) = value.contact().ok().filter(|contact| !contact.is_star()) else {
+                continue;
+            };
+            let (uri, q) = (contact.uri(), contact.q().map_or(self.q, i32::from));
+            let full = best.len() >= most;
+            if !filters.admit(uri, self.default) || full && best.first().is_none_or(|least| least.q >= q) {
+                continue;
+            }
+            if full {
+                best.remove(0);
+            }
+            let at = best.partition_point(|other| other.q < q);
+            best.insert(
+                at,
+                Wanted {
                     uri: uri.to_vec(),
-                    q: contact.q().map_or(self.q, i32::from),
+                    q,
                     flags: self.flags(&contact),
-                })
-            })
-            .collect();
-        // Kamailio: of equal ones the later goes first
-        found.reverse();
-        found.sort_by_key(|wanted| std::cmp::Reverse(wanted.q));
-        found
+                },
+            );
+        }
+        best
     }
 
     fn flags(&self, contact: &Contact<'_>) -> u32 {
@@ -323,8 +333,12 @@ fn get_redirects(call: &mut Call<'_, '_>) -> Code {
         for tried in transaction.branches.iter().skip(transaction.first_branch) {
             let reply = tried.reply.filter(|_| (300..400).contains(&tried.status));
             let left = total.map_or(usize::MAX, |total| total - wanted.len());
-            let contacts = reply.map_or_else(Vec::new, |reply| state.contacts(reply, &filters));
-            wanted.extend(contacts.into_iter().take(each.unwrap_or(usize::MAX).min(left)));
+            let most = each.unwrap_or(usize::MAX).min(left);
+            wanted.extend(
+                reply
+                    .into_iter()
+                    .flat_map(|reply| state.contacts(reply, &filters, most)),
+            );
         }
     }
     let reason = call.text_owned(1);
@@ -357,11 +371,11 @@ mod tests {
     const MOVED: &str = "SIP/2.0 302 Moved\nVia: SIP/2.0/UDP 127.0.0.1\nContact: <sip:a@x;p=1>, \"B\" <sip:b@x>;q=0.9;flags=4\n\
         Contact: <sip:c@denied.lan>;q=1, sip:d@x\n\n";
 
-    fn chosen(params: &[(&'static str, &str)]) -> String {
+    fn chosen(params: &[(&'static str, &str)], most: usize) -> String {
         let bench = Bench::new(&[(&super::super::tm::MODULE, &[]), (&MODULE, params)]);
         let state = bench.script.states.get::<UacRedirect>().unwrap();
         let reply = Message::parse(MOVED.replace('\n', "\r\n")).unwrap();
-        let contacts = state.contacts(&reply, &state.filters);
+        let contacts = state.contacts(&reply, &state.filters, most);
         let texts = contacts
             .iter()
             .map(|one| format!("{} {} {}", String::from_utf8_lossy(&one.uri), one.q, one.flags));
@@ -370,11 +384,14 @@ mod tests {
 
     #[test]
     fn contacts_are_filtered_and_ordered() {
-        for (params, expected) in [
+        for (params, most, expected) in [
             (
                 &[][..],
-                "sip:c@denied.lan 1000 0, sip:b@x 900 0, sip:d@x 10 0, sip:a@x;p=1 10 0",
+                usize::MAX,
+                "sip:d@x 10 0, sip:a@x;p=1 10 0, sip:b@x 900 0, sip:c@denied.lan 1000 0",
             ),
+            (&[], 3, "sip:a@x;p=1 10 0, sip:b@x 900 0, sip:c@denied.lan 1000 0"),
+            (&[], 1, "sip:c@denied.lan 1000 0"),
             (
                 &[
                     ("deny_filter", "denied"),
@@ -382,7 +399,8 @@ mod tests {
                     ("flags_hdr_mode", "2"),
                     ("q_value", "0"),
                 ],
-                "sip:b@x 900 6, sip:d@x 0 2, sip:a@x;p=1 0 2",
+                usize::MAX,
+                "sip:d@x 0 2, sip:a@x;p=1 0 2, sip:b@x 900 6",
             ),
             (
                 &[
@@ -390,14 +408,16 @@ mod tests {
                     ("accept_filter", "^sip:b"),
                     ("flags_hdr_mode", "1"),
                 ],
+                usize::MAX,
                 "sip:b@x 900 4",
             ),
             (
                 &[("deny_filter", "."), ("accept_filter", "sip:d")],
+                usize::MAX,
                 "sip:d@x 10 0",
             ),
         ] {
-            assert_eq!(chosen(params), expected, "{params:?}");
+            assert_eq!(chosen(params, most), expected, "{params:?} {most}");
         }
     }
 

@@ -111,6 +111,7 @@ impl Live {
                 request.path.clone(),
             );
             request.uri_is_new = false;
+            request.branches.clear();
             live.prefix_log(scope.again());
             live.run(route, scope.again());
             let request = scope.ctx;
@@ -118,7 +119,6 @@ impl Live {
             request.reply_headers = reply_headers;
             request.bflags = bflags;
             (request.new_uri, request.dst_uri, request.path) = target;
-            request.branches.clear();
         });
         guard
     }

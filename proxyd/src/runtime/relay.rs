@@ -129,8 +129,8 @@ impl Live {
         }
         // the Request-URI when it is new, then the appended branches
         let own = (ctx.uri_is_new || options.target.is_some()).then_some(None);
-        let appended = std::mem::take(&mut ctx.branches);
-        let tried = own.is_some() || !appended.is_empty();
+        let appended = ctx.branches.len();
+        let tried = own.is_some() || appended > 0;
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::RequestForwarded(run) = hook {
@@ -144,7 +144,8 @@ impl Live {
                 run(&mut scope.env(self));
             }
         }
-        for branch in own.into_iter().chain(appended.into_iter().map(Some)) {
+        for place in own.into_iter().chain((0..appended).map(Some)) {
+            let branch = place.and_then(|place| ctx.branches.get(place).cloned());
             self.add_branch(branch, ctx, lists, vars, script, &options);
         }
         let mut scope = Scope {
@@ -382,7 +383,6 @@ impl Live {
         if t.cancelled {
             branch.client.on(ClientEvent::Cancel, now, &t.timers, reliable);
         }
-        self.runtime.counters.fwd_request();
         true
     }
 }

@@ -108,7 +108,7 @@ impl Live {
 
     /// Runs the onreply route of a reply and takes it towards the caller.
     fn pass_up(&mut self, mut guard: Guard, number: usize, ctx: &mut Box<Context>, vars: &mut Vars) -> Guard {
-        let status = ctx.msg.status();
+        let mut status = ctx.msg.status();
         let script = Arc::clone(&guard.script);
         let mut route = None;
         if let Some(branch) = guard.branches.get_mut(number) {
@@ -139,6 +139,10 @@ impl Live {
             }
             if verdict.dropped && status < 200 {
                 return guard;
+            }
+            if let (Some((changed, _)), Some(branch)) = (&ctx.new_status, guard.branches.get_mut(number)) {
+                status = *changed;
+                branch.status = status;
             }
         }
         if status < 200 {

@@ -287,12 +287,14 @@ fn change_reply_status(call: &mut Call<'_, '_>) -> Code {
     let new = u16::try_from(call.int(0))
         .ok()
         .filter(|status| (100..=699).contains(status));
-    let Some(new) = new.filter(|new| (*new < 200) == (old < 200)) else {
+    // provisional, positive or negative
+    let kind = |status: u16| (status >= 200, status >= 300);
+    let Some(new) = new.filter(|new| kind(*new) == kind(old)) else {
         let wanted = call.int(0);
         crate::log::error(
             "textopsx",
             format_args!(
-                "reply status {old} cannot become {wanted}: provisional and final replies do not mix"
+                "reply status {old} cannot become {wanted}: provisional, positive and negative replies do not mix"
             ),
         );
         return Code::FALSE;

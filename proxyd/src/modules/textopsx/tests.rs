@@ -230,6 +230,7 @@ fn a_status_changes_within_its_kind() {
     for (args, expected, status) in [
         (&["404", "Not Found"][..], 1, Some(404)),
         (&["100", "x"][..], -1, None),
+        (&["200", "x"][..], -1, None),
         (&["700", "x"][..], -1, None),
     ] {
         let mut stage = Stage::new(reply);

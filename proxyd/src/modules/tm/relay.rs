@@ -141,7 +141,13 @@ pub(super) fn t_relay_cancel(call: &mut Call<'_, '_>) -> Code {
     }
 }
 
+/// What `t_newtran` returns where the request has a transaction already.
+const IN_TRANSACTION: Code = Code(-10);
+
 pub(super) fn t_newtran(call: &mut Call<'_, '_>) -> Code {
+    if call.env.host.transaction().is_some() {
+        return IN_TRANSACTION;
+    }
     let (host, scope) = call.split();
     host.new_transaction(scope)
 }
