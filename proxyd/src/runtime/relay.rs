@@ -128,9 +128,9 @@ impl Live {
             guard.set_leg(first);
         }
         // the Request-URI when it is new, then the appended branches
-        let own = (ctx.uri_is_new || options.target.is_some()).then_some(None);
+        let own = ctx.uri_is_new || options.target.is_some();
         let appended = ctx.branches.len();
-        let tried = own.is_some() || appended > 0;
+        let tried = own || appended > 0;
         self.current = Some(guard);
         for hook in script.hooks() {
             if let Hook::RequestForwarded(run) = hook {
@@ -144,9 +144,15 @@ impl Live {
                 run(&mut scope.env(self));
             }
         }
-        for place in own.into_iter().chain((0..appended).map(Some)) {
-            let branch = place.and_then(|place| ctx.branches.get(place).cloned());
-            self.add_branch(branch, ctx, lists, vars, script, &options);
+        if own {
+            self.add_branch(None, ctx, lists, vars, script, &options);
+        }
+        // the routes of branches see all of them, and may take some away
+        for place in 0..appended {
+            let Some(branch) = ctx.branches.get(place).cloned() else {
+                break;
+            };
+            self.add_branch(Some(branch), ctx, lists, vars, script, &options);
         }
         let mut scope = Scope {
             ctx,
