@@ -254,10 +254,14 @@ impl Server {
             };
             let mut begun = false;
             while let Some(piece) = server.answer(pieces.next())? {
-                match piece {
-                    Ok(rows) => take(rows).map_err(Trouble::Abandoned)?,
-                    Err(error) if begun => return Err(Trouble::Abandoned(server.translate(&error))),
-                    Err(error) => return Err(Trouble::Refused(error)),
+                let rows = piece.map_err(|error| match begun {
+                    true => Trouble::Abandoned(server.translate(&error)),
+                    false => Trouble::Refused(error),
+                })?;
+                let last = rows.len() < PIECE;
+                take(rows).map_err(Trouble::Abandoned)?;
+                if last {
+                    break;
                 }
                 begun = true;
             }

@@ -7,7 +7,7 @@ use shared::sip::HeaderName;
 use shared::sip::Message;
 use shared::sip::header::auth::Authorization;
 
-/// Names in one statement; the rest are asked for when their turn comes.
+/// Names in one statement; the rest are asked for together when the turn of the first of them comes.
 const MAX: usize = 32;
 
 /// The users of the messages that are still to be handled, behind `first`, each once.

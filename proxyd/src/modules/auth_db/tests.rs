@@ -194,7 +194,12 @@ fn users_of_a_batch_are_asked_for_at_once() {
             .unwrap();
         assert_eq!(check(&mut bench, "bob", "wrong"), -2);
         assert_eq!(check(&mut bench, "bob", "b"), 1, "asked for together with alice");
-        assert_eq!(check(&mut bench, "carol", "new"), 1, "asked for alone");
+        assert_eq!(
+            check(&mut bench, "carol", "new"),
+            1,
+            "asked for with those behind her"
+        );
+        assert_eq!(check(&mut bench, "bob", "new"), 1, "read again with carol");
         assert_eq!(check(&mut bench, "nobody", "x"), -3);
         bench.host.batch = 2;
         assert_eq!(check(&mut bench, "bob", "b"), -2);
