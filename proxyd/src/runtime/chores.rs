@@ -1,13 +1,23 @@
 //! What other threads leave for the timer worker to do.
 
 use parking_lot::Mutex;
+use std::sync::OnceLock;
+use std::thread;
+use std::thread::Thread;
 
 /// Things of one kind in the order they were left, at most so many.
-pub(crate) struct Chores<T, const MOST: usize>(Mutex<Vec<T>>);
+pub(crate) struct Chores<T, const MOST: usize> {
+    left: Mutex<Vec<T>>,
+    /// Who takes them; woken for each.
+    taker: OnceLock<Thread>,
+}
 
 impl<T, const MOST: usize> Default for Chores<T, MOST> {
     fn default() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self {
+            left: Mutex::default(),
+            taker: OnceLock::new(),
+        }
     }
 }
 
@@ -15,17 +25,22 @@ impl<T, const MOST: usize> Chores<T, MOST> {
     /// Leaves one; false when as many as may be are there already.
     #[must_use]
     pub(crate) fn leave(&self, chore: T) -> bool {
-        let mut list = self.0.lock();
-        let room = list.len() < MOST;
-        if room {
-            list.push(chore);
+        let mut list = self.left.lock();
+        if list.len() >= MOST {
+            return false;
         }
-        room
+        list.push(chore);
+        drop(list);
+        if let Some(taker) = self.taker.get() {
+            taker.unpark();
+        }
+        true
     }
 
     /// All that were left.
     pub(super) fn take(&self) -> Vec<T> {
-        std::mem::take(&mut *self.0.lock())
+        self.taker.get_or_init(thread::current);
+        std::mem::take(&mut *self.left.lock())
     }
 }
 
