@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How long a worker waits before it looks whether the daemon stops.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Datagrams handled by one look at the clock, the queue and what a reload has changed.
+const TURN: usize = 64;
+
 /// How often a socket that the script has no more is looked at, and for how long it serves at most: as long as an
 /// INVITE may ring. In milliseconds.
 const ENDING: (Millis, Millis) = (1000, 180_000);
@@ -55,11 +58,15 @@ pub(crate) fn serve_udp(
                 continue;
             }
         }
-        receiver.begin_batch();
-        // A batch with room left has emptied the queue.
-        let used = if batch.is_full() { socket.queue_used() } else { 0 };
-        receiver.live.pressure.note(used, receiver.live.now);
         for (index, datagram) in batch.iter().enumerate() {
+            if index % TURN == 0 {
+                receiver.live.outbox.flush();
+                receiver.begin_batch();
+                // A short batch with room left has emptied the queue.
+                let emptied = !batch.is_full() && batch.len() <= TURN;
+                let used = if emptied { 0 } else { socket.queue_used() };
+                receiver.live.pressure.note(used, receiver.live.now);
+            }
             receiver.live.arrived = Some((Rc::clone(&batch), index + 1));
             let peer = datagram.source;
             let source = Source {
