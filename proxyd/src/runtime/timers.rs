@@ -10,7 +10,7 @@ use crate::transaction::key::Id;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it looks, and so what a retransmission may be late. A look takes 20 µs from a worker on the same processor, for
+/// How often it looks at least, and so what a retransmission may be late. A look takes 20 µs from a worker on the same processor, for
 /// which one call in a hundred waits when there are a hundred looks a second.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -19,8 +19,9 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
     let mut receiver = Receiver::new(Arc::clone(runtime), worker);
     let mut due = Vec::new();
     let mut intervals = Intervals::default();
+    let mut pause = TICK;
     while !runtime.is_stopping() {
-        std::thread::park_timeout(TICK);
+        std::thread::park_timeout(pause);
         receiver.begin_batch();
         let now = receiver.live.now;
         runtime.transactions.expired(now, &mut due);
@@ -46,7 +47,7 @@ pub(crate) fn serve(runtime: &Arc<Runtime>, worker: usize) {
         for row in runtime.ended.closed.take() {
             receiver.live.websocket_closed(&row, &mut receiver.vars);
         }
-        intervals.run(&mut receiver, now);
+        pause = TICK.min(intervals.run(&mut receiver, now));
         receiver.live.outbox.flush();
     }
 }
@@ -58,7 +59,9 @@ struct Intervals {
 }
 
 impl Intervals {
-    fn run(&mut self, receiver: &mut Receiver, now: u64) {
+    /// Runs those that are due; returns how long the others have time.
+    fn run(&mut self, receiver: &mut Receiver, now: u64) -> Duration {
+        let mut earliest = u64::MAX;
         let script = Arc::clone(&receiver.live.script);
         for timer in script.modules.iter().flat_map(|module| module.def.timers) {
             let Some(interval) = (timer.interval)(&script).filter(|ms| *ms > 0) else {
@@ -66,13 +69,16 @@ impl Intervals {
             };
             let Some((_, at)) = self.next.iter_mut().find(|(name, _)| *name == timer.name) else {
                 self.next.push((timer.name, now + interval));
+                earliest = earliest.min(now + interval);
                 continue;
             };
             if *at <= now {
                 *at = now + interval;
                 run_one(receiver, &script, timer);
             }
+            earliest = earliest.min(*at);
         }
+        Duration::from_millis(earliest.saturating_sub(now))
     }
 }
 

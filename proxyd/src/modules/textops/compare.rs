@@ -13,7 +13,7 @@ pub(super) fn is_method(call: &mut Call<'_, '_>) -> Code {
         return Code::FALSE;
     }
     let mut names = names.split(|byte| *byte == b'|');
-    Code::from(names.any(|name| name == method || name.trim_ascii() == method))
+    Code::from(names.any(|name| name.trim_ascii() == method))
 }
 
 pub(super) fn is_privacy(call: &mut Call<'_, '_>) -> Code {
